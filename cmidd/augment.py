@@ -1,0 +1,210 @@
+"""Differentiable siamese augmentation (DSA, Zhao & Bilen, ICML 2021), drawn once and applied to any batch.
+
+A :class:`Transform` holds everything random. Applying it to real and to synthetic images alike is what
+makes the augmentation siamese; one draw per image makes it an ordinary augmentation. All operations are
+batched tensor code on images in network input space, differentiable in the images.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from pydantic import AfterValidator
+from torch import Tensor
+
+MAX_SHIFT = 0.125  # of the image side
+CUTOUT_SIDE = 0.5  # of the image side
+MAX_SCALE = 1.2
+MAX_ANGLE = math.radians(15)
+
+
+def brightness(images: Tensor, u: Tensor) -> Tensor:
+    """Add ``u - 0.5`` to every value; ``u`` in [0, 1), one per image ``[N]``, as in the operations below."""
+    return images + (_per_image(u) - 0.5)
+
+
+def saturation(images: Tensor, u: Tensor) -> Tensor:
+    """Scale the distance of each channel to the pixel's grey value by ``2 u``."""
+    grey = images.mean(1, keepdim=True)
+    return (images - grey) * (2 * _per_image(u)) + grey
+
+
+def contrast(images: Tensor, u: Tensor) -> Tensor:
+    """Scale the distance of each value to the image's mean by ``u + 0.5``."""
+    mean = images.mean((1, 2, 3), keepdim=True)
+    return (images - mean) * (_per_image(u) + 0.5) + mean
+
+
+def crop(images: Tensor, shift_y: Tensor, shift_x: Tensor) -> Tensor:
+    """Look ``shift`` pixels (integers ``[N]``) further down and right; zeros beyond the border."""
+    height, width = images.shape[2:]
+    rows = _offsets(height, images.device) + shift_y[:, None]
+    columns = _offsets(width, images.device) + shift_x[:, None]
+    inside = _inside(rows, height)[:, :, None] & _inside(columns, width)[:, None, :]
+    every = torch.arange(len(images), device=images.device)[:, None, None]
+    moved = images.permute(0, 2, 3, 1)[
+        every, rows.clamp(0, height - 1)[:, :, None], columns.clamp(0, width - 1)[:, None, :]
+    ]
+    return moved.permute(0, 3, 1, 2) * inside[:, None]
+
+
+def cutout(images: Tensor, centre_y: Tensor, centre_x: Tensor) -> Tensor:
+    """Zero a square of half the image side around a centre (integers ``[N]``), clipped at the border."""
+    height, width = images.shape[2:]
+    hole = _covered(centre_y, height, images.device)[:, :, None] & _covered(centre_x, width, images.device)[:, None, :]
+    return images * ~hole[:, None]
+
+
+def flip(images: Tensor, u: Tensor) -> Tensor:
+    """Mirror left and right where ``u < 0.5``."""
+    return torch.where(_per_image(u) < 0.5, images.flip(3), images)
+
+
+def scale(images: Tensor, u_x: Tensor, u_y: Tensor, *, align_corners: bool = False) -> Tensor:
+    """Sample the image on a grid stretched by factors in [1/1.2, 1.2) along x and y (> 1 shrinks it)."""
+    smallest = 1 / MAX_SCALE
+    factor_x, factor_y = (u * (MAX_SCALE - smallest) + smallest for u in (u_x, u_y))
+    zero = torch.zeros_like(factor_x)
+    return _affine(images, [[factor_x, zero, zero], [zero, factor_y, zero]], align_corners)
+
+
+def rotate(images: Tensor, u: Tensor, *, align_corners: bool = False) -> Tensor:
+    """Rotate by an angle in [-15, 15) degrees."""
+    angle = (u - 0.5) * 2 * MAX_ANGLE
+    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    return _affine(images, [[cos, -sin, zero], [sin, cos, zero]], align_corners)
+
+
+# How many random numbers each operation of a strategy uses.
+NUM_DRAWS = {"color": 3, "crop": 2, "cutout": 2, "flip": 1, "scale": 2, "rotate": 1}
+
+
+def _check_strategy(strategy: str) -> str:
+    unknown = [name for name in strategy.split("_") if name not in NUM_DRAWS]
+    if strategy != "none" and unknown:
+        raise ValueError(f"unknown operation {unknown[0]!r}; join some of {', '.join(NUM_DRAWS)} by '_', or 'none'")
+    return strategy
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Which augmentation to draw: the operations, joined by ``_`` (or ``none``), and their grid convention.
+
+    ``align_corners`` concerns scale and rotate: MTT uses true, every other method false.
+    """
+
+    strategy: Annotated[str, AfterValidator(_check_strategy)] = "color_crop_cutout_flip_scale_rotate"
+    align_corners: bool = False
+
+    @property
+    def operations(self) -> list[str]:
+        return [] if self.strategy == "none" else self.strategy.split("_")
+
+    def per_class(self, num_classes: int, generator: torch.Generator) -> "Transform":
+        """One operation and one set of parameters for each class: siamese matching of all classes at once."""
+        return self._draw(torch.randint(max(1, len(self.operations)), (num_classes,), generator=generator), generator)
+
+    def per_image(self, num_images: int, generator: torch.Generator) -> "Transform":
+        """One operation for the batch, parameters for each image: training a network."""
+        operation = torch.randint(max(1, len(self.operations)), (1,), generator=generator)
+        return self._draw(operation.expand(num_images), generator)
+
+    def _draw(self, operation: Tensor, generator: torch.Generator) -> "Transform":
+        u = torch.rand(len(operation), max(NUM_DRAWS.values()), generator=generator)
+        return Transform(self, operation, u)
+
+
+@dataclass(frozen=True)
+class Transform:
+    """Drawn augmentations: ``operation`` ``[G]`` (index into the strategy), numbers ``u`` ``[G, 3]`` in [0, 1).
+
+    Calling it needs, for every image, which of the G draws it gets (``draw_of_image`` ``[N]``; by default
+    image i gets draw i).
+    """
+
+    augmentation: Augmentation
+    operation: Tensor
+    u: Tensor
+
+    def __call__(self, images: Tensor, draw_of_image: Tensor | None = None) -> Tensor:
+        """Augmented images, same shape ``[N, C, H, W]``."""
+        operations = self.augmentation.operations
+        if not operations:
+            return images
+        operation, u = self.operation, self.u
+        if draw_of_image is not None:
+            chosen = draw_of_image.cpu()
+            operation, u = operation[chosen], u[chosen]
+        present = operation.unique().tolist()
+        u = u.to(images, non_blocking=True)
+        if len(present) == 1:
+            return self._apply(operations[present[0]], images, u)
+        augmented = torch.empty_like(images)
+        for index in present:
+            members = (operation == index).nonzero().flatten().to(images.device)
+            augmented = augmented.index_copy(0, members, self._apply(operations[index], images[members], u[members]))
+        return augmented
+
+    def _apply(self, operation: str, images: Tensor, u: Tensor) -> Tensor:
+        height, width = images.shape[2:]
+        align = self.augmentation.align_corners
+        if operation == "color":
+            return contrast(saturation(brightness(images, u[:, 0]), u[:, 1]), u[:, 2])
+        if operation == "crop":
+            shifts = [int(MAX_SHIFT * side + 0.5) for side in (height, width)]
+            y, x = (_integers(u[:, i], 2 * shift + 1) - shift for i, shift in enumerate(shifts))
+            return crop(images, y, x)
+        if operation == "cutout":
+            # The centre may lie one pixel outside when the square's side is even, as in the reference.
+            y, x = (
+                _integers(u[:, i], side + 1 - _cutout_side(side) % 2) for i, side in enumerate((height, width))
+            )
+            return cutout(images, y, x)
+        if operation == "flip":
+            return flip(images, u[:, 0])
+        if operation == "scale":
+            return scale(images, u[:, 0], u[:, 1], align_corners=align)
+        return rotate(images, u[:, 0], align_corners=align)
+
+
+def _per_image(u: Tensor) -> Tensor:
+    return u[:, None, None, None]
+
+
+def _integers(u: Tensor, count: int) -> Tensor:
+    """Uniform integers 0 .. count - 1 from uniform numbers in [0, 1)."""
+    return (u * count).long().clamp(max=count - 1)
+
+
+def _offsets(length: int, device: torch.device) -> Tensor:
+    return torch.arange(length, device=device)[None]
+
+
+def _inside(positions: Tensor, length: int) -> Tensor:
+    return (positions >= 0) & (positions < length)
+
+
+def _cutout_side(length: int) -> int:
+    return int(CUTOUT_SIDE * length + 0.5)
+
+
+def _covered(centre: Tensor, length: int, device: torch.device) -> Tensor:
+    """``[N, length]``: which rows (or columns) the square around ``centre`` covers.
+
+    The reference clamps the square's indices to the image, so a square that reaches beyond the border
+    still covers the border row; comparing with clamped ends does the same.
+    """
+    side = _cutout_side(length)
+    first = (centre - side // 2).clamp(0, length - 1)[:, None]
+    last = (centre - side // 2 + side - 1).clamp(0, length - 1)[:, None]
+    positions = _offsets(length, device)
+    return (positions >= first) & (positions <= last)
+
+
+def _affine(images: Tensor, rows: list[list[Tensor]], align_corners: bool) -> Tensor:
+    """Resample each image on its own affine grid, bilinear, zeros outside."""
+    theta = torch.stack([torch.stack(row, -1) for row in rows], 1)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=align_corners)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=align_corners)

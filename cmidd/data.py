@@ -1,0 +1,156 @@
+"""A data set as tensors on the device, in the networks' input space, with class batches."""
+
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from cmidd import sources
+from cmidd.errors import SettingError
+from cmidd.preprocessing import ZCA, Normalize, Preprocessing
+from cmidd.sources import Source, Split
+
+log = logging.getLogger(__name__)
+
+DatasetName = Literal["digits", "fashion_mnist", "mnist", "svhn", "cifar10", "cifar100", "folder"]
+StatisticsName = Literal["train", "mnist", "fashion_mnist", "svhn", "cifar10", "cifar100"]
+
+# Channel means and standard deviations of the reference implementations (methods.md section 3).
+STATISTICS: dict[str, tuple[list[float], list[float]]] = {
+    "mnist": ([0.1307], [0.3081]),
+    "fashion_mnist": ([0.2861], [0.3530]),
+    "svhn": ([0.4377, 0.4438, 0.4728], [0.1980, 0.2010, 0.1970]),
+    "cifar10": ([0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]),
+    "cifar100": ([0.5071, 0.4866, 0.4409], [0.2673, 0.2564, 0.2762]),
+}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Real training and evaluation images in network input space, ``[N, C, H, W]`` float32 on one device.
+
+    ``held_out`` is what evaluation tests on: ``test``, or ``validation`` when a part of the training set
+    was split off for tuning (the test set is then not loaded at all).
+    """
+
+    name: str
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    held_out: str = "test"
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    @property
+    def device(self) -> torch.device:
+        return self.train.images.device
+
+    @cached_property
+    def class_members(self) -> list[Tensor]:
+        """For every class the indices of its training images, in the order of the data set."""
+        labels = self.train.labels.cpu()
+        return [(labels == label).nonzero().flatten() for label in range(self.num_classes)]
+
+    def class_batches(self, size: int, generator: torch.Generator) -> Split:
+        """``size`` distinct training images of every class (all of a smaller class), classes in order."""
+        drawn = [members[torch.randperm(len(members), generator=generator)[:size]] for members in self.class_members]
+        return self.train[torch.cat(drawn).to(self.device)]
+
+    def check_ipc(self, ipc: int) -> None:
+        """Refuse more images per class than the smallest class has.
+
+        Raises:
+            SettingError: naming the class, its size and the largest ``ipc`` that works.
+        """
+        sizes = [len(members) for members in self.class_members]
+        smallest = min(range(len(sizes)), key=sizes.__getitem__)
+        if ipc > sizes[smallest]:
+            raise SettingError(
+                f"ipc={ipc}: class {self.classes[smallest]!r} of {self.name} has only {sizes[smallest]} training "
+                f"images; choose ipc <= {sizes[smallest]}"
+            )
+
+
+def load_dataset(
+    name: DatasetName,
+    *,
+    root: str | Path = "data",
+    download: bool = True,
+    statistics: StatisticsName = "train",
+    zca: bool = False,
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+    size: Annotated[int, Field(ge=8)] = 32,
+    channels: Literal[1, 3] = 3,
+    device: str | torch.device = "cpu",
+) -> Dataset:
+    """Read a data set, preprocess it and put it on ``device``.
+
+    Args:
+        name: one of the names above; ``folder`` is a folder of the user's images under ``root``.
+        root: where the files are, or are downloaded to.
+        download: fetch missing files (torchvision verifies their checksums).
+        statistics: whose channel statistics normalise the images; ``train`` computes them from the
+            training pixels. CIFAR100 is normalised with CIFAR10's by MTT (without ZCA) and IDC.
+        zca: whiten instead of normalising.
+        validation: fraction of each training class to hold out; evaluation then tests on it.
+        size, channels: what images of a ``folder`` are resized and converted to.
+
+    Raises:
+        SettingError: when files are missing or unreadable, saying where it looked and the ways out.
+    """
+    source = _read(name, Path(root).expanduser(), download, size, channels)
+    train, test = source.train, source.test
+    if validation > 0:
+        train, test = sources.stratified_split(train, validation)
+    train_pixels = _pixels(train.images)
+    preprocessing: Preprocessing = ZCA.fit(train_pixels) if zca else _normalize(train_pixels, statistics)
+    return Dataset(
+        name=name,
+        train=Split(preprocessing(train_pixels).to(device), train.labels.to(device)),
+        test=Split(preprocessing(_pixels(test.images)).to(device), test.labels.to(device)),
+        classes=source.classes,
+        preprocessing=preprocessing,
+        held_out="validation" if validation > 0 else "test",
+    )
+
+
+def _read(name: DatasetName, root: Path, download: bool, size: int, channels: int) -> Source:
+    log.info("reading %s", name)
+    if name == "digits":
+        return sources.digits()
+    if name == "folder":
+        return sources.folder(root, size, channels)
+    if name == "fashion_mnist":
+        return sources.fashion_mnist(root, download)
+    return sources.from_torchvision(name, root, download)
+
+
+def _pixels(images: Tensor) -> Tensor:
+    return images.float() / 255
+
+
+def _normalize(train_pixels: Tensor, statistics: str) -> Normalize:
+    if statistics == "train":
+        std, mean = torch.std_mean(train_pixels, dim=(0, 2, 3), correction=0)
+        return Normalize(mean, std.clamp(min=1e-3))
+    mean_values, std_values = STATISTICS[statistics]
+    if len(mean_values) != train_pixels.shape[1]:
+        raise SettingError(
+            f"dataset.statistics={statistics}: has {len(mean_values)} channel(s), the images have "
+            f"{train_pixels.shape[1]}; choose statistics of as many channels, or 'train'"
+        )
+    return Normalize(torch.tensor(mean_values), torch.tensor(std_values))

@@ -1,0 +1,90 @@
+"""From pixels in [0, 1] to a network's input space and back: channel normalisation or ZCA whitening."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Preprocessing(Protocol):
+    """A map that every real and synthetic image of a run has gone through."""
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Pixels in [0, 1], ``[C, H, W]`` or ``[N, C, H, W]``, to network input of the same shape."""
+
+    def inverse(self, images: Tensor) -> Tensor:
+        """Network input back to pixels (not clipped), same shape."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What :func:`from_tensors` needs to make the same map again, bit for bit."""
+
+
+class Normalize:
+    """Subtract the mean and divide by the standard deviation of each channel (both ``[C]``)."""
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        self.mean, self.std = mean, std
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        mean, std = self._like(pixels)
+        return (pixels - mean) / std
+
+    def inverse(self, images: Tensor) -> Tensor:
+        mean, std = self._like(images)
+        return images * std + mean
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"mean": self.mean, "std": self.std}
+
+    def _like(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return (self.mean.to(images)[:, None, None], self.std.to(images)[:, None, None])
+
+
+class ZCA:
+    """ZCA whitening, the preprocessing of MTT (methods.md section 3; kornia's formula).
+
+    With the covariance ``U diag(s) U^T`` of the flattened training pixels and their mean ``mu``:
+    ``z = (x - mu) U diag(s + eps)^(-1/2) U^T``. No channel normalisation before, no rescaling after.
+
+    ``mean`` is ``[D]``, ``eigenvectors`` ``[D, D]``, ``eigenvalues`` ``[D]``, with ``D = C * H * W``.
+    """
+
+    def __init__(self, mean: Tensor, eigenvectors: Tensor, eigenvalues: Tensor, eps: float = 0.1) -> None:
+        self.mean, self.eigenvectors, self.eigenvalues, self.eps = mean, eigenvectors, eigenvalues, eps
+        basis, scale = eigenvectors.double(), (eigenvalues.double() + eps).sqrt()
+        self._whiten = (basis / scale @ basis.T).to(mean.dtype)
+        self._color = (basis * scale @ basis.T).to(mean.dtype)
+
+    @classmethod
+    def fit(cls, pixels: Tensor, eps: float = 0.1) -> "ZCA":
+        """Whitening of training pixels ``[N, C, H, W]`` in [0, 1]; decomposed in float64."""
+        flat = pixels.flatten(1).double()
+        mean = flat.mean(0)
+        centred = flat - mean
+        eigenvalues, eigenvectors = torch.linalg.eigh(centred.T @ centred / (len(flat) - 1))
+        # Rounding may push a zero eigenvalue below zero.
+        return cls(mean.float(), eigenvectors.float(), eigenvalues.clamp(min=0).float(), eps)
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        flat = pixels.reshape(-1, len(self.mean)) - self.mean.to(pixels)
+        return (flat @ self._whiten.to(pixels)).reshape(pixels.shape)
+
+    def inverse(self, images: Tensor) -> Tensor:
+        flat = images.reshape(-1, len(self.mean)) @ self._color.to(images)
+        return (flat + self.mean.to(images)).reshape(images.shape)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {
+            "zca_mean": self.mean,
+            "zca_eigenvectors": self.eigenvectors,
+            "zca_eigenvalues": self.eigenvalues,
+            "zca_eps": torch.tensor(self.eps, dtype=torch.float64),
+        }
+
+
+def from_tensors(tensors: dict[str, Tensor]) -> Preprocessing:
+    """The preprocessing whose ``tensors()`` were stored; other names are ignored."""
+    if "zca_mean" in tensors:
+        names = ("zca_mean", "zca_eigenvectors", "zca_eigenvalues")
+        return ZCA(*(tensors[name] for name in names), eps=float(tensors["zca_eps"]))
+    return Normalize(tensors["mean"], tensors["std"])
