@@ -158,9 +158,7 @@ class Transform:
             return crop(images, y, x)
         if operation == "cutout":
             # The centre may lie one pixel outside when the square's side is even, as in the reference.
-            y, x = (
-                _integers(u[:, i], side + 1 - _cutout_side(side) % 2) for i, side in enumerate((height, width))
-            )
+            y, x = (_integers(u[:, i], side + 1 - _cutout_side(side) % 2) for i, side in enumerate((height, width)))
             return cutout(images, y, x)
         if operation == "flip":
             return flip(images, u[:, 0])

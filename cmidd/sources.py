@@ -177,7 +177,9 @@ def _read_folder(root: Path, size: int, channels: int) -> tuple[Split, list[str]
         for path in paths:
             try:
                 with Image.open(path) as picture:
-                    pixels = picture.convert("L" if channels == 1 else "RGB").resize((size, size), Image.Resampling.BICUBIC)
+                    pixels = picture.convert("L" if channels == 1 else "RGB").resize(
+                        (size, size), Image.Resampling.BICUBIC
+                    )
             except OSError as error:
                 raise SettingError(f"data.root={root}: cannot read {path}: {error}; repair or remove it") from error
             images.append(pil_to_tensor(pixels))

@@ -39,7 +39,9 @@ class ConvNet(Network):
         super().__init__()
         channels, side, image_width = image_shape
         if side != image_width or side < 8:
-            raise SettingError(f"network=convnet: takes square images from 8x8 up, got {side}x{image_width}; resize them")
+            raise SettingError(
+                f"network=convnet: takes square images from 8x8 up, got {side}x{image_width}; resize them"
+            )
         blocks: list[nn.Module] = []
         for block in range(depth):
             padding = 3 if block == 0 and (channels, side) == (1, 28) else 1

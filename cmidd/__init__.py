@@ -1,0 +1,1 @@
+"""cmidd: dataset distillation with class-aware conditional mutual information."""
