@@ -85,6 +85,6 @@ class ZCA:
 def from_tensors(tensors: dict[str, Tensor]) -> Preprocessing:
     """The preprocessing whose ``tensors()`` were stored; other names are ignored."""
     if "zca_mean" in tensors:
-        names = ("zca_mean", "zca_eigenvectors", "zca_eigenvalues")
-        return ZCA(*(tensors[name] for name in names), eps=float(tensors["zca_eps"]))
+        mean, vectors, values = (tensors[f"zca_{name}"] for name in ("mean", "eigenvectors", "eigenvalues"))
+        return ZCA(mean, vectors, values, eps=float(tensors["zca_eps"]))
     return Normalize(tensors["mean"], tensors["std"])

@@ -57,5 +57,5 @@ def test_initialisation_follows_the_generator_alone():
 
 
 def test_too_deep_a_network_is_refused():
-    with pytest.raises(SettingError, match="network.depth=4: too deep for images of 8x8"):
+    with pytest.raises(SettingError, match=r"network\.depth=4: too deep for images of 8x8"):
         ConvNet((1, 8, 8), 10, depth=4)

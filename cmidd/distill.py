@@ -1,0 +1,99 @@
+"""The loop: step a synthetic set on an objective plus weighted regularisers, resume, evaluate, record."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from cmidd import files
+from cmidd.errors import SettingError
+from cmidd.objectives.base import Match, Objective
+from cmidd.progress import progress
+from cmidd.streams import Streams
+from cmidd.synthetic import SyntheticSet
+
+
+class Regularizer(Protocol):
+    name: str
+
+    def __call__(self, match: Match, generator: torch.Generator) -> Tensor: ...
+
+
+def distill(
+    objective: Objective,
+    synthetic: SyntheticSet,
+    regularizers: Sequence[tuple[float, Regularizer]],
+    streams: Streams,
+    *,
+    iterations: int,
+    checkpoint: Path,
+    checkpoint_seconds: float = 60.0,
+    evaluate: Callable[[int], list[float]],
+    eval_interval: int,
+    log_metrics: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:
+    """Distil in place, from ``checkpoint`` where there is one; returns its state.
+
+    The state holds ``seconds`` of distillation and ``evaluations``: every accuracy measured on the way and
+    at the end, by iteration. A resumed run gives the same bits as an undisturbed one.
+
+    Raises:
+        SettingError: when the loss is not finite; the last checkpoint stays.
+    """
+    groups = objective.param_groups()
+    leaves: list[Tensor] = [leaf.requires_grad_() for group in groups for leaf in group["params"]]
+    optimizer = torch.optim.SGD(groups)
+    state: dict[str, Any] = {"iteration": 0, "seconds": 0.0, "evaluations": {}}
+    if checkpoint.exists():
+        tensors, state = files.read_tensors(checkpoint)
+        with torch.no_grad():
+            for number, leaf in enumerate(leaves):
+                leaf.copy_(tensors[f"leaf_{number}"])
+                if f"momentum_{number}" in tensors:
+                    optimizer.state[leaf]["momentum_buffer"] = tensors[f"momentum_{number}"].to(leaf.device)
+
+    def save() -> None:
+        tensors = {f"leaf_{number}": leaf for number, leaf in enumerate(leaves)}
+        for number, leaf in enumerate(leaves):
+            if (buffer := optimizer.state[leaf].get("momentum_buffer")) is not None:
+                tensors[f"momentum_{number}"] = buffer
+        files.write_tensors(checkpoint, tensors, state)
+
+    began = saved = time.monotonic()
+    first = state["iteration"]
+    for iteration in progress(range(first, iterations), "distilling", total=iterations, initial=first):
+        for match in objective.matches(iteration):
+            loss = match.loss.sum()
+            metrics = {"loss": loss.detach()}
+            for weight, regularizer in regularizers:
+                term = regularizer(match, streams(regularizer.name, iteration))
+                metrics[regularizer.name] = term.detach()
+                loss = loss + weight * term
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+        done = iteration + 1
+        if done % 10 == 0 or done == iterations:
+            values = {name: float(value) for name, value in metrics.items()}
+            if not all(torch.isfinite(leaf).all() for leaf in leaves) or not torch.isfinite(loss):
+                raise SettingError(
+                    f"method.lr_img: the loss or the images are not finite at iteration {done} ({values}); choose a "
+                    f"smaller method.lr_img or cmi.lambda -- the last good state is {checkpoint}"
+                )
+            if synthetic.syn_lr is not None:
+                values["syn_lr"] = float(synthetic.syn_lr)
+            log_metrics({"iteration": done, **values})
+        state["iteration"] = done
+        if done % eval_interval == 0 or done == iterations:
+            state["seconds"] += time.monotonic() - began
+            state["evaluations"][str(done)] = evaluate(done)
+            save()
+            began = saved = time.monotonic()
+        elif time.monotonic() - saved > checkpoint_seconds:
+            state["seconds"] += time.monotonic() - began
+            save()
+            began = saved = time.monotonic()
+    return state

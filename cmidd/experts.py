@@ -1,0 +1,77 @@
+"""Expert trajectories: networks trained on the real data, their parameters kept after every epoch."""
+
+import logging
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+from torch.nn.utils import parameters_to_vector
+
+from cmidd import files
+from cmidd.streams import Streams
+from cmidd.training import Count, TrainingRecipe, train
+
+if TYPE_CHECKING:
+    from cmidd.objectives.base import Context
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ExpertSettings:
+    """How many experts, and how each is trained. ``epochs`` need not exceed what distillation reads."""
+
+    count: Count
+    training: TrainingRecipe
+
+    @property
+    def epochs(self) -> int:
+        return self.training.epochs
+
+
+class Experts:
+    """A buffer on disk, one safetensors file ``[epochs + 1, P]`` an expert, made where absent, read by rows.
+
+    The folder is named by a hash of what makes a trajectory, so no run can read another setting's experts.
+    Expert i is the same whoever makes it: interrupted work goes on where it stopped, and several processes
+    that want the same buffer share the work, each expert under a lock of its own.
+    """
+
+    def __init__(self, context: "Context", settings: ExpertSettings) -> None:
+        self.count = settings.count
+        made_by = {"data": context.data_key, "network": context.network, "training": asdict(settings.training)}
+        self.folder = context.buffers / "experts" / f"{context.data.name}_{files.fingerprint(made_by)}"
+        missing = [index for index in range(self.count) if not self._path(index).exists()]
+        if missing:
+            log.info("training %d of %d experts into %s", len(missing), self.count, self.folder)
+            files.write_json(self.folder / "settings.json", made_by)
+        # First what nobody else is at work on, then wait for the others.
+        for wait in (False, True):
+            for index in missing:
+                with files.claimed(self._path(index), wait=wait) as mine:
+                    if mine and not self._path(index).exists():
+                        self._make(index, context, settings.training)
+
+    def segment(self, expert: int, start: int, end: int) -> tuple[Tensor, Tensor]:
+        """Flat parameters ``[P]`` of an expert after ``start`` and after ``end`` epochs; reads two rows."""
+        with safe_open(self._path(expert), framework="pt") as file:
+            rows = file.get_slice("trajectory")
+            return rows[start], rows[end]
+
+    def _path(self, index: int) -> "files.Path":
+        return self.folder / f"expert_{index:03d}.safetensors"
+
+    def _make(self, index: int, context: "Context", training: TrainingRecipe) -> None:
+        streams = Streams(0).child("expert", index)
+        network = context.new_network(streams("network"))
+        rows: list[Tensor] = []
+
+        def record() -> None:
+            rows.append(parameters_to_vector(network.parameters()).detach().cpu().clone())
+
+        record()
+        what = f"expert {index + 1}/{self.count}"
+        train(network, context.data.train, training, streams, what=what, after_epoch=record)
+        files.write_tensors(self._path(index), {"trajectory": torch.stack(rows)}, {})

@@ -1,0 +1,9 @@
+"""The objectives, by the name of their config file."""
+
+from cmidd.objectives.base import Context, Match, Objective
+from cmidd.objectives.dm import DM
+from cmidd.objectives.mtt import MTT
+
+__all__ = ["OBJECTIVES", "Context", "Match", "Objective"]
+
+OBJECTIVES: dict[str, type[Objective]] = {"dm": DM, "mtt": MTT}

@@ -1,0 +1,49 @@
+"""DM, distribution matching (Zhao & Bilen, WACV 2023; methods.md section 1.1)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cmidd.augment import Augmentation
+from cmidd.objectives.base import Context, Match, Objective
+from cmidd.sources import Split
+from cmidd.training import Count, Fraction, Positive
+
+
+class DM(Objective):
+    """Match the mean embedding of every class in a fresh random network, all classes in one pass."""
+
+    def __init__(
+        self, context: Context, *, lr_img: Positive, momentum: Fraction, batch_real: Count, augment: Augmentation
+    ) -> None:
+        self.context, self.augment, self.batch_real = context, augment, batch_real
+        self.lr_img, self.momentum = lr_img, momentum
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        return [{"params": [self.context.synthetic.images], "lr": self.lr_img, "momentum": self.momentum}]
+
+    def matches(self, iteration: int) -> Iterator[Match]:
+        context, synthetic = self.context, self.context.synthetic
+        network = context.new_network(context.streams("network", iteration)).requires_grad_(False)
+        real = context.data.class_batches(self.batch_real, context.streams("real", iteration))
+        transform = self.augment.per_class(context.data.num_classes, context.streams("augment", iteration))
+        real = Split(transform(real.images, real.labels), real.labels)
+        augmented = Split(transform(synthetic.images, synthetic.labels), synthetic.labels)
+        with torch.no_grad():
+            target = network.embed(real.images)
+        loss = mean_embedding_distance(target, real.labels, network.embed(augmented.images), augmented.labels)
+        yield Match(loss, synthetic.images, synthetic.labels, network, real, augmented)
+
+
+def mean_embedding_distance(real: Tensor, real_labels: Tensor, synthetic: Tensor, labels: Tensor) -> Tensor:
+    """Squared L2 distance of the class means of embeddings ``[N, D]``, per class ``[C]``."""
+    num_classes = int(real_labels.max()) + 1
+    difference = _class_means(real, real_labels, num_classes) - _class_means(synthetic, labels, num_classes)
+    return difference.square().sum(1)
+
+
+def _class_means(embeddings: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    sums = embeddings.new_zeros(num_classes, embeddings.shape[1]).index_add(0, labels, embeddings)
+    return sums / labels.bincount(minlength=num_classes)[:, None]

@@ -1,0 +1,157 @@
+"""MTT, matching training trajectories (Cazenavette et al., CVPR 2022; methods.md section 1.3)."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Any
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from cmidd.augment import Augmentation
+from cmidd.errors import SettingError
+from cmidd.experts import Experts, ExpertSettings
+from cmidd.objectives.base import Context, Match, Objective
+from cmidd.training import Count, Fraction, Positive
+
+StudentLoss = Callable[[Tensor, Tensor], Tensor]
+"""The loss of one student step, of flat parameters ``[P]`` and all synthetic images ``[N, C, H, W]``."""
+
+
+class MTT(Objective):
+    """A student that takes ``syn_steps`` steps on the synthetic set should land where an expert lands after
+    ``expert_epochs`` epochs on the real data. Images and the step size ``syn_lr`` are learned.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        lr_img: Positive,
+        momentum: Fraction,
+        syn_steps: Count,
+        expert_epochs: Count,
+        max_start_epoch: Count,
+        lr_lr: Annotated[float, Field(ge=0)],
+        lr_teacher: Positive,
+        batch_syn: Count | None,
+        augment: Augmentation,
+        experts: ExpertSettings,
+    ) -> None:
+        self.context, self.augment, self.syn_steps = context, augment, syn_steps
+        self.lr_img, self.lr_lr, self.momentum = lr_img, lr_lr, momentum
+        self.expert_epochs, self.max_start_epoch = expert_epochs, max_start_epoch
+        self.batch_syn = batch_syn or len(context.synthetic.labels)
+        self.student = context.new_network(context.streams("student"))
+        if any(True for _ in self.student.buffers()):
+            raise SettingError("network.norm=batchnorm: MTT cannot unroll running statistics; use instancenorm")
+        if experts.epochs < max_start_epoch - 1 + expert_epochs:
+            raise SettingError(
+                f"method.experts.epochs={experts.epochs}: shorter than the trajectories asked for; "
+                f"set it to at least {max_start_epoch - 1 + expert_epochs}"
+            )
+        self.experts = Experts(context, experts)
+        context.synthetic.syn_lr = torch.tensor(lr_teacher, device=context.data.device)
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        synthetic = self.context.synthetic
+        return [
+            {"params": [synthetic.images], "lr": self.lr_img, "momentum": self.momentum},
+            {"params": [synthetic.syn_lr], "lr": self.lr_lr, "momentum": self.momentum},
+        ]
+
+    def matches(self, iteration: int) -> Iterator[Match]:
+        synthetic, device = self.context.synthetic, self.context.data.device
+        assert synthetic.syn_lr is not None
+        start, target = (theta.to(device) for theta in self._segment(iteration))
+        steps = self._student_losses(iteration)
+        loss = trajectory_distance(synthetic.images, synthetic.syn_lr, start, target, steps)
+        yield Match(loss, synthetic.images, synthetic.labels)
+
+    def _segment(self, iteration: int) -> tuple[Tensor, Tensor]:
+        """Start and target parameters; experts come in a shuffled cycle, without replacement."""
+        cycle, position = divmod(iteration, self.experts.count)
+        order = torch.randperm(self.experts.count, generator=self.context.streams("experts", cycle))
+        generator = self.context.streams("start", iteration)
+        start = int(torch.randint(self.max_start_epoch, (1,), generator=generator))
+        return self.experts.segment(int(order[position]), start, start + self.expert_epochs)
+
+    def _student_losses(self, iteration: int) -> list[StudentLoss]:
+        generator, labels = self.context.streams("augment", iteration), self.context.synthetic.labels
+        losses: list[StudentLoss] = []
+        chunks: list[Tensor] = []
+        for _ in range(self.syn_steps):
+            if not chunks:
+                chunks = list(torch.randperm(len(labels), generator=generator).split(self.batch_syn))
+            chunk = chunks.pop().to(labels.device)
+            losses.append(self._student_loss(chunk, self.augment.per_image(len(chunk), generator)))
+        return losses
+
+    def _student_loss(self, chunk: Tensor, transform: Callable[[Tensor], Tensor]) -> StudentLoss:
+        labels = self.context.synthetic.labels[chunk]
+
+        def loss(theta: Tensor, images: Tensor) -> Tensor:
+            return F.cross_entropy(flat_call(self.student, theta, transform(images[chunk])), labels)
+
+        return loss
+
+
+def trajectory_distance(
+    images: Tensor, syn_lr: Tensor, start: Tensor, target: Tensor, steps: Sequence[StudentLoss]
+) -> Tensor:
+    """``||theta_T - target||^2 / ||start - target||^2`` after plain SGD steps of size ``syn_lr`` from ``start``."""
+    final: Tensor = Unroll.apply(images, syn_lr, start, steps)  # type: ignore[no-untyped-call]
+    return (final - target).square().sum() / (start - target).square().sum()
+
+
+class Unroll(torch.autograd.Function):
+    """The student's last parameters, differentiable in images and step size by the adjoint method.
+
+    Forward keeps theta_0 .. theta_{T-1} but no graph. Backward rebuilds one second-order step at a time,
+    from the last to the first, with ``g = d loss / d theta`` and the adjoint ``a = dL / d theta``:
+    ``d images -= lr d<g, a>/d images``, ``d lr -= <g, a>``, ``a <- a - lr d<g, a>/d theta``.
+    Exact, and the memory grows with the steps only by the parameters kept.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, syn_lr: Tensor, start: Tensor, steps: Sequence[StudentLoss]) -> Tensor:
+        thetas, theta = [], start
+        for step in steps:
+            thetas.append(theta)
+            theta = theta - syn_lr * _gradient(step, theta, images, create_graph=False)[0]
+        ctx.steps, ctx.thetas = steps, thetas
+        ctx.save_for_backward(images, syn_lr)
+        return theta.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, Tensor, None, None]:
+        images, syn_lr = ctx.saved_tensors
+        adjoint = grad_outputs[0]
+        grad_images, grad_lr = torch.zeros_like(images), torch.zeros_like(syn_lr)
+        for step, theta in zip(reversed(ctx.steps), reversed(ctx.thetas), strict=True):
+            gradient, leaves = _gradient(step, theta, images, create_graph=True)
+            grad_lr -= gradient.detach() @ adjoint
+            d_theta, d_images = torch.autograd.grad(gradient, leaves, grad_outputs=adjoint)
+            grad_images -= syn_lr * d_images
+            adjoint = adjoint - syn_lr * d_theta
+        return grad_images, grad_lr, None, None
+
+
+def _gradient(
+    step: StudentLoss, theta: Tensor, images: Tensor, create_graph: bool
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """The step's gradient in ``theta``, with the leaves that its own graph (if created) ends in."""
+    with torch.enable_grad():
+        leaves = (theta.detach().requires_grad_(), images.detach().requires_grad_(create_graph))
+        (gradient,) = torch.autograd.grad(step(*leaves), leaves[0], create_graph=create_graph)
+    return gradient, leaves
+
+
+def flat_call(network: nn.Module, theta: Tensor, images: Tensor) -> Tensor:
+    """Apply ``network`` with the flat parameters ``theta`` ``[P]`` in definition order."""
+    named = list(network.named_parameters())
+    parts = theta.split([parameter.numel() for _, parameter in named])
+    views = {name: part.view_as(parameter) for (name, parameter), part in zip(named, parts, strict=True)}
+    logits: Tensor = functional_call(network, views, (images,))
+    return logits

@@ -1,0 +1,50 @@
+"""The pool of pre-trained networks in whose feature space CMI is measured (methods.md sections 2 and 7)."""
+
+import logging
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import torch
+
+from cmidd import files
+from cmidd.networks import Network
+from cmidd.streams import Streams
+from cmidd.training import TrainingRecipe, train
+
+if TYPE_CHECKING:
+    from cmidd.objectives.base import Context
+
+log = logging.getLogger(__name__)
+
+
+def teacher_recipe(epochs: int) -> TrainingRecipe:
+    """CMIDD/pretrain/pre_model.py: SGD 0.01, momentum 0.9, weight decay 1e-3, batch 256, no augmentation."""
+    return TrainingRecipe(epochs=epochs, lr=0.01, momentum=0.9, weight_decay=1e-3, batch=256)
+
+
+class TeacherPool:
+    """Frozen networks in memory, trained on first use and kept as safetensors under ``buffers/teachers``."""
+
+    def __init__(self, context: "Context", name: str, size: int, epochs: int) -> None:
+        self.streams = context.streams
+        recipe = teacher_recipe(epochs)
+        options = context.network if name == context.network["name"] else {"name": name}
+        made_by = {"data": context.data_key, "network": options, "training": asdict(recipe)}
+        folder = context.buffers / "teachers" / f"{context.data.name}_{name}_{files.fingerprint(made_by)}"
+        files.write_json(folder / "settings.json", made_by)
+        self.networks: list[Network] = []
+        for index in range(size):
+            path = folder / f"teacher_{index:03d}.safetensors"
+            streams = Streams(0).child("teacher", index)
+            network = context.new_network(streams("network"), name)
+            with files.claimed(path, wait=True):
+                if not path.exists():
+                    log.info("training teacher %d of %d into %s", index + 1, size, folder)
+                    train(network, context.data.train, recipe, streams, what=f"teacher {index + 1}/{size}")
+                    files.write_tensors(path, network.state_dict(), {})
+            network.load_state_dict(files.read_tensors(path)[0])
+            self.networks.append(network.eval().requires_grad_(False))
+
+    def draw(self, generator: torch.Generator) -> Network:
+        """One teacher, uniformly at random."""
+        return self.networks[int(torch.randint(len(self.networks), (1,), generator=generator))]
