@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -60,7 +61,7 @@ class Experts:
             rows = file.get_slice("trajectory")
             return rows[start], rows[end]
 
-    def _path(self, index: int) -> "files.Path":
+    def _path(self, index: int) -> Path:
         return self.folder / f"expert_{index:03d}.safetensors"
 
     def _make(self, index: int, context: "Context", training: TrainingRecipe) -> None:

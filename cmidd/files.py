@@ -75,3 +75,13 @@ def claimed(path: Path, *, wait: bool) -> Iterator[bool]:
         yield True
     finally:
         lock.release()
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def as_json(value: Any) -> Any:
+    """``value`` as it would come back from a JSON file."""
+    return json.loads(json.dumps(value))

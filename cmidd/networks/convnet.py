@@ -48,7 +48,7 @@ class ConvNet(Network):
             side += 2 * padding - 2
             if side < (2 if pooling != "none" or norm == "instancenorm" else 1):
                 raise SettingError(
-                    f"network.depth={depth}: too deep for images of {image_width}x{image_width}; at most {block} blocks fit"
+                    f"network.depth={depth}: too deep for images of {image_width}x{image_width}; at most {block} fit"
                 )
             blocks += [nn.Conv2d(channels if block == 0 else width, width, kernel_size=3, padding=padding)]
             blocks += [normalization(norm, width, side, side), ACTIVATIONS[activation]()]

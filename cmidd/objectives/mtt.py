@@ -48,7 +48,7 @@ class MTT(Objective):
             raise SettingError("network.norm=batchnorm: MTT cannot unroll running statistics; use instancenorm")
         if experts.epochs < max_start_epoch - 1 + expert_epochs:
             raise SettingError(
-                f"method.experts.epochs={experts.epochs}: shorter than the trajectories asked for; "
+                f"method.experts.training.epochs={experts.epochs}: shorter than the trajectories asked for; "
                 f"set it to at least {max_start_epoch - 1 + expert_epochs}"
             )
         self.experts = Experts(context, experts)

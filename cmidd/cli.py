@@ -1,0 +1,77 @@
+"""The only module that knows Hydra: resolvers, one-line errors, and the folder's ``.hydra`` and log."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from cmidd import files
+from cmidd.errors import SettingError
+from cmidd.settings import Settings, read_settings
+
+log = logging.getLogger(__name__)
+Main = Callable[[Settings, dict[str, Any], Callable[[Path], None]], Any]
+
+
+def by_ipc(ipc: int, table: Any) -> Any:
+    """The published value for ``ipc``, else that of the nearest listed ipc (said in the log)."""
+    table = dict(table)
+    if ipc in table or not isinstance(ipc, int):
+        return table.get(ipc)
+    nearest = min(table, key=lambda listed: abs(listed - ipc))
+    log.warning("no published value for ipc=%s: using %s, that of ipc=%s", ipc, table[nearest], nearest)
+    return table[nearest]
+
+
+OmegaConf.register_new_resolver("by_ipc", by_ipc, replace=True, use_cache=False)
+
+
+def app(main: Main, config_name: str = "distill") -> None:
+    """Run ``main(settings, arguments, admitted)`` as a Hydra application; user errors are one line, exit code 2."""
+    debugging = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing; we print.
+
+    def task(config: DictConfig) -> None:
+        choices = HydraConfig.get().runtime.choices
+        settings, arguments = read_settings(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+        recipe = f"{choices['method']}_{choices['dataset']}"
+        if not (Path(__file__).parents[1] / "configs" / "recipe" / f"{recipe}.yaml").exists():
+            log.warning("no recipe %s: using the values of configs/method/%s.yaml", recipe, choices["method"])
+        with logging_redirect_tqdm():
+            main(settings, arguments, lambda folder: _admitted(folder, config))
+
+    configs = str(Path(__file__).parents[1] / "configs")
+    try:
+        hydra.main(version_base="1.3", config_path=configs, config_name=config_name)(task)()
+    except (SettingError, HydraException, OmegaConfBaseException) as error:
+        if debugging:
+            raise
+        print(f"error: {_one_line(error)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _admitted(folder: Path, config: DictConfig) -> None:
+    """Write Hydra's record of the run and its log into the folder; before, nothing there was touched."""
+    overrides = HydraConfig.get().overrides.task
+    files.write_text(folder / ".hydra" / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    files.write_text(folder / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
+    handler = logging.FileHandler(folder / "distill.log")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
+
+
+def _one_line(error: BaseException) -> str:
+    """The cause's message without line breaks; a missing config lists what there is."""
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        return f"{group}={name}: unknown; choose one of {', '.join(sorted(error.options))}"
+    return " ".join(str(error).split())

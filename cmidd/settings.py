@@ -1,0 +1,161 @@
+"""All settings of a run, typed and checked before any work; errors name the setting, the value and the way out."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+from pydantic import ConfigDict, Field, ValidationError, create_model
+
+from cmidd.data import load_dataset
+from cmidd.errors import SettingError
+from cmidd.evaluate import Protocol
+from cmidd.networks import NETWORKS
+from cmidd.objectives import OBJECTIVES
+from cmidd.training import Count
+
+CMI_KEYS = ("lambda", "fallback", "published", "teacher", "pool", "epochs")
+# What may differ between two starts of the same run.
+FREE = ("device", "results_root", "buffers_root", "overwrite", "data", "wandb", "checkpoint_seconds")
+
+
+@dataclass(frozen=True)
+class CMISettings:
+    """``weight`` is the resolved lambda; 0 is the baseline."""
+
+    weight: float
+    teacher: Annotated[str, Field(pattern="|".join(f"^{name}$" for name in NETWORKS))]
+    pool: Count
+    epochs: Count
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    root: str
+    download: bool
+
+
+@dataclass(frozen=True)
+class WandbSettings:
+    mode: Literal["disabled", "offline", "online"]
+    project: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One run. ``dataset``, ``network`` and ``method`` hold a ``name`` and that thing's own keyword arguments."""
+
+    ipc: Count
+    seed: Annotated[int, Field(strict=True, ge=0)]
+    iterations: Count
+    init: Literal["real", "noise"]
+    dataset: dict[str, Any]
+    network: dict[str, Any]
+    method: dict[str, Any]
+    cmi: CMISettings
+    evaluation: Protocol
+    device: str
+    data: DataSettings
+    wandb: WandbSettings
+    results_root: str
+    buffers_root: str
+    overwrite: bool
+    checkpoint_seconds: Annotated[float, Field(ge=0)]
+
+    @property
+    def folder(self) -> Path:
+        """Where the run's files go."""
+        weight = f"{self.cmi.weight:.10g}"
+        parts = (self.dataset["name"], self.method["name"], f"ipc{self.ipc}", f"cmi{weight}", f"seed{self.seed}")
+        return Path(self.results_root, *parts)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The settings that make the result: plain values, equal for two starts of the same run."""
+        return {key: value for key, value in asdict(self).items() if key not in FREE}
+
+
+def read_settings(config: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
+    """Check a resolved config; returns the settings and the checked keyword arguments of the method.
+
+    Raises:
+        SettingError: one line for the first setting that is unknown, of the wrong type or out of range.
+    """
+    config = dict(config)
+    method = dict(config["method"])
+    objective = _choose(OBJECTIVES, method.pop("name", None), "method")
+    config["iterations"], config["init"] = method.pop("iterations", None), method.pop("init", "real")
+    arguments = checked(objective.__init__, method, "method")
+    network = dict(config["network"])
+    checked(_choose(NETWORKS, network.pop("name", None), "network"), network, "network")
+    dataset = {key: value for key, value in config["dataset"].items() if key not in ("augment", "teacher")}
+    config["dataset"] = dataset
+    checked(load_dataset, dataset, "dataset")
+    cmi = dict(config["cmi"])
+    for key in cmi:
+        _known(key, CMI_KEYS, "cmi")
+    rest = {key: cmi[key] for key in ("teacher", "pool", "epochs")}
+    where = (config["method"]["name"], dataset["name"], config["ipc"])
+    config["cmi"] = {"weight": cmi_weight(cmi["lambda"], cmi["fallback"], cmi["published"], *where), **rest}
+    return Settings(**checked(Settings, config, "")), arguments
+
+
+def cmi_weight(
+    value: Any, fallback: str | None, published: Mapping[int, float] | None, method: str, dataset: str, ipc: int
+) -> float:
+    """The weight of CMI: a number, the published one for ``paper``, or 0 (the baseline) for null."""
+    value = fallback if value is None else value
+    if value is None:
+        return 0.0
+    if value == "paper":
+        if ipc not in (published or {}):
+            raise SettingError(
+                f"cmi=paper: no weight is published for method={method} dataset={dataset} ipc={ipc}; "
+                "give a number instead, e.g. cmi.lambda=0.1"
+            )
+        value = (published or {})[ipc]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise SettingError(f"cmi.lambda={value}: expected a number >= 0, null (baseline) or paper")
+    return float(value)
+
+
+def checked(function: Callable[..., Any], arguments: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Check keyword arguments against a signature (types, ranges, unknown names); nested dataclasses are made.
+
+    Parameters without a given value keep their defaults; positional ones, which are no settings, are left out.
+    """
+    hints = get_type_hints(function.__init__ if isinstance(function, type) else function, include_extras=True)
+    parameters = inspect.signature(function).parameters.values()
+    skipped = {"self", "context", "image_shape", "num_classes", "root", "download", "device"}
+    if where == "":
+        skipped = {"self"}
+    fields: dict[str, Any] = {
+        p.name: (hints[p.name], ... if p.default is p.empty else p.default) for p in parameters if p.name not in skipped
+    }
+    for key in arguments:
+        _known(key, fields, where)
+    try:
+        model = create_model("Settings", __config__=ConfigDict(extra="forbid"), **fields)(**arguments)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(part for part in (where, *map(str, first["loc"])) if part)
+        given = "" if first["type"] == "missing" else f"={first['input']}"
+        raise SettingError(f"{name}{given}: {first['msg']}") from error
+    return {name: getattr(model, name) for name in fields}
+
+
+def _choose(table: Mapping[str, Any], name: Any, where: str) -> Any:
+    if name not in table:
+        raise SettingError(f"{where}={name}: unknown; choose one of {', '.join(sorted(table))}")
+    return table[name]
+
+
+def _known(key: str, known: Any, where: str) -> None:
+    if key in known:
+        return
+    prefix = f"{where}." if where else ""
+    close = difflib.get_close_matches(key, list(known), n=1)
+    hint = f"did you mean {prefix}{close[0]}? " if close else ""
+    raise SettingError(f"{prefix}{key}: unknown setting; {hint}known: {', '.join(sorted(known))}")
