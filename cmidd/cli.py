@@ -39,8 +39,19 @@ def app(main: Main, config_name: str = "distill") -> None:
     """Run ``main(settings, arguments, admitted)`` as a Hydra application; user errors are one line, exit code 2."""
     debugging = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing; we print.
+    refused: list[str] = []
 
     def task(config: DictConfig) -> None:
+        try:
+            work(config)
+        except (SettingError, OmegaConfBaseException) as error:
+            if debugging:
+                raise
+            # Not raised further: Hydra would add lines of its own, and end the other jobs of a sweep.
+            refused.append(_one_line(error))
+            print(f"error: {refused[-1]}", file=sys.stderr)
+
+    def work(config: DictConfig) -> None:
         choices = HydraConfig.get().runtime.choices
         settings, arguments = read_settings(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
         recipe = f"{choices['method']}_{choices['dataset']}"
@@ -52,10 +63,12 @@ def app(main: Main, config_name: str = "distill") -> None:
     configs = str(Path(__file__).parents[1] / "configs")
     try:
         hydra.main(version_base="1.3", config_path=configs, config_name=config_name)(task)()
-    except (SettingError, HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException) as error:
         if debugging:
             raise
-        print(f"error: {_one_line(error)}", file=sys.stderr)
+        refused.append(_one_line(error))
+        print(f"error: {refused[-1]}", file=sys.stderr)
+    if refused:
         sys.exit(2)
 
 

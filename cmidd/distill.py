@@ -84,7 +84,7 @@ def distill(
                     f"smaller method.lr_img or cmi.lambda -- the last good state is {checkpoint}"
                 )
             if synthetic.syn_lr is not None:
-                values["syn_lr"] = float(synthetic.syn_lr)
+                values["syn_lr"] = float(synthetic.syn_lr.detach())
             log_metrics({"iteration": done, **values})
         state["iteration"] = done
         if done % eval_interval == 0 or done == iterations:

@@ -45,7 +45,7 @@ def recipe_for(synthetic: SyntheticSet, recipe: TrainingRecipe) -> TrainingRecip
     """The training recipe with the set's learned step size, where it has one (MTT)."""
     if synthetic.syn_lr is None:
         return recipe
-    return dataclasses.replace(recipe, lr=max(float(synthetic.syn_lr), 1e-8))
+    return dataclasses.replace(recipe, lr=max(float(synthetic.syn_lr.detach()), 1e-8))
 
 
 def baselines(context: Context, protocol: Protocol, ipc: int) -> dict[str, list[float]]:

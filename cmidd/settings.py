@@ -85,9 +85,9 @@ def read_settings(config: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
     """
     config = dict(config)
     method = dict(config["method"])
-    objective = _choose(OBJECTIVES, method.pop("name", None), "method")
+    objective: type = _choose(OBJECTIVES, method.pop("name", None), "method")
     config["iterations"], config["init"] = method.pop("iterations", None), method.pop("init", "real")
-    arguments = checked(objective.__init__, method, "method")
+    arguments = checked(objective, method, "method")
     network = dict(config["network"])
     checked(_choose(NETWORKS, network.pop("name", None), "network"), network, "network")
     dataset = {key: value for key, value in config["dataset"].items() if key not in ("augment", "teacher")}
@@ -126,7 +126,8 @@ def checked(function: Callable[..., Any], arguments: Mapping[str, Any], where: s
 
     Parameters without a given value keep their defaults; positional ones, which are no settings, are left out.
     """
-    hints = get_type_hints(function.__init__ if isinstance(function, type) else function, include_extras=True)
+    typed: Any = vars(function)["__init__"] if isinstance(function, type) else function
+    hints = get_type_hints(typed, include_extras=True)
     parameters = inspect.signature(function).parameters.values()
     skipped = {"self", "context", "image_shape", "num_classes", "root", "download", "device"}
     if where == "":

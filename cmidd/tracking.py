@@ -2,13 +2,20 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 
 class Tracker:
     """Appends metrics to ``metrics.jsonl``; a resumed run first drops what its checkpoint does not cover."""
 
-    def __init__(self, folder: Path, resume_at: int, wandb_mode: str, project: str, config: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        resume_at: int,
+        wandb_mode: Literal["disabled", "offline", "online"],
+        project: str,
+        config: dict[str, Any],
+    ) -> None:
         self.path = folder / "metrics.jsonl"
         lines = self.path.read_text().splitlines(keepends=True) if self.path.exists() else []
         kept = [line for line in lines if line.endswith("\n") and json.loads(line)["iteration"] <= resume_at]

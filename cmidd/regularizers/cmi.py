@@ -27,7 +27,7 @@ def conditional_mutual_information(features: Tensor, labels: Tensor) -> Tensor:
     empty = log_p.new_full((len(count), log_p.shape[1]), -torch.inf)
     peak = empty.scatter_reduce(0, index, log_p.detach(), "amax")
     total = torch.zeros_like(peak).index_add(0, group, (log_p - peak[group]).exp())
-    log_q = peak + total.log() - count[:, None].log()
+    log_q = peak + total.log() - count[:, None].to(log_p.dtype).log()
     return (log_p.exp() * (log_p - log_q[group])).sum(1).mean()
 
 

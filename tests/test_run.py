@@ -1,0 +1,134 @@
+"""Whole runs of the command line on the digits, made tiny."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from cmidd import load_synthetic
+
+ROOT = Path(__file__).parents[1]
+TINY = [
+    "network.width=8",
+    "evaluation.repeats=2",
+    "evaluation.training.epochs=2",
+    "evaluation.whole.epochs=1",
+    "cmi.pool=1",
+    "cmi.epochs=1",
+]
+TINY_METHOD = {
+    "dm": ["method=dm", "method.iterations=4"],
+    "mtt": [
+        "method=mtt",
+        "method.iterations=4",
+        "method.syn_steps=2",
+        "method.max_start_epoch=1",
+        "method.experts.count=2",
+        "method.experts.training.epochs=1",
+    ],
+}
+
+
+def distill(cwd, *overrides, tiny=True):
+    command = [sys.executable, str(ROOT / "scripts" / "distill.py"), *(TINY if tiny else []), *overrides]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def result(cwd, method, cmi, seed=0):
+    return cwd / "results" / "digits" / method / "ipc10" / f"cmi{cmi}" / f"seed{seed}"
+
+
+@pytest.fixture(scope="module")
+def buffers(tmp_path_factory):
+    return f"buffers_root={tmp_path_factory.mktemp('buffers')}"
+
+
+@pytest.mark.parametrize("method", ["dm", "mtt"])
+def test_every_spelling_of_the_weight_works_and_zero_is_the_baseline_bit_for_bit(tmp_path, method, buffers):
+    for number, words in enumerate([["+cmi.lambda=0.1"], ["cmi.lambda=0.1"], [], ["cmi.lambda=0"]]):
+        done = distill(tmp_path, *TINY_METHOD[method], *words, buffers, f"results_root=results/{number}")
+        assert done.returncode == 0, done.stderr
+        assert "synthetic.safetensors" in done.stdout
+    images = [
+        load_synthetic(next((tmp_path / "results" / str(number)).rglob("synthetic.safetensors"))).images
+        for number in range(4)
+    ]
+    assert torch.equal(images[0], images[1])
+    assert torch.equal(images[2], images[3])
+    assert not torch.equal(images[0], images[2])
+
+
+@pytest.mark.parametrize("method", ["dm", "mtt"])
+def test_a_resumed_run_gives_the_bits_of_an_undisturbed_one(tmp_path, method, buffers):
+    words = [*TINY_METHOD[method], "+cmi.lambda=1", "evaluation.interval=2", "evaluation.baselines=false", buffers]
+    assert distill(tmp_path, *words).returncode == 0
+    whole = tmp_path / "whole"
+    shutil.move(tmp_path / "results", whole)
+    # Stop after the checkpoint of iteration 2, as a kill would: the checkpoint is there, the rest is not.
+    code = (
+        "import sys; sys.argv = sys.argv[1:]; import cmidd.distill as d; write = d.files.write_tensors\n"
+        "def dying(path, tensors, about):\n"
+        "    write(path, tensors, about)\n"
+        "    if about.get('iteration') == 2: import os; os._exit(9)\n"
+        "d.files.write_tensors = dying\n"
+        "from cmidd.cli import app; from cmidd.run import run; app(run)"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, "distill", *TINY, *words], cwd=tmp_path, check=False)
+    assert killed.returncode == 9
+    resumed = distill(tmp_path, *words)
+    assert "resuming at iteration 2" in resumed.stdout
+    folder = result(tmp_path, method, "1")
+    other = whole / folder.relative_to(tmp_path / "results")
+    assert torch.equal(*(load_synthetic(f / "synthetic.safetensors").images for f in (folder, other)))
+    records = [json.loads((f / "result.json").read_text()) for f in (folder, other)]
+    assert records[0]["evaluations"] == records[1]["evaluations"]
+
+
+def test_a_finished_run_is_skipped_kept_on_overwrite_and_guarded_against_other_settings(tmp_path, buffers):
+    words = [*TINY_METHOD["dm"], buffers]
+    assert distill(tmp_path, *words).returncode == 0
+    folder = result(tmp_path, "dm", "0")
+    first = (folder / "synthetic.safetensors").stat().st_mtime_ns
+    assert "skipping" in distill(tmp_path, *words).stdout
+    assert (folder / "synthetic.safetensors").stat().st_mtime_ns == first
+    changed = distill(tmp_path, *words, "method.lr_img=3")
+    assert changed.returncode == 2
+    assert "method.lr_img=3" in changed.stderr
+    assert (folder / "synthetic.safetensors").stat().st_mtime_ns == first
+    assert distill(tmp_path, *words, "method.lr_img=3", "overwrite=true").returncode == 0
+    assert (folder.with_name("seed0.replaced1") / "synthetic.safetensors").stat().st_mtime_ns == first
+
+
+def test_a_sweep_over_the_weight(tmp_path, buffers):
+    done = distill(tmp_path, *TINY_METHOD["dm"], "evaluation.baselines=false", buffers, "cmi.lambda=0,0.1", "-m")
+    assert done.returncode == 0, done.stderr
+    assert (result(tmp_path, "dm", "0") / "DONE").exists()
+    assert (result(tmp_path, "dm", "0.1") / "DONE").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["+cmi.lamda=0.1"], "cmi.lamda: unknown setting; did you mean cmi.lambda?"),
+        (["cmi.lambda=-1"], "cmi.lambda=-1: expected a number >= 0"),
+        (["cmi.lambda=abc"], "cmi.lambda=abc: expected a number >= 0"),
+        (["cmi=paper"], "cmi=paper: no weight is published for method=mtt dataset=digits ipc=10"),
+        (["method=nosuch"], "method=nosuch: unknown; choose one of dm, mtt"),
+        (["dataset=nosuch"], "dataset=nosuch: unknown; choose one of cifar10"),
+        (["ipc=500"], "ipc=500: class"),
+        (["ipc=0"], "ipc=0: Input should be greater than 0"),
+        (["method.lr_img=-1"], "method.lr_img=-1: Input should be greater than 0"),
+        (["dataset=cifar10", "data.download=false"], "dataset=cifar10: looked for cifar-10-batches-py/ in"),
+    ],
+)
+def test_bad_input_is_one_line_before_any_work(tmp_path, words, message):
+    done = distill(tmp_path, *words, tiny=False)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert not (tmp_path / "buffers").exists()
+    assert not list(tmp_path.rglob("settings.json"))
