@@ -1,5 +1,6 @@
 """One run from its settings to its result: admit, load, distil, evaluate, record, DONE."""
 
+import hashlib
 import logging
 import os
 import platform
@@ -64,7 +65,9 @@ def make_context(settings: Settings) -> Context:
     streams = Streams(settings.seed)
     make = SyntheticSet.from_real if settings.init == "real" else SyntheticSet.from_noise
     data.check_ipc(settings.ipc)
-    key = {**settings.dataset, **({"root": settings.data.root} if settings.dataset["name"] == "folder" else {})}
+    key = dict(settings.dataset)
+    if data.name == "folder":  # The user may change the images: the caches go by their content.
+        key["content"] = hashlib.sha256(data.train.images.cpu().numpy().tobytes()).hexdigest()
     return Context(
         data=data,
         synthetic=make(data, settings.ipc, streams("init")),
@@ -116,6 +119,11 @@ def _differences(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any
 
 def _work(settings: Settings, arguments: dict[str, Any], context: Context) -> dict[str, Any]:
     folder, synthetic, protocol = settings.folder, context.synthetic, settings.evaluation
+    checkpoint = folder / "checkpoint.safetensors"
+    resume_at = files.read_tensors(checkpoint)[1]["iteration"] if checkpoint.exists() else 0
+    if resume_at:
+        log.info("resuming at iteration %d", resume_at)
+    tracker = Tracker(folder, resume_at, settings.wandb.mode, settings.wandb.project, settings.identity)
     objective = OBJECTIVES[settings.method["name"]](context, **arguments)
     regularizers: list[tuple[float, Regularizer]] = []
     if settings.cmi.weight > 0:
@@ -123,11 +131,6 @@ def _work(settings: Settings, arguments: dict[str, Any], context: Context) -> di
             log.warning("CMI is zero at one image per class: ipc=1 with cmi.lambda gives the baseline")
         pool = TeacherPool(context, settings.cmi.teacher, settings.cmi.pool, settings.cmi.epochs)
         regularizers.append((settings.cmi.weight, CMI(pool)))
-    checkpoint = folder / "checkpoint.safetensors"
-    resume_at = files.read_tensors(checkpoint)[1]["iteration"] if checkpoint.exists() else 0
-    if resume_at:
-        log.info("resuming at iteration %d", resume_at)
-    tracker = Tracker(folder, resume_at, settings.wandb.mode, settings.wandb.project, settings.identity)
     synthetic.about = {
         "dataset": settings.dataset["name"],
         "method": settings.method["name"],

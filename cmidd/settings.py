@@ -68,13 +68,19 @@ class Settings:
     def folder(self) -> Path:
         """Where the run's files go."""
         weight = f"{self.cmi.weight:.10g}"
-        parts = (self.dataset["name"], self.method["name"], f"ipc{self.ipc}", f"cmi{weight}", f"seed{self.seed}")
+        dataset = self.dataset["name"]
+        if dataset == "folder":
+            dataset = f"folder_{Path(self.data.root).expanduser().resolve().name}"
+        parts = (dataset, self.method["name"], f"ipc{self.ipc}", f"cmi{weight}", f"seed{self.seed}")
         return Path(self.results_root, *parts)
 
     @property
     def identity(self) -> dict[str, Any]:
         """The settings that make the result: plain values, equal for two starts of the same run."""
-        return {key: value for key, value in asdict(self).items() if key not in FREE}
+        plain = {key: value for key, value in asdict(self).items() if key not in FREE}
+        if self.dataset["name"] == "folder":
+            plain["data"] = {"root": str(Path(self.data.root).expanduser().resolve())}
+        return plain
 
 
 def read_settings(config: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:

@@ -1,12 +1,20 @@
 """Metrics of a run: always a local JSON-lines file, and wandb where it is switched on."""
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any, Literal
 
+from cmidd import files
+from cmidd.errors import SettingError
+
 
 class Tracker:
-    """Appends metrics to ``metrics.jsonl``; a resumed run first drops what its checkpoint does not cover."""
+    """Appends metrics to ``metrics.jsonl``; a resumed run first drops what its checkpoint does not cover.
+
+    Raises:
+        SettingError: when wandb is online and this machine is not logged in.
+    """
 
     def __init__(
         self,
@@ -19,14 +27,10 @@ class Tracker:
         self.path = folder / "metrics.jsonl"
         lines = self.path.read_text().splitlines(keepends=True) if self.path.exists() else []
         kept = [line for line in lines if line.endswith("\n") and json.loads(line)["iteration"] <= resume_at]
-        self.path.write_text("".join(kept))
+        files.write_text(self.path, "".join(kept))
         self.wandb: Any = None
         if wandb_mode != "disabled":
-            import wandb
-
-            self.wandb = wandb.init(
-                project=project, mode=wandb_mode, dir=str(folder), config=config, name="/".join(folder.parts[-5:])
-            )
+            self.wandb = _start_wandb(folder, wandb_mode, project, config)
 
     def __call__(self, metrics: dict[str, Any]) -> None:
         """Record one row; ``metrics`` has an ``iteration``."""
@@ -43,3 +47,24 @@ class Tracker:
             self.wandb.log({"synthetic": wandb.Image(str(picture))})
             self.wandb.summary.update(summary)
             self.wandb.finish()
+
+
+def _start_wandb(folder: Path, mode: Literal["offline", "online"], project: str, config: dict[str, Any]) -> Any:
+    """A wandb run, continued where the folder already has one."""
+    import wandb
+
+    known = folder / "wandb_id.txt"
+    if not known.exists():
+        files.write_text(known, uuid.uuid4().hex[:8])
+    try:
+        return wandb.init(
+            project=project,
+            mode=mode,
+            dir=str(folder),
+            config=config,
+            name="/".join(folder.parts[-5:]),
+            id=known.read_text(),
+            resume="allow" if mode == "online" else None,
+        )
+    except wandb.errors.UsageError as error:
+        raise SettingError(f"wandb.mode={mode}: {error} -- or use wandb.mode=offline and 'wandb sync' later") from error

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from cmidd import load_synthetic
 
@@ -132,3 +133,55 @@ def test_bad_input_is_one_line_before_any_work(tmp_path, words, message):
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert not (tmp_path / "buffers").exists()
     assert not list(tmp_path.rglob("settings.json"))
+
+
+def test_wandb_offline_gets_metrics_and_keeps_its_files_in_the_run(tmp_path, buffers):
+    done = distill(tmp_path, *TINY_METHOD["dm"], "evaluation.baselines=false", "wandb.mode=offline", buffers)
+    assert done.returncode == 0, done.stderr
+    assert list(result(tmp_path, "dm", "0").glob("wandb/offline-run-*/*.wandb"))
+
+
+def test_one_image_per_class_with_cmi_warns_and_equals_the_baseline(tmp_path, buffers):
+    for words in ([], ["cmi.lambda=10"]):
+        done = distill(tmp_path, *TINY_METHOD["dm"], "ipc=1", "evaluation.baselines=false", buffers, *words)
+        assert done.returncode == 0, done.stderr
+    assert "CMI is zero at one image per class" in done.stdout
+    runs = [tmp_path / "results" / "digits" / "dm" / "ipc1" / f"cmi{w}" / "seed0" for w in (0, 10)]
+    images = [load_synthetic(run / "synthetic.safetensors").images for run in runs]
+    torch.testing.assert_close(*images, rtol=1e-4, atol=1e-5)
+
+
+def test_a_folder_of_images_is_distilled_and_two_folders_do_not_mix(tmp_path, buffers):
+    generator = torch.Generator().manual_seed(0)
+    for name in ("first", "second"):
+        for label in ("ant", "bee"):
+            folder = tmp_path / name / label
+            folder.mkdir(parents=True)
+            for number in range(8):
+                pixels = torch.randint(256, (12, 14, 3), generator=generator, dtype=torch.uint8)
+                Image.fromarray(pixels.numpy()).save(folder / f"{number}.png")
+    for name in ("first", "second"):
+        done = distill(
+            tmp_path,
+            *("method=dm", "dataset=folder", f"data.root={name}", "dataset.size=16", "ipc=2", "method.iterations=2"),
+            *("method.batch_real=4", "evaluation.baselines=false", buffers),
+        )
+        assert done.returncode == 0, done.stderr
+        run = tmp_path / "results" / f"folder_{name}" / "dm" / "ipc2" / "cmi0" / "seed0"
+        assert load_synthetic(run / "synthetic.safetensors").classes == ("ant", "bee")
+
+
+def test_a_run_leaves_what_the_readme_says_and_the_set_exports_as_pictures(tmp_path, buffers):
+    assert distill(tmp_path, *TINY_METHOD["mtt"], "evaluation.baselines=false", buffers).returncode == 0
+    run = result(tmp_path, "mtt", "0")
+    left = {".hydra", "DONE", "checkpoint.safetensors", "distill.log", "metrics.jsonl", "result.json"}
+    assert left | {"synthetic.png", "synthetic.safetensors"} <= {path.name for path in run.iterdir()}
+    synthetic = load_synthetic(run / "synthetic.safetensors")
+    assert float(synthetic.syn_lr) > 0
+    export = [sys.executable, str(ROOT / "scripts" / "export.py"), str(run / "synthetic.safetensors"), "pictures"]
+    assert subprocess.run(export, cwd=tmp_path, check=False).returncode == 0
+    assert len(list((tmp_path / "pictures").rglob("*.png"))) == 100
+    assert len((tmp_path / "pictures" / "labels.csv").read_text().splitlines()) == 101
+    again = subprocess.run(export, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert again.returncode == 2
+    assert "not empty" in again.stderr
