@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 from cmidd import files
 from cmidd.objectives.base import Context
@@ -19,15 +20,15 @@ class Protocol:
     """How a run is evaluated (methods.md section 5).
 
     ``repeats`` networks every ``interval`` iterations and at the end; a learned step size replaces
-    ``training.lr``. ``whole`` trains the reference networks on the whole data set, ``baselines`` says
-    whether random real images and the whole data set are measured at all.
+    ``training.lr``. ``baselines`` says which are measured beside: ``random`` real images, trained on like the
+    synthetic set, and the ``whole`` data set, trained on by the recipe ``whole``.
     """
 
     repeats: Count
     interval: Count
     training: TrainingRecipe
     whole: TrainingRecipe
-    baselines: bool = True
+    baselines: tuple[Literal["random", "whole"], ...] = ("random", "whole")
 
 
 def evaluate(context: Context, data: Split, recipe: TrainingRecipe, repeats: int, streams: Streams) -> list[float]:
@@ -49,7 +50,7 @@ def recipe_for(synthetic: SyntheticSet, recipe: TrainingRecipe) -> TrainingRecip
 
 
 def baselines(context: Context, protocol: Protocol, ipc: int) -> dict[str, list[float]]:
-    """Accuracies of ``random`` (a new draw of ``ipc`` real images per class for each network) and ``whole``.
+    """Accuracies of the protocol's baselines; ``random`` draws ``ipc`` new real images per class for each network.
 
     They do not depend on the run's seed, so they are measured once and kept under ``buffers/baselines``.
     """
@@ -59,7 +60,8 @@ def baselines(context: Context, protocol: Protocol, ipc: int) -> dict[str, list[
         "whole": {**shared, "training": asdict(protocol.whole)},
     }
     found = {}
-    for kind, made_by in keys.items():
+    for kind in protocol.baselines:
+        made_by = keys[kind]
         path = context.buffers / "baselines" / f"{context.data.name}_{kind}_{files.fingerprint(made_by)}.json"
         with files.claimed(path, wait=True):
             if not path.exists():

@@ -171,7 +171,7 @@ def _work(settings: Settings, arguments: dict[str, Any], context: Context) -> di
         "last": {"iteration": int(last), "accuracies": evaluations[last]},
         f"best_on_{context.data.held_out}": {"iteration": int(best), "accuracies": evaluations[best]},
         "evaluations": evaluations,
-        "baselines": baselines(context, protocol, settings.ipc) if protocol.baselines else {},
+        "baselines": baselines(context, protocol, settings.ipc),
         "seconds": state["seconds"],
         "peak_memory_mib": _peak_memory_mib(context.data.device),
         "device": _device_name(context.data.device),

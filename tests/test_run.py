@@ -65,7 +65,7 @@ def test_every_spelling_of_the_weight_works_and_zero_is_the_baseline_bit_for_bit
 
 @pytest.mark.parametrize("method", ["dm", "mtt"])
 def test_a_resumed_run_gives_the_bits_of_an_undisturbed_one(tmp_path, method, buffers):
-    words = [*TINY_METHOD[method], "+cmi.lambda=1", "evaluation.interval=2", "evaluation.baselines=false", buffers]
+    words = [*TINY_METHOD[method], "+cmi.lambda=1", "evaluation.interval=2", "evaluation.baselines=[]", buffers]
     assert distill(tmp_path, *words).returncode == 0
     whole = tmp_path / "whole"
     shutil.move(tmp_path / "results", whole)
@@ -105,7 +105,7 @@ def test_a_finished_run_is_skipped_kept_on_overwrite_and_guarded_against_other_s
 
 
 def test_a_sweep_over_the_weight(tmp_path, buffers):
-    done = distill(tmp_path, *TINY_METHOD["dm"], "evaluation.baselines=false", buffers, "cmi.lambda=0,0.1", "-m")
+    done = distill(tmp_path, *TINY_METHOD["dm"], "evaluation.baselines=[]", buffers, "cmi.lambda=0,0.1", "-m")
     assert done.returncode == 0, done.stderr
     assert (result(tmp_path, "dm", "0") / "DONE").exists()
     assert (result(tmp_path, "dm", "0.1") / "DONE").exists()
@@ -136,14 +136,14 @@ def test_bad_input_is_one_line_before_any_work(tmp_path, words, message):
 
 
 def test_wandb_offline_gets_metrics_and_keeps_its_files_in_the_run(tmp_path, buffers):
-    done = distill(tmp_path, *TINY_METHOD["dm"], "evaluation.baselines=false", "wandb.mode=offline", buffers)
+    done = distill(tmp_path, *TINY_METHOD["dm"], "evaluation.baselines=[]", "wandb.mode=offline", buffers)
     assert done.returncode == 0, done.stderr
     assert list(result(tmp_path, "dm", "0").glob("wandb/offline-run-*/*.wandb"))
 
 
 def test_one_image_per_class_with_cmi_warns_and_equals_the_baseline(tmp_path, buffers):
     for words in ([], ["cmi.lambda=10"]):
-        done = distill(tmp_path, *TINY_METHOD["dm"], "ipc=1", "evaluation.baselines=false", buffers, *words)
+        done = distill(tmp_path, *TINY_METHOD["dm"], "ipc=1", "evaluation.baselines=[]", buffers, *words)
         assert done.returncode == 0, done.stderr
     assert "CMI is zero at one image per class" in done.stdout
     runs = [tmp_path / "results" / "digits" / "dm" / "ipc1" / f"cmi{w}" / "seed0" for w in (0, 10)]
@@ -164,7 +164,7 @@ def test_a_folder_of_images_is_distilled_and_two_folders_do_not_mix(tmp_path, bu
         done = distill(
             tmp_path,
             *("method=dm", "dataset=folder", f"data.root={name}", "dataset.size=16", "ipc=2", "method.iterations=2"),
-            *("method.batch_real=4", "evaluation.baselines=false", buffers),
+            *("method.batch_real=4", "evaluation.baselines=[]", buffers),
         )
         assert done.returncode == 0, done.stderr
         run = tmp_path / "results" / f"folder_{name}" / "dm" / "ipc2" / "cmi0" / "seed0"
@@ -172,7 +172,7 @@ def test_a_folder_of_images_is_distilled_and_two_folders_do_not_mix(tmp_path, bu
 
 
 def test_a_run_leaves_what_the_readme_says_and_the_set_exports_as_pictures(tmp_path, buffers):
-    assert distill(tmp_path, *TINY_METHOD["mtt"], "evaluation.baselines=false", buffers).returncode == 0
+    assert distill(tmp_path, *TINY_METHOD["mtt"], "evaluation.baselines=[]", buffers).returncode == 0
     run = result(tmp_path, "mtt", "0")
     left = {".hydra", "DONE", "checkpoint.safetensors", "distill.log", "metrics.jsonl", "result.json"}
     assert left | {"synthetic.png", "synthetic.safetensors"} <= {path.name for path in run.iterdir()}
