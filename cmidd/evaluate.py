@@ -59,7 +59,7 @@ def baselines(context: Context, protocol: Protocol, ipc: int) -> dict[str, list[
         "random": {**shared, "ipc": ipc, "training": asdict(protocol.training)},
         "whole": {**shared, "training": asdict(protocol.whole)},
     }
-    found = {}
+    found: dict[str, list[float]] = {}
     for kind in protocol.baselines:
         made_by = keys[kind]
         path = context.buffers / "baselines" / f"{context.data.name}_{kind}_{files.fingerprint(made_by)}.json"
