@@ -1,4 +1,4 @@
-"""Differentiable siamese augmentation (DSA, Zhao & Bilen, ICML 2021), drawn once and applied to any batch.
+"""Differentiable siamese augmentation (DSA, Zhao & Bilen, ICML 2021; IDC's composition of it) and CutMix.
 
 A :class:`Transform` holds everything random. Applying it to real and to synthetic images alike is what
 makes the augmentation siamese; one draw per image makes it an ordinary augmentation. All operations are
@@ -7,7 +7,7 @@ batched tensor code on images in network input space, differentiable in the imag
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -90,61 +90,75 @@ def _check_strategy(strategy: str) -> str:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Which augmentation to draw: the operations, joined by ``_`` (or ``none``), and their grid convention.
+    """Which augmentation to draw.
 
-    ``align_corners`` concerns scale and rotate: MTT uses true, every other method false.
+    Attributes:
+        strategy: the operations, joined by ``_``, or ``none``.
+        composition: ``one`` draws one operation of the strategy (DSA). ``idc`` applies flip, colour, one of
+            crop, scale and rotate, then cutout, each where the strategy lists it (methods.md section 4.3).
+        align_corners: of the grids of scale and rotate; MTT uses true, every other method false.
     """
 
     strategy: Annotated[str, AfterValidator(_check_strategy)] = "color_crop_cutout_flip_scale_rotate"
     align_corners: bool = False
+    composition: Literal["one", "idc"] = "one"
 
     @property
-    def operations(self) -> list[str]:
-        return [] if self.strategy == "none" else self.strategy.split("_")
+    def stages(self) -> list[list[str]]:
+        """One operation of each stage is applied, stage after stage."""
+        listed = [] if self.strategy == "none" else self.strategy.split("_")
+        if self.composition == "one":
+            stages = [listed]
+        else:
+            order = (["flip"], ["color"], ["crop", "scale", "rotate"], ["cutout"])
+            stages = [[name for name in stage if name in listed] for stage in order]
+        return [stage for stage in stages if stage]
 
     def per_class(self, num_classes: int, generator: torch.Generator) -> "Transform":
-        """One operation and one set of parameters for each class: siamese matching of all classes at once."""
-        return self._draw(torch.randint(max(1, len(self.operations)), (num_classes,), generator=generator), generator)
+        """Operations and one set of parameters for each class: siamese matching of all classes at once."""
+        drawn = [torch.randint(len(stage), (num_classes,), generator=generator) for stage in self.stages]
+        return self._draw(drawn, num_classes, generator)
 
     def per_image(self, num_images: int, generator: torch.Generator) -> "Transform":
-        """One operation for the batch, parameters for each image: training a network."""
-        operation = torch.randint(max(1, len(self.operations)), (1,), generator=generator)
-        return self._draw(operation.expand(num_images), generator)
+        """Operations for the batch, parameters for each image: training a network."""
+        drawn = [torch.randint(len(stage), (1,), generator=generator).expand(num_images) for stage in self.stages]
+        return self._draw(drawn, num_images, generator)
 
-    def _draw(self, operation: Tensor, generator: torch.Generator) -> "Transform":
-        u = torch.rand(len(operation), max(NUM_DRAWS.values()), generator=generator)
-        return Transform(self, operation, u)
+    def _draw(self, operations: list[Tensor], count: int, generator: torch.Generator) -> "Transform":
+        u = [torch.rand(count, max(NUM_DRAWS.values()), generator=generator) for _ in operations]
+        return Transform(self, operations, u)
 
 
 @dataclass(frozen=True)
 class Transform:
-    """Drawn augmentations: ``operation`` ``[G]`` (index into the strategy), numbers ``u`` ``[G, 3]`` in [0, 1).
+    """Drawn augmentations. For every stage: ``operations`` ``[G]`` (index into the stage's operations) and
+    numbers ``u`` ``[G, 3]`` in [0, 1).
 
     Calling it needs, for every image, which of the G draws it gets (``draw_of_image`` ``[N]``; by default
     image i gets draw i).
     """
 
     augmentation: Augmentation
-    operation: Tensor
-    u: Tensor
+    operations: list[Tensor]
+    u: list[Tensor]
 
     def __call__(self, images: Tensor, draw_of_image: Tensor | None = None) -> Tensor:
         """Augmented images, same shape ``[N, C, H, W]``."""
-        operations = self.augmentation.operations
-        if not operations:
-            return images
-        operation, u = self.operation, self.u
-        if draw_of_image is not None:
-            chosen = draw_of_image.cpu()
-            operation, u = operation[chosen], u[chosen]
+        chosen = None if draw_of_image is None else draw_of_image.cpu()
+        for stage, operation, u in zip(self.augmentation.stages, self.operations, self.u, strict=True):
+            if chosen is not None:
+                operation, u = operation[chosen], u[chosen]
+            images = self._stage(stage, operation, images, u.to(images, non_blocking=True))
+        return images
+
+    def _stage(self, names: list[str], operation: Tensor, images: Tensor, u: Tensor) -> Tensor:
         present = operation.unique().tolist()
-        u = u.to(images, non_blocking=True)
         if len(present) == 1:
-            return self._apply(operations[present[0]], images, u)
+            return self._apply(names[present[0]], images, u)
         augmented = torch.empty_like(images)
         for index in present:
             members = (operation == index).nonzero().flatten().to(images.device)
-            augmented = augmented.index_copy(0, members, self._apply(operations[index], images[members], u[members]))
+            augmented = augmented.index_copy(0, members, self._apply(names[index], images[members], u[members]))
         return augmented
 
     def _apply(self, operation: str, images: Tensor, u: Tensor) -> Tensor:
@@ -165,6 +179,25 @@ class Transform:
         if operation == "scale":
             return scale(images, u[:, 0], u[:, 1], align_corners=align)
         return rotate(images, u[:, 0], align_corners=align)
+
+
+def cutmix(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, float]:
+    """Replace one box, the same in all images, by that of another image (CutMix, Yun et al., ICCV 2019).
+
+    Returns the images, for each the index of its partner ``[N]``, and the share of pixels that are its own:
+    train on ``share * CE(own label) + (1 - share) * CE(partner's label)``.
+    """
+    height, width = images.shape[2:]
+    partner = torch.randperm(len(images), generator=generator).to(images.device)
+    u = torch.rand(3, generator=generator).tolist()
+    side = math.sqrt(1 - u[0])  # The kept share is drawn from Beta(1, 1), the uniform distribution.
+    (top, bottom), (left, right) = (
+        (max(0, int(centre * length) - cut // 2), min(length, int(centre * length) + cut // 2))
+        for centre, length, cut in ((u[1], height, int(height * side)), (u[2], width, int(width * side)))
+    )
+    mixed = images.clone()
+    mixed[:, :, top:bottom, left:right] = images[partner, :, top:bottom, left:right]
+    return mixed, partner, 1 - (bottom - top) * (right - left) / (height * width)
 
 
 def _per_image(u: Tensor) -> Tensor:

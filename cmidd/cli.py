@@ -19,6 +19,7 @@ from cmidd.errors import SettingError
 from cmidd.settings import Settings, read_settings
 
 log = logging.getLogger(__name__)
+CONFIGS = Path(__file__).parents[1] / "configs"
 Main = Callable[[Settings, dict[str, Any], Callable[[Path], None]], Any]
 
 
@@ -52,17 +53,13 @@ def app(main: Main, config_name: str = "distill") -> None:
             print(f"error: {refused[-1]}", file=sys.stderr)
 
     def work(config: DictConfig) -> None:
-        choices = HydraConfig.get().runtime.choices
+        _check_recipe()
         settings, arguments = read_settings(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
-        recipe = f"{choices['method']}_{choices['dataset']}"
-        if not (Path(__file__).parents[1] / "configs" / "recipe" / f"{recipe}.yaml").exists():
-            log.warning("no recipe %s: using the values of configs/method/%s.yaml", recipe, choices["method"])
         with logging_redirect_tqdm():
             main(settings, arguments, lambda folder: _admitted(folder, config))
 
-    configs = str(Path(__file__).parents[1] / "configs")
     try:
-        hydra.main(version_base="1.3", config_path=configs, config_name=config_name)(task)()
+        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(task)()
     except (HydraException, OmegaConfBaseException) as error:
         if debugging:
             raise
@@ -70,6 +67,19 @@ def app(main: Main, config_name: str = "distill") -> None:
         print(f"error: {refused[-1]}", file=sys.stderr)
     if refused:
         sys.exit(2)
+
+
+def _check_recipe() -> None:
+    """Say when there is no recipe for a method and data set; refuse one that was asked for by name."""
+    choices, given = HydraConfig.get().runtime.choices, HydraConfig.get().overrides.task
+    recipes = {path.stem for path in (CONFIGS / "recipe").glob("*.yaml")}
+    asked = [override.removeprefix("recipe=") for override in given if override.startswith("recipe=")]
+    for name in asked:
+        if name not in recipes:
+            raise SettingError(f"recipe={name}: unknown; choose one of {', '.join(sorted(recipes))}")
+    if not asked and f"{choices['method']}_{choices['dataset']}" not in recipes:
+        method = choices["method"]
+        log.warning("no recipe %s_%s: using the values of configs/method/%s.yaml", method, choices["dataset"], method)
 
 
 def _admitted(folder: Path, config: DictConfig) -> None:

@@ -1,6 +1,7 @@
 """A data set as tensors on the device, in the networks' input space, with class batches."""
 
 import logging
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from cmidd import sources
 from cmidd.errors import SettingError
 from cmidd.preprocessing import ZCA, Normalize, Preprocessing
 from cmidd.sources import Source, Split
+from cmidd.streams import Streams
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +71,23 @@ class Dataset:
         """``size`` distinct training images of every class (all of a smaller class), classes in order."""
         drawn = [members[torch.randperm(len(members), generator=generator)[:size]] for members in self.class_members]
         return self.train[torch.cat(drawn).to(self.device)]
+
+    def cycled_class_batches(self, size: int, number: int, streams: Streams) -> Split:
+        """Batch ``number`` of every class, when the shuffled images of a class are gone through again and again;
+        what fills no batch at the end of a pass is left out (IDC).
+        """
+        drawn = []
+        for label, members in enumerate(self.class_members):
+            pass_, position = divmod(number, max(1, len(members) // size))
+            order = torch.randperm(len(members), generator=streams("real_class", label, pass_))
+            drawn.append(members[order[position * size : (position + 1) * size]])
+        return self.train[torch.cat(drawn).to(self.device)]
+
+    def cycled_batch(self, size: int, number: int, streams: Streams) -> Split:
+        """Batch ``number`` of any classes, when the shuffled training set is gone through again and again."""
+        pass_, position = divmod(number, math.ceil(len(self.train) / size))
+        order = torch.randperm(len(self.train), generator=streams("real_any", pass_))
+        return self.train[order[position * size : (position + 1) * size].to(self.device)]
 
     def check_ipc(self, ipc: int) -> None:
         """Refuse more images per class than the smallest class has.

@@ -54,9 +54,12 @@ def distill(
                 leaf.copy_(tensors[f"leaf_{number}"])
                 if f"momentum_{number}" in tensors:
                     optimizer.state[leaf]["momentum_buffer"] = tensors[f"momentum_{number}"].to(leaf.device)
+        own = "objective/"
+        objective.load_state({name.removeprefix(own): t for name, t in tensors.items() if name.startswith(own)})
 
     def save() -> None:
         tensors = {f"leaf_{number}": leaf for number, leaf in enumerate(leaves)}
+        tensors.update({f"objective/{name}": tensor for name, tensor in objective.state().items()})
         for number, leaf in enumerate(leaves):
             if (buffer := optimizer.state[leaf].get("momentum_buffer")) is not None:
                 tensors[f"momentum_{number}"] = buffer
@@ -69,9 +72,9 @@ def distill(
             loss = match.loss.sum()
             metrics = {"loss": loss.detach()}
             for weight, regularizer in regularizers:
-                term = regularizer(match, streams(regularizer.name, iteration))
+                term = regularizer(match, streams(regularizer.name, iteration, match.draw))
                 metrics[regularizer.name] = term.detach()
-                loss = loss + weight * term
+                loss = loss + weight * match.scale * term
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

@@ -9,14 +9,14 @@ from tqdm.auto import tqdm
 T = TypeVar("T")
 
 
-def progress(items: Iterable[T], what: str, *, total: int | None = None, initial: int = 0) -> "tqdm[T]":
-    """Iterate over ``items`` behind a bar that names ``what``; no bar when stderr is not a terminal."""
+def progress(items: Iterable[T], what: str | None, *, total: int | None = None, initial: int = 0) -> "tqdm[T]":
+    """Iterate over ``items`` behind a bar that names ``what``; no bar for None, or when stderr is not a terminal."""
     return tqdm(
         items,
         desc=what,
         total=total,
         initial=initial,
-        disable=not sys.stderr.isatty(),
+        disable=what is None or not sys.stderr.isatty(),
         dynamic_ncols=True,
         delay=0.5,
         leave=False,

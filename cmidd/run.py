@@ -70,7 +70,7 @@ def make_context(settings: Settings) -> Context:
         key["content"] = hashlib.sha256(data.train.images.cpu().numpy().tobytes()).hexdigest()
     return Context(
         data=data,
-        synthetic=make(data, settings.ipc, streams("init")),
+        synthetic=make(data, settings.ipc, streams("init"), settings.formation),
         streams=streams,
         buffers=Path(settings.buffers_root),
         network=settings.network,

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, ValidationError, create_model
 from cmidd.data import load_dataset
 from cmidd.errors import SettingError
 from cmidd.evaluate import Protocol
+from cmidd.formation import Formation
 from cmidd.networks import NETWORKS
 from cmidd.objectives import OBJECTIVES
 from cmidd.training import Count
@@ -51,6 +52,7 @@ class Settings:
     seed: Annotated[int, Field(strict=True, ge=0)]
     iterations: Count
     init: Literal["real", "noise"]
+    formation: Formation
     dataset: dict[str, Any]
     network: dict[str, Any]
     method: dict[str, Any]
@@ -93,6 +95,7 @@ def read_settings(config: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
     method = dict(config["method"])
     objective: type = _choose(OBJECTIVES, method.pop("name", None), "method")
     config["iterations"], config["init"] = method.pop("iterations", None), method.pop("init", "real")
+    config["formation"] = method.pop("formation", {})
     arguments = checked(objective, method, "method")
     network = dict(config["network"])
     checked(_choose(NETWORKS, network.pop("name", None), "network"), network, "network")

@@ -37,16 +37,70 @@ def test_convnet_variant_equals_the_reference(variant):
     torch.testing.assert_close(network(golden["x"]), golden[f"{variant}_logits"], rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize(("name", "published"), [("convnet", "ConvNet"), ("resnet18", "ResNet18")])
-@pytest.mark.parametrize(
-    ("cell", "shape"), [("rgb32_10", (3, 32, 32)), ("rgb32_100", (3, 32, 32)), ("gray28_10", (1, 28, 28))]
-)
-def test_network_has_the_published_size(name, published, cell, shape):
-    size = json.loads((GOLDEN / "network_sizes.json").read_text())[published][cell]
-    network = build_network(name, shape, size["classes"], torch.Generator())
+ZOO = {
+    "MLP": ("mlp", {}),
+    "LeNet": ("lenet", {}),
+    "AlexNet": ("alexnet", {}),
+    "AlexNetBN": ("alexnet", {"norm": "batchnorm"}),
+    "VGG11": ("vgg11", {}),
+    "VGG11BN": ("vgg11", {"norm": "batchnorm"}),
+    "ResNet18": ("resnet18", {}),
+    "ResNet18BN": ("resnet18", {"norm": "batchnorm"}),
+    "ResNet18BN_AP": ("resnet18", {"norm": "batchnorm", "downsampling": "avgpool"}),
+    "ConvNet": ("convnet", {}),
+    "ConvNetD1": ("convnet", {"depth": 1}),
+    "ConvNetD2": ("convnet", {"depth": 2}),
+    "ConvNetD4": ("convnet", {"depth": 4}),
+    "ConvNetW32": ("convnet", {"width": 32}),
+    "ConvNetW256": ("convnet", {"width": 256}),
+    "ConvNetBN": ("convnet", {"norm": "batchnorm"}),
+    "ConvNetLN": ("convnet", {"norm": "layernorm"}),
+    "ConvNetIN": ("convnet", {"norm": "instancenorm"}),
+    "ConvNetGN": ("convnet", {"norm": "groupnorm"}),
+    "ConvNetNP": ("convnet", {"pooling": "none"}),
+    "ConvNetMP": ("convnet", {"pooling": "max"}),
+}
+SHAPES = {"rgb32_10": (3, 32, 32), "rgb32_100": (3, 32, 32), "gray28_10": (1, 28, 28)}
+SIZES = json.loads((GOLDEN / "network_sizes.json").read_text())
+
+
+def test_the_zoo_is_the_published_one():
+    assert ZOO.keys() == SIZES.keys()
+
+
+@pytest.mark.parametrize("published", ZOO)
+@pytest.mark.parametrize("cell", SHAPES)
+def test_network_has_the_published_size(published, cell):
+    size, (name, options) = SIZES[published][cell], ZOO[published]
+    network = build_network(name, SHAPES[cell], size["classes"], torch.Generator(), **options).eval()
     assert sum(parameter.numel() for parameter in network.parameters()) == size["parameters"]
+    embedded = network.embed(torch.zeros(1, *SHAPES[cell]))
+    assert network(torch.zeros(1, *SHAPES[cell])).shape == (1, size["classes"])
     if size["embedding_width"]:
-        assert network.embed(torch.zeros(1, *shape)).shape[1] == size["embedding_width"]
+        assert embedded.shape[1] == size["embedding_width"]
+
+
+def test_resnet10_is_the_one_of_idc():
+    """models/resnet.py at CIFAR10: stem 3-32, one block of 32, 64, 128, 256 with shortcuts, all batch norms."""
+    convolutions = 27 * 32 + sum(9 * a * b + 9 * b * b + (a != b) * a * b for a, b in [(32, 32), (32, 64)])
+    convolutions += sum(9 * a * b + 9 * b * b + a * b for a, b in [(64, 128), (128, 256)])
+    norms = 2 * (32 + 2 * 32 + 3 * (64 + 128 + 256))
+    network = build_network("resnet10", (3, 32, 32), 10, torch.Generator().manual_seed(0))
+    assert sum(parameter.numel() for parameter in network.parameters()) == convolutions + norms + 256 * 10 + 10
+    weight = network.stages[3].conv2.weight
+    assert weight.std().item() == pytest.approx((2 / (9 * 256)) ** 0.5, rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["vgg11", "lenet", "resnet18"])
+def test_a_network_that_the_images_do_not_fit_is_refused_by_name(name):
+    with pytest.raises(SettingError, match=f"network={name}: takes square images from"):
+        build_network(name, (1, 8, 8), 10, torch.Generator())
+
+
+@pytest.mark.parametrize("name", ["mlp", "alexnet", "resnet10"])
+def test_a_network_that_fits_tiny_images_takes_them(name):
+    network = build_network(name, (1, 8, 8), 10, torch.Generator().manual_seed(0))
+    assert network(torch.rand(2, 1, 8, 8)).shape == (2, 10)
 
 
 def test_initialisation_follows_the_generator_alone():

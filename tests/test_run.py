@@ -118,7 +118,7 @@ def test_a_sweep_over_the_weight(tmp_path, buffers):
         (["cmi.lambda=-1"], "cmi.lambda=-1: expected a number >= 0"),
         (["cmi.lambda=abc"], "cmi.lambda=abc: expected a number >= 0"),
         (["cmi=paper"], "cmi=paper: no weight is published for method=mtt dataset=digits ipc=10"),
-        (["method=nosuch"], "method=nosuch: unknown; choose one of dm, mtt"),
+        (["method=nosuch"], "method=nosuch: unknown; choose one of dc, dm, dsa, idc, idm, mtt"),
         (["dataset=nosuch"], "dataset=nosuch: unknown; choose one of cifar10"),
         (["ipc=500"], "ipc=500: class"),
         (["ipc=0"], "ipc=0: Input should be greater than 0"),

@@ -1,21 +1,31 @@
 """The zoo: every network is built here, by name, with its weights drawn from an explicit generator."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
 
 from cmidd.errors import SettingError
+from cmidd.networks.alexnet import AlexNet
 from cmidd.networks.base import Network
 from cmidd.networks.convnet import ConvNet
-from cmidd.networks.resnet import resnet18
+from cmidd.networks.lenet import LeNet
+from cmidd.networks.mlp import MLP
+from cmidd.networks.resnet import resnet10, resnet18
+from cmidd.networks.vgg import VGG11
 
-__all__ = ["NETWORKS", "ConvNet", "Network", "build_network", "reset_parameters"]
+__all__ = ["NETWORKS", "ConvNet", "Network", "build_network"]
 
 # Adding a network is one line: name -> function(image_shape, num_classes, **options).
-NETWORKS: dict[str, Callable[..., Network]] = {"convnet": ConvNet, "resnet18": resnet18}
+NETWORKS: dict[str, Callable[..., Network]] = {
+    "convnet": ConvNet,
+    "mlp": MLP,
+    "lenet": LeNet,
+    "alexnet": AlexNet,
+    "vgg11": VGG11,
+    "resnet10": resnet10,
+    "resnet18": resnet18,
+}
 
 
 def build_network(
@@ -36,22 +46,5 @@ def build_network(
     with torch.device("meta"):
         network = NETWORKS[name](image_shape, num_classes, **options)
     network.to_empty(device="cpu")
-    reset_parameters(network, generator)
+    network.initialise(generator)
     return network.to(device)
-
-
-@torch.no_grad()
-def reset_parameters(network: nn.Module, generator: torch.Generator) -> None:
-    """Draw PyTorch's default initialisation from ``generator`` instead of from the global state.
-
-    Convolution and linear weights and biases are U(-1/sqrt(fan_in), 1/sqrt(fan_in)), which is what
-    ``kaiming_uniform_(a=sqrt(5))`` comes to; norms start at weight 1 and bias 0.
-    """
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            bound = 1 / math.sqrt(module.weight[0].numel())
-            module.weight.uniform_(-bound, bound, generator=generator)
-            if module.bias is not None:
-                module.bias.uniform_(-bound, bound, generator=generator)
-        elif isinstance(module, nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d):
-            module.reset_parameters()

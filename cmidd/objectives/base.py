@@ -43,8 +43,13 @@ class Context:
 class Match:
     """One optimiser step: the objective's loss (per class ``[C]``, or a scalar) and what regularisers see.
 
-    ``images`` and ``labels`` are the synthetic images in network input space. The matching network and the
-    augmented batches are absent where the objective has none (MTT).
+    Attributes:
+        images, labels: the synthetic images in network input space, as stored (DM, DC, DSA, MTT) or decoded
+            (IDC, IDM).
+        network, real, synthetic: the matching network and the augmented batches, absent where there is none (MTT).
+        scale: how many losses a regulariser is added to: one, or one per class where the reference takes a
+            step for each class and adds the term to each (IDC, IDM; methods.md section 7).
+        draw: regularisers draw anew where this number changes within an iteration.
     """
 
     loss: Tensor
@@ -53,6 +58,8 @@ class Match:
     network: nn.Module | None = None
     real: Split | None = None
     synthetic: Split | None = None
+    scale: int = 1
+    draw: int = 0
 
 
 class Objective(ABC):
@@ -68,3 +75,10 @@ class Objective(ABC):
     @abstractmethod
     def matches(self, iteration: int) -> Iterator[Match]:
         """The optimiser steps of one iteration. Work after a ``yield`` is done when the step was taken."""
+
+    def state(self) -> dict[str, Tensor]:
+        """What the objective itself remembers from one iteration to the next, for the checkpoint."""
+        return {}
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:  # noqa: B027 (most remember nothing)
+        """Go on from :meth:`state`."""

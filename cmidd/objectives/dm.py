@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from cmidd.augment import Augmentation
+from cmidd.embeddings import embed_real, mean_embedding_distance
 from cmidd.objectives.base import Context, Match, Objective
 from cmidd.sources import Split
 from cmidd.training import Count, Fraction, Positive
@@ -31,19 +29,6 @@ class DM(Objective):
         transform = self.augment.per_class(context.data.num_classes, context.streams("augment", iteration))
         real = Split(transform(real.images, real.labels), real.labels)
         augmented = Split(transform(synthetic.images, synthetic.labels), synthetic.labels)
-        with torch.no_grad():
-            target = network.embed(real.images)
+        target = embed_real(network, real.images)
         loss = mean_embedding_distance(target, real.labels, network.embed(augmented.images), augmented.labels)
         yield Match(loss, synthetic.images, synthetic.labels, network, real, augmented)
-
-
-def mean_embedding_distance(real: Tensor, real_labels: Tensor, synthetic: Tensor, labels: Tensor) -> Tensor:
-    """Squared L2 distance of the class means of embeddings ``[N, D]``, per class ``[C]``."""
-    num_classes = int(real_labels.max()) + 1
-    difference = _class_means(real, real_labels, num_classes) - _class_means(synthetic, labels, num_classes)
-    return difference.square().sum(1)
-
-
-def _class_means(embeddings: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    sums = embeddings.new_zeros(num_classes, embeddings.shape[1]).index_add(0, labels, embeddings)
-    return sums / labels.bincount(minlength=num_classes)[:, None]

@@ -1,0 +1,54 @@
+"""DC, gradient matching (Zhao et al., ICLR 2021), and DSA, the same with siamese augmentation (methods.md 1.2)."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from cmidd.augment import Augmentation
+from cmidd.gradients import DC_DISTANCES, class_gradients
+from cmidd.objectives.base import Context, Match, Objective
+from cmidd.sources import Split
+from cmidd.training import Count, Fraction, Positive, TrainingRecipe, train
+
+
+class GradientMatching(Objective):
+    """The gradients of a network's loss on real and synthetic images of a class should agree, again and again
+    while the network is trained on the synthetic set.
+
+    An iteration takes a new network through ``outer_loop`` steps on the set; between two of them the network
+    is trained on the set as ``net`` says.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        lr_img: Positive,
+        momentum: Fraction,
+        batch_real: Count,
+        distance: Literal["layerwise_cosine", "mse", "cos"],
+        outer_loop: Count,
+        augment: Augmentation,
+        net: TrainingRecipe,
+    ) -> None:
+        self.context, self.augment, self.net = context, augment, net
+        self.lr_img, self.momentum, self.batch_real = lr_img, momentum, batch_real
+        self.distance, self.outer_loop = DC_DISTANCES[distance], outer_loop
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        return [{"params": [self.context.synthetic.images], "lr": self.lr_img, "momentum": self.momentum}]
+
+    def matches(self, iteration: int) -> Iterator[Match]:
+        context, synthetic, streams = self.context, self.context.synthetic, self.context.streams
+        num_classes = context.data.num_classes
+        network = context.new_network(streams("network", iteration))
+        for step in range(self.outer_loop):
+            real = context.data.class_batches(self.batch_real, streams("real", iteration, step))
+            transform = self.augment.per_class(num_classes, streams("augment", iteration, step))
+            real = Split(transform(real.images, real.labels), real.labels)
+            augmented = Split(transform(synthetic.images, synthetic.labels), synthetic.labels)
+            target = class_gradients(network, real, num_classes, create_graph=False)
+            gradients = class_gradients(network, augmented, num_classes, create_graph=True)
+            loss = self.distance(gradients, target)
+            yield Match(loss, synthetic.images, synthetic.labels, network, real, augmented)
+            if step + 1 < self.outer_loop:
+                train(network, synthetic.decode(), self.net, streams.child("net", iteration, step), what=None)
