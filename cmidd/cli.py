@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
+from hydra.initialize import get_gh_backup, restore_gh_from_backup
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -37,14 +39,49 @@ OmegaConf.register_new_resolver("by_ipc", by_ipc, replace=True, use_cache=False)
 
 
 def app(main: Main, config_name: str = "distill") -> None:
-    """Run ``main(settings, arguments, admitted)`` as a Hydra application; user errors are one line, exit code 2."""
+    """Run ``main(settings, arguments, admitted)`` on the settings of ``configs/<config_name>.yaml``."""
+
+    def work(config: DictConfig) -> None:
+        _check_recipe()
+        settings, arguments = read_settings(_plain(config))
+        main(settings, arguments, lambda folder: _admitted(folder, config))
+
+    _run_hydra(work, CONFIGS, config_name)
+
+
+def hydra_app(main: Callable[[dict[str, Any]], Any], config_name: str) -> None:
+    """Run ``main(config)`` on another config, whose folder has no groups, so that ``network=[a,b]`` is a list."""
+    folder, _, name = config_name.rpartition("/")
+    _run_hydra(lambda config: main(_plain(config)), CONFIGS / folder, name)
+
+
+def compose(overrides: list[str]) -> Settings:
+    """The settings that ``distill.py`` would have for ``overrides``."""
+    backup = get_gh_backup()
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            return read_settings(_plain(hydra.compose("distill", overrides)))[0]
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SettingError(_one_line(error)) from error
+    finally:
+        restore_gh_from_backup(backup)
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+
+
+def _run_hydra(work: Callable[[DictConfig], None], folder: Path, config_name: str) -> None:
+    """Run ``work`` as a Hydra application; user errors are one line, exit code 2."""
     debugging = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing; we print.
     refused: list[str] = []
 
     def task(config: DictConfig) -> None:
         try:
-            work(config)
+            with logging_redirect_tqdm():
+                work(config)
         except (SettingError, OmegaConfBaseException) as error:
             if debugging:
                 raise
@@ -52,14 +89,8 @@ def app(main: Main, config_name: str = "distill") -> None:
             refused.append(_one_line(error))
             print(f"error: {refused[-1]}", file=sys.stderr)
 
-    def work(config: DictConfig) -> None:
-        _check_recipe()
-        settings, arguments = read_settings(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
-        with logging_redirect_tqdm():
-            main(settings, arguments, lambda folder: _admitted(folder, config))
-
     try:
-        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(task)()
+        hydra.main(version_base="1.3", config_path=str(folder), config_name=config_name)(task)()
     except (HydraException, OmegaConfBaseException) as error:
         if debugging:
             raise

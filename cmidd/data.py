@@ -115,6 +115,7 @@ def load_dataset(
     size: Annotated[int, Field(ge=8)] = 32,
     channels: Literal[1, 3] = 3,
     device: str | torch.device = "cpu",
+    preprocessing: Preprocessing | None = None,
 ) -> Dataset:
     """Read a data set, preprocess it and put it on ``device``.
 
@@ -127,6 +128,7 @@ def load_dataset(
         zca: whiten instead of normalising.
         validation: fraction of each training class to hold out; evaluation then tests on it.
         size, channels: what images of a ``folder`` are resized and converted to.
+        preprocessing: use this one (of a synthetic set) instead of making one.
 
     Raises:
         SettingError: when files are missing or unreadable, saying where it looked and the ways out.
@@ -136,7 +138,8 @@ def load_dataset(
     if validation > 0:
         train, test = sources.stratified_split(train, validation)
     train_pixels = _pixels(train.images)
-    preprocessing: Preprocessing = ZCA.fit(train_pixels) if zca else _normalize(train_pixels, statistics)
+    if preprocessing is None:
+        preprocessing = ZCA.fit(train_pixels) if zca else _normalize(train_pixels, statistics)
     return Dataset(
         name=name,
         train=Split(preprocessing(train_pixels).to(device), train.labels.to(device)),

@@ -2,14 +2,10 @@
 
 import hashlib
 import logging
-import os
-import platform
 import resource
 import statistics
-import subprocess
 from collections.abc import Callable
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +17,7 @@ from cmidd.distill import Regularizer, distill
 from cmidd.errors import SettingError
 from cmidd.evaluate import baselines, evaluate, recipe_for
 from cmidd.objectives import OBJECTIVES, Context
+from cmidd.records import provenance, summary
 from cmidd.regularizers.cmi import CMI
 from cmidd.settings import Settings
 from cmidd.streams import Streams
@@ -127,16 +124,19 @@ def _work(settings: Settings, arguments: dict[str, Any], context: Context) -> di
     objective = OBJECTIVES[settings.method["name"]](context, **arguments)
     regularizers: list[tuple[float, Regularizer]] = []
     if settings.cmi.weight > 0:
-        if settings.ipc == 1:
+        real = context.data.train if settings.cmi.centroids == "real" else None
+        if settings.ipc * settings.formation.tiles == 1 and real is None:
             log.warning("CMI is zero at one image per class: ipc=1 with cmi.lambda gives the baseline")
         pool = TeacherPool(context, settings.cmi.teacher, settings.cmi.pool, settings.cmi.epochs)
-        regularizers.append((settings.cmi.weight, CMI(pool)))
+        regularizers.append((settings.cmi.weight, CMI(pool, real)))
     synthetic.about = {
         "dataset": settings.dataset["name"],
         "method": settings.method["name"],
         "ipc": settings.ipc,
         "seed": settings.seed,
         "cmi": settings.cmi.weight,
+        "data": settings.dataset,
+        "network": settings.network,
         "training": asdict(protocol.training),
     }
 
@@ -174,10 +174,7 @@ def _work(settings: Settings, arguments: dict[str, Any], context: Context) -> di
         "baselines": baselines(context, protocol, settings.ipc),
         "seconds": state["seconds"],
         "peak_memory_mib": _peak_memory_mib(context.data.device),
-        "device": _device_name(context.data.device),
-        "versions": {name: version(name) for name in ("torch", "torchvision", "numpy", "scikit-learn", "safetensors")},
-        "python": platform.python_version(),
-        "commit": _commit(),
+        **provenance(context.data.device),
     }
     files.write_json(folder / "result.json", record)
     tracker.close(folder / "synthetic.png", {"accuracy": statistics.fmean(evaluations[last])})
@@ -199,23 +196,7 @@ def report(folder: Path, record: dict[str, Any]) -> None:
     log.info("accuracy on %s, per cent:\n%s", record["tested_on"], "\n".join(lines))
 
 
-def summary(values: list[float]) -> str:
-    """Mean and sample standard deviation with their n."""
-    spread = f" +- {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.2f}{spread} (n={len(values)})"
-
-
 def _peak_memory_mib(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({os.cpu_count()} cores)"
-
-
-def _commit() -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or None

@@ -17,19 +17,23 @@ from cmidd.networks import NETWORKS
 from cmidd.objectives import OBJECTIVES
 from cmidd.training import Count
 
-CMI_KEYS = ("lambda", "fallback", "published", "teacher", "pool", "epochs")
+CMI_KEYS = ("lambda", "fallback", "published", "teacher", "pool", "epochs", "centroids")
 # What may differ between two starts of the same run.
 FREE = ("device", "results_root", "buffers_root", "overwrite", "data", "wandb", "checkpoint_seconds")
 
 
 @dataclass(frozen=True)
 class CMISettings:
-    """``weight`` is the resolved lambda; 0 is the baseline."""
+    """``weight`` is the resolved lambda; 0 is the baseline.
+
+    ``centroids``: whether Q_y is the mean over the synthetic images of a class or over its real ones.
+    """
 
     weight: float
     teacher: Annotated[str, Field(pattern="|".join(f"^{name}$" for name in NETWORKS))]
     pool: Count
     epochs: Count
+    centroids: Literal["synthetic", "real"] = "synthetic"
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ def read_settings(config: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
     cmi = dict(config["cmi"])
     for key in cmi:
         _known(key, CMI_KEYS, "cmi")
-    rest = {key: cmi[key] for key in ("teacher", "pool", "epochs")}
+    rest = {key: cmi[key] for key in ("teacher", "pool", "epochs", "centroids")}
     where = (config["method"]["name"], dataset["name"], config["ipc"])
     config["cmi"] = {"weight": cmi_weight(cmi["lambda"], cmi["fallback"], cmi["published"], *where), **rest}
     return Settings(**checked(Settings, config, "")), arguments
@@ -138,7 +142,7 @@ def checked(function: Callable[..., Any], arguments: Mapping[str, Any], where: s
     typed: Any = vars(function)["__init__"] if isinstance(function, type) else function
     hints = get_type_hints(typed, include_extras=True)
     parameters = inspect.signature(function).parameters.values()
-    skipped = {"self", "context", "image_shape", "num_classes", "root", "download", "device"}
+    skipped = {"self", "context", "image_shape", "num_classes", "root", "download", "device", "preprocessing"}
     if where == "":
         skipped = {"self"}
     fields: dict[str, Any] = {

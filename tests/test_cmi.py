@@ -1,7 +1,9 @@
 import pytest
 import torch
 
-from cmidd.regularizers.cmi import conditional_mutual_information
+from cmidd.networks import build_network
+from cmidd.regularizers.cmi import class_log_centroids, conditional_mutual_information
+from cmidd.sources import Split
 from tests.conftest import load_golden
 
 
@@ -48,3 +50,16 @@ def test_huge_features_and_a_missing_class_give_finite_values():
     value.backward()
     assert torch.isfinite(value)
     assert torch.isfinite(features.grad).all()
+
+
+def test_real_centroids_are_the_mean_softmax_of_the_class_and_give_one_image_per_class_a_gradient():
+    real = Split(torch.randn(30, 1, 8, 8), torch.arange(3).repeat(10))
+    network = build_network("convnet", (1, 8, 8), 3, torch.Generator().manual_seed(0), width=8, depth=1)
+    log_q = class_log_centroids(network, real, batch=7)
+    p = network.embed(real.images).softmax(1)
+    torch.testing.assert_close(log_q.exp(), torch.stack([p[real.labels == label].mean(0) for label in range(3)]))
+    features = network.embed(torch.randn(3, 1, 8, 8))
+    labels = torch.arange(3)
+    expected = torch.nn.functional.kl_div(log_q, features.log_softmax(1), reduction="batchmean", log_target=True)
+    torch.testing.assert_close(conditional_mutual_information(features, labels, log_q), expected)
+    assert conditional_mutual_information(features, labels).abs() < 1e-6 < expected

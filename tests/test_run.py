@@ -31,6 +31,27 @@ TINY_METHOD = {
         "method.experts.count=2",
         "method.experts.training.epochs=1",
     ],
+    "dc": ["method=dc", "method.iterations=3", "method.batch_real=8", "method.outer_loop=2", "method.net.epochs=1"],
+    "dsa": ["method=dsa", "method.iterations=3", "method.batch_real=8", "method.outer_loop=2", "method.net.epochs=1"],
+    "idm": [
+        "method=idm",
+        "method.formation.factor=2",
+        "method.iterations=4",
+        "method.batch_real=8",
+        "method.queue_start=2",
+        "method.queue_size=3",
+        "method.net_generate_interval=1",
+        "method.net_steps=2",
+        "method.meter_reset=3",
+    ],
+    "idc": [
+        "method=idc",
+        "method.formation.factor=2",
+        "method.iterations=3",
+        "method.inner_loop=2",
+        "method.batch_real=8",
+        "method.net_images=64",
+    ],
 }
 
 
@@ -63,7 +84,7 @@ def test_every_spelling_of_the_weight_works_and_zero_is_the_baseline_bit_for_bit
     assert not torch.equal(images[0], images[2])
 
 
-@pytest.mark.parametrize("method", ["dm", "mtt"])
+@pytest.mark.parametrize("method", ["dc", "dm", "dsa", "idc", "idm", "mtt"])
 def test_a_resumed_run_gives_the_bits_of_an_undisturbed_one(tmp_path, method, buffers):
     words = [*TINY_METHOD[method], "+cmi.lambda=1", "evaluation.interval=2", "evaluation.baselines=[]", buffers]
     assert distill(tmp_path, *words).returncode == 0

@@ -2,25 +2,32 @@
 
 Adds ``weight * CMI(S)`` to any objective's loss: the synthetic images of a class draw together in the
 feature space of a pre-trained network. It costs one teacher forward and input gradient of the set per step,
-and is identically zero at one image per class.
+and is identically zero at one image per class, unless that image is decoded into several or the centroids
+are those of real images.
 """
+
+import math
 
 import torch
 from torch import Tensor
 
+from cmidd.networks import Network
 from cmidd.objectives.base import Match
+from cmidd.sources import Split
 from cmidd.teachers import TeacherPool
 
 
-def conditional_mutual_information(features: Tensor, labels: Tensor) -> Tensor:
+def conditional_mutual_information(features: Tensor, labels: Tensor, log_centroids: Tensor | None = None) -> Tensor:
     """Mean over images of ``KL(P_s || Q_y)``, natural log, with gradient through both (eq. 5 and 6).
 
     ``P_s`` is the softmax over the features ``[N, M]`` of an image, ``Q_y`` its mean over the images of
     class ``y``. With equally many images per class this is the mean over classes of H(Q_y) - mean H(P_s).
     Computed in logarithms throughout, so large features neither overflow nor give log 0; labels ``[N]``
-    need not cover every class.
+    need not cover every class. Given ``log_centroids`` ``[C, M]``, these stand for ``log Q_y``.
     """
     log_p = features.log_softmax(1)
+    if log_centroids is not None:
+        return (log_p.exp() * (log_p - log_centroids[labels])).sum(1).mean()
     _, group, count = labels.unique(return_inverse=True, return_counts=True)
     index = group[:, None].expand_as(log_p)
     # log Q_y = logsumexp over the class of log P_s, minus log n_y.
@@ -32,13 +39,32 @@ def conditional_mutual_information(features: Tensor, labels: Tensor) -> Tensor:
 
 
 class CMI:
-    """The regulariser: draws one teacher per step and measures the images that the match hands over."""
+    """The regulariser: draws one teacher per step and measures the images that the match hands over.
+
+    Args:
+        real: real images whose class centroids replace those of the synthetic set, computed once per teacher
+            (the alternative that the reference has in a comment, methods.md section 7). Every class must be in it.
+    """
 
     name = "cmi"
 
-    def __init__(self, teachers: TeacherPool) -> None:
-        self.teachers = teachers
+    def __init__(self, teachers: TeacherPool, real: Split | None = None) -> None:
+        self.teachers, self.real = teachers, real
+        self._log_centroids: dict[Network, Tensor] = {}
 
     def __call__(self, match: Match, generator: torch.Generator) -> Tensor:
         """CMI of the match's images in nats, a scalar."""
-        return conditional_mutual_information(self.teachers.draw(generator).embed(match.images), match.labels)
+        teacher = self.teachers.draw(generator)
+        if self.real is not None and teacher not in self._log_centroids:
+            self._log_centroids[teacher] = class_log_centroids(teacher, self.real)
+        return conditional_mutual_information(
+            teacher.embed(match.images), match.labels, self._log_centroids.get(teacher)
+        )
+
+
+@torch.no_grad()
+def class_log_centroids(teacher: Network, real: Split, batch: int = 1024) -> Tensor:
+    """``log Q_y`` ``[C, M]``: the logarithm of the mean softmax over the features of each class's images."""
+    log_p = torch.cat([teacher.embed(images).log_softmax(1) for images in real.images.split(batch)])
+    members = [log_p[real.labels == label] for label in range(int(real.labels.max()) + 1)]
+    return torch.stack([own.logsumexp(0) - math.log(len(own)) for own in members])

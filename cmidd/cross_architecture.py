@@ -1,0 +1,196 @@
+"""What one synthetic set, ours or another's, is worth to several networks: a table of accuracies."""
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+
+from cmidd import files, imports
+from cmidd.data import Dataset, load_dataset
+from cmidd.errors import SettingError
+from cmidd.evaluate import evaluate, recipe_for
+from cmidd.networks import NETWORKS
+from cmidd.objectives import Context
+from cmidd.records import provenance, summary
+from cmidd.settings import DataSettings, Settings, checked
+from cmidd.streams import Streams
+from cmidd.synthetic import SyntheticSet, load_synthetic
+from cmidd.training import Count, TrainingRecipe
+
+log = logging.getLogger(__name__)
+Compose = Callable[[list[str]], Settings]
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """One evaluation (``configs/standalone/evaluate.yaml``).
+
+    What a file of ours says about itself need not be given. For another's, ``method`` and ``dataset`` name the
+    settings of ``distill.py`` under which it was made and is evaluated; ``zca``, ``statistics``, ``factor`` and
+    ``training`` replace what these say.
+    """
+
+    synthetic: str
+    network: list[str | dict[str, Any]]
+    repeats: Count
+    seed: Annotated[int, Field(strict=True, ge=0)]
+    method: str | None
+    dataset: str | None
+    zca: bool | None
+    statistics: str | None
+    factor: Annotated[int, Field(strict=True, gt=0)] | None
+    training: dict[str, Any]
+    device: str
+    data: DataSettings
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A synthetic set with the real data that tests it and the network and recipe it was made for."""
+
+    synthetic: SyntheticSet
+    data: Dataset
+    network: dict[str, Any]
+    recipe: TrainingRecipe
+
+
+def read_evaluation(config: dict[str, Any]) -> EvaluationSettings:
+    """Check a resolved config; one network may be given without brackets.
+
+    Raises:
+        SettingError: one line for the first setting that is wrong.
+    """
+    if isinstance(config["network"], str | dict):
+        config = {**config, "network": [config["network"]]}
+    settings = EvaluationSettings(**checked(EvaluationSettings, config, ""))
+    for network in settings.network:
+        options = {"name": network} if isinstance(network, str) else dict(network)
+        name = options.pop("name", None)
+        if name not in NETWORKS:
+            raise SettingError(f"network={name}: unknown; choose among {', '.join(sorted(NETWORKS))}")
+        checked(NETWORKS[name], options, "network")
+    return settings
+
+
+def load_subject(settings: EvaluationSettings, compose: Compose, device: torch.device) -> Subject:
+    """Read the set and its data set.
+
+    Args:
+        compose: settings of ``distill.py`` for a list of overrides, for what another's file does not say.
+
+    Raises:
+        SettingError: when the set is unreadable, or something it does not say is not given either.
+    """
+    path = Path(settings.synthetic).expanduser()
+    own = path.suffix == ".safetensors"
+    subject = _own(path, settings, device) if own else _foreign(path, settings, compose, device)
+    shape = tuple(subject.synthetic.images.shape[1:])
+    if shape != subject.data.image_shape:
+        raise SettingError(
+            f"synthetic={path}: images of shape {list(shape)}, those of {subject.data.name} have "
+            f"{list(subject.data.image_shape)}; check dataset="
+        )
+    changed = {key: value for key, value in settings.training.items() if value is not None}
+    arguments = checked(TrainingRecipe, {**asdict(subject.recipe), **changed}, "training")
+    if "lr" in changed:
+        subject.synthetic.syn_lr = None
+    return dataclasses.replace(subject, recipe=recipe_for(subject.synthetic, TrainingRecipe(**arguments)))
+
+
+def _own(path: Path, settings: EvaluationSettings, device: torch.device) -> Subject:
+    synthetic = load_synthetic(path, device)
+    for name in ("method", "dataset", "zca", "statistics", "factor"):
+        if getattr(settings, name) is not None:
+            raise SettingError(f"{name}={getattr(settings, name)}: {path} carries its own; leave {name} out")
+    about = synthetic.about
+    if not {"data", "network", "training"} <= about.keys():
+        raise SettingError(f"{path}: written before sets said what they were made from; distil it again")
+    data = _real({**about["data"], "validation": 0.0}, settings, device, preprocessing=synthetic.transform)
+    recipe = TrainingRecipe(**checked(TrainingRecipe, about["training"], "training"))
+    return Subject(synthetic, data, about["network"], recipe)
+
+
+def _foreign(path: Path, settings: EvaluationSettings, compose: Compose, device: torch.device) -> Subject:
+    if not path.exists():
+        raise SettingError(f"synthetic={path}: no such file or folder; give {imports.KINDS}")
+    method, dataset = imports.guess(path)
+    method, dataset = settings.method or method, settings.dataset or dataset
+    for name, value in (("method", method), ("dataset", dataset)):
+        if value is None:
+            raise SettingError(f"{name}: {path} does not say it; give {name}=..., as for distill.py")
+    if method == "mtt" and settings.training.get("lr") is None:
+        raise SettingError(f"training.lr: {path} does not hold the learned step size of MTT; give training.lr=...")
+    # The number of images per class decides which recipe holds, and is known only once the file is read.
+    words = [f"method={method}", f"dataset={dataset}"]
+    options = {key: getattr(settings, key) for key in ("zca", "statistics") if getattr(settings, key) is not None}
+    plain = _real({**compose([*words, "ipc=1"]).dataset, "zca": False}, settings, torch.device("cpu"))
+    found = imports.read(path, plain.classes, plain.image_shape[0])
+    base = compose([*words, f"ipc={max(1, len(found.labels) // plain.num_classes)}"])
+    data = _real({**base.dataset, **options}, settings, device)
+    factor = base.formation.factor if settings.factor is None else settings.factor
+    formation = dataclasses.replace(base.formation, factor=factor, stored_as=found.stored_as)
+    synthetic = SyntheticSet(
+        found.images.to(device), found.labels.to(device), data.preprocessing, data.classes, formation
+    )
+    return Subject(synthetic, data, base.network, base.evaluation.training)
+
+
+def _real(dataset: dict[str, Any], settings: EvaluationSettings, device: torch.device, **more: Any) -> Dataset:
+    arguments = checked(load_dataset, dataset, "dataset")
+    return load_dataset(**arguments, root=settings.data.root, download=settings.data.download, device=device, **more)
+
+
+def cross_architecture(settings: EvaluationSettings, subject: Subject) -> list[Path]:
+    """Evaluate every network, log the table, and write it beside the set as JSON and Markdown under a new number."""
+    synthetic, data = subject.synthetic, subject.data
+    decoded = synthetic.decode()
+    per_class = len(decoded) / data.num_classes
+    rows: dict[str, list[float]] = {}
+    for given in settings.network:
+        options = {"name": given} if isinstance(given, str) else given
+        if set(options) == {"name"} and options["name"] == subject.network["name"]:
+            options = subject.network
+        title = options["name"] if isinstance(given, str) else " ".join(f"{k}={v}" for k, v in given.items())
+        if options.get("norm") == "batchnorm" and per_class <= 1:
+            log.warning("network=%s: batch norm at one image per class trains on few, unlike images", title)
+        context = Context(data, synthetic, Streams(settings.seed), Path(), options, {})
+        log.info("training %d x %s", settings.repeats, title)
+        rows[title] = evaluate(context, decoded, subject.recipe, settings.repeats, context.streams.child(title))
+    lines = [
+        f"Accuracy on the test set of {data.name}, per cent: mean +- standard deviation of {settings.repeats} networks "
+        f"trained from scratch on {settings.synthetic}",
+        "",
+        "| network | accuracy |",
+        "| --- | --- |",
+        *(f"| {title} | {summary(values)} |" for title, values in rows.items()),
+    ]
+    log.info("\n".join(lines))
+    record = {
+        "accuracies": rows,
+        "settings": asdict(settings),
+        "training": asdict(subject.recipe),
+        "images": len(decoded),
+        "synthetic": synthetic.about,
+        **provenance(data.device),
+    }
+    paths = _unused(Path(settings.synthetic).expanduser().resolve())
+    files.write_json(paths[0], record)
+    files.write_text(paths[1], "\n".join(lines) + "\n")
+    log.info("\nwritten: %s, %s", *paths)
+    return paths
+
+
+def _unused(path: Path) -> list[Path]:
+    """The first ``<set>.evaluation<n>`` of which neither file exists."""
+    name = path.name if path.is_dir() else path.stem
+    number = 1
+    while True:
+        paths = [path.with_name(f"{name}.evaluation{number}.{suffix}") for suffix in ("json", "md")]
+        if not any(candidate.exists() for candidate in paths):
+            return paths
+        number += 1
