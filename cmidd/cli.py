@@ -57,11 +57,16 @@ def hydra_app(main: Callable[[dict[str, Any]], Any], config_name: str) -> None:
 
 def compose(overrides: list[str]) -> Settings:
     """The settings that ``distill.py`` would have for ``overrides``."""
+    return compose_run(overrides)[0]
+
+
+def compose_run(overrides: list[str]) -> tuple[Settings, dict[str, Any]]:
+    """The settings that ``distill.py`` would have for ``overrides``, and the arguments of the method."""
     backup = get_gh_backup()
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            return read_settings(_plain(hydra.compose("distill", overrides)))[0]
+            return read_settings(_plain(hydra.compose("distill", overrides)))
     except (HydraException, OmegaConfBaseException) as error:
         raise SettingError(_one_line(error)) from error
     finally:

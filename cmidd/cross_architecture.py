@@ -178,19 +178,10 @@ def cross_architecture(settings: EvaluationSettings, subject: Subject) -> list[P
         "synthetic": synthetic.about,
         **provenance(data.device),
     }
-    paths = _unused(Path(settings.synthetic).expanduser().resolve())
+    path = Path(settings.synthetic).expanduser().resolve()
+    name = path.name if path.is_dir() else path.stem
+    paths = files.unused(path.with_name(f"{name}.evaluation"), ("json", "md"))
     files.write_json(paths[0], record)
     files.write_text(paths[1], "\n".join(lines) + "\n")
     log.info("\nwritten: %s, %s", *paths)
     return paths
-
-
-def _unused(path: Path) -> list[Path]:
-    """The first ``<set>.evaluation<n>`` of which neither file exists."""
-    name = path.name if path.is_dir() else path.stem
-    number = 1
-    while True:
-        paths = [path.with_name(f"{name}.evaluation{number}.{suffix}") for suffix in ("json", "md")]
-        if not any(candidate.exists() for candidate in paths):
-            return paths
-        number += 1

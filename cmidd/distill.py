@@ -69,19 +69,11 @@ def distill(
     first = state["iteration"]
     for iteration in progress(range(first, iterations), "distilling", total=iterations, initial=first):
         for match in objective.matches(iteration):
-            loss = match.loss.sum()
-            metrics = {"loss": loss.detach()}
-            for weight, regularizer in regularizers:
-                term = regularizer(match, streams(regularizer.name, iteration, match.draw))
-                metrics[regularizer.name] = term.detach()
-                loss = loss + weight * match.scale * term
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
+            metrics = distillation_step(match, optimizer, regularizers, streams, iteration)
         done = iteration + 1
         if done % 10 == 0 or done == iterations:
-            values = {name: float(value) for name, value in metrics.items()}
-            if not all(torch.isfinite(leaf).all() for leaf in leaves) or not torch.isfinite(loss):
+            values = {name: float(value) for name, value in metrics.items() if name != "total"}
+            if not all(torch.isfinite(leaf).all() for leaf in leaves) or not torch.isfinite(metrics["total"]):
                 raise SettingError(
                     f"method.lr_img: the loss or the images are not finite at iteration {done} ({values}); choose a "
                     f"smaller method.lr_img or cmi.lambda -- the last good state is {checkpoint}"
@@ -100,3 +92,23 @@ def distill(
             save()
             began = saved = time.monotonic()
     return state
+
+
+def distillation_step(
+    match: Match,
+    optimizer: torch.optim.Optimizer,
+    regularizers: Sequence[tuple[float, Regularizer]],
+    streams: Streams,
+    iteration: int,
+) -> dict[str, Tensor]:
+    """Step the set on the match's loss plus the weighted terms; returns ``loss``, every term, and their ``total``."""
+    loss = match.loss.sum()
+    metrics = {"loss": loss.detach()}
+    for weight, regularizer in regularizers:
+        term = regularizer(match, streams(regularizer.name, iteration, match.draw))
+        metrics[regularizer.name] = term.detach()
+        loss = loss + weight * match.scale * term
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    return {**metrics, "total": loss.detach()}

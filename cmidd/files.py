@@ -2,9 +2,10 @@
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,15 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         return tensors, json.loads((file.metadata() or {}).get("about", "{}"))
+
+
+def unused(stem: Path, suffixes: Sequence[str]) -> list[Path]:
+    """``<stem><n>.<suffix>`` for every suffix, with the first number n for which none of these exists."""
+    for number in itertools.count(1):
+        paths = [stem.with_name(f"{stem.name}{number}.{suffix}") for suffix in suffixes]
+        if not any(path.exists() for path in paths):
+            return paths
+    raise AssertionError
 
 
 def fingerprint(value: Any) -> str:

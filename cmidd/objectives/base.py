@@ -63,7 +63,13 @@ class Match:
 
 
 class Objective(ABC):
-    """A distillation method: its keyword arguments are the settings of ``configs/method/<name>.yaml``."""
+    """A distillation method: its keyword arguments are the settings of ``configs/method/<name>.yaml``.
+
+    Attributes:
+        steps_per_iteration: how many matches :meth:`matches` yields.
+    """
+
+    steps_per_iteration = 1
 
     @abstractmethod
     def __init__(self, context: Context, **settings: Any) -> None: ...

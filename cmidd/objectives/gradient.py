@@ -32,7 +32,7 @@ class GradientMatching(Objective):
     ) -> None:
         self.context, self.augment, self.net = context, augment, net
         self.lr_img, self.momentum, self.batch_real = lr_img, momentum, batch_real
-        self.distance, self.outer_loop = DC_DISTANCES[distance], outer_loop
+        self.distance, self.steps_per_iteration = DC_DISTANCES[distance], outer_loop
 
     def param_groups(self) -> list[dict[str, Any]]:
         return [{"params": [self.context.synthetic.images], "lr": self.lr_img, "momentum": self.momentum}]
@@ -41,7 +41,7 @@ class GradientMatching(Objective):
         context, synthetic, streams = self.context, self.context.synthetic, self.context.streams
         num_classes = context.data.num_classes
         network = context.new_network(streams("network", iteration))
-        for step in range(self.outer_loop):
+        for step in range(self.steps_per_iteration):
             real = context.data.class_batches(self.batch_real, streams("real", iteration, step))
             transform = self.augment.per_class(num_classes, streams("augment", iteration, step))
             real = Split(transform(real.images, real.labels), real.labels)
@@ -50,5 +50,5 @@ class GradientMatching(Objective):
             gradients = class_gradients(network, augmented, num_classes, create_graph=True)
             loss = self.distance(gradients, target)
             yield Match(loss, synthetic.images, synthetic.labels, network, real, augmented)
-            if step + 1 < self.outer_loop:
+            if step + 1 < self.steps_per_iteration:
                 train(network, synthetic.decode(), self.net, streams.child("net", iteration, step), what=None)

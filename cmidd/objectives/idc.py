@@ -48,7 +48,7 @@ class IDC(Objective):
         self.lr = scaled / (1 - momentum)
         self.context, self.augment, self.net = context, augment, net
         self.batch_real, self.batch_syn_max, self.distance = batch_real, batch_syn_max, IDC_DISTANCES[distance]
-        self.inner_loop, self.net_steps = inner_loop, -(-net_images // net.batch)
+        self.steps_per_iteration, self.net_steps = inner_loop, -(-net_images // net.batch)
 
     def param_groups(self) -> list[dict[str, Any]]:
         return [{"params": [self.context.synthetic.images], "lr": self.lr, "momentum": 0.0}]
@@ -60,8 +60,8 @@ class IDC(Objective):
         if context.synthetic.formation.stored_as == "pixels":
             with torch.no_grad():
                 context.synthetic.images.clamp_(0, 1)
-        for step in range(self.inner_loop):
-            number = iteration * self.inner_loop + step
+        for step in range(self.steps_per_iteration):
+            number = iteration * self.steps_per_iteration + step
             decoded = self._at_most(context.synthetic.training_images(), streams("subsample", number))
             real = context.data.cycled_class_batches(self.batch_real, number, streams)
             transform = self.augment.per_class(num_classes, streams("augment", number))
