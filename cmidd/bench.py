@@ -2,7 +2,6 @@
 
 import logging
 import multiprocessing
-import resource
 import statistics
 import tempfile
 import time
@@ -15,13 +14,13 @@ import torch
 
 from cmidd import files
 from cmidd.data import Dataset
+from cmidd.devices import peak_memory_mib, pick_device, start_measuring_memory
 from cmidd.distill import Regularizer, distillation_step
 from cmidd.errors import SettingError
 from cmidd.objectives import OBJECTIVES, Context
 from cmidd.preprocessing import Normalize
 from cmidd.records import provenance
 from cmidd.regularizers.cmi import CMI
-from cmidd.run import pick_device
 from cmidd.settings import Settings, checked
 from cmidd.sources import Split
 from cmidd.streams import Streams
@@ -144,7 +143,8 @@ def measure(
         steps: how many are timed, after one that is not; with 0 only experts and teachers are made.
     """
     context = random_context(settings, images_per_class, device)
-    before = _memory_mib(device, reset=True)
+    start_measuring_memory(device)
+    before = peak_memory_mib(device)
     objective = OBJECTIVES[settings.method["name"]](context, **arguments)
     regularizers: list[tuple[float, Regularizer]] = []
     if settings.cmi.weight > 0:
@@ -178,7 +178,7 @@ def measure(
         "step_seconds": timed,
         "steps_per_iteration": objective.steps_per_iteration,
         "seconds_per_iteration": statistics.median(timed) * objective.steps_per_iteration,
-        "peak_memory_mib": _memory_mib(device) - before,
+        "peak_memory_mib": peak_memory_mib(device) - before,
     }
 
 
@@ -206,12 +206,3 @@ def _now(device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
-
-
-def _memory_mib(device: torch.device, *, reset: bool = False) -> float:
-    """The most memory in use so far; on CUDA, after ``reset``, what is in use now."""
-    if device.type == "cuda":
-        if reset:
-            torch.cuda.reset_peak_memory_stats(device)
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

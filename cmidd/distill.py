@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cmidd import files
 from cmidd.errors import SettingError
+from cmidd.interruption import deferred_signals
 from cmidd.objectives.base import Match, Objective
 from cmidd.progress import progress
 from cmidd.streams import Streams
@@ -37,8 +38,9 @@ def distill(
 ) -> dict[str, Any]:
     """Distil in place, from ``checkpoint`` where there is one; returns its state.
 
-    The state holds ``seconds`` of distillation and ``evaluations``: every accuracy measured on the way and
-    at the end, by iteration. A resumed run gives the same bits as an undisturbed one.
+    The state holds ``seconds`` of distillation, ``evaluations``: every accuracy measured on the way and at the
+    end, by iteration, ``evaluated_at``: after how many seconds of distillation, and ``evaluation_seconds``. A
+    resumed run gives the same bits as an undisturbed one. A regulariser of weight 0 is measured, not optimised.
 
     Raises:
         SettingError: when the loss is not finite; the last checkpoint stays.
@@ -46,7 +48,13 @@ def distill(
     groups = objective.param_groups()
     leaves: list[Tensor] = [leaf.requires_grad_() for group in groups for leaf in group["params"]]
     optimizer = torch.optim.SGD(groups)
-    state: dict[str, Any] = {"iteration": 0, "seconds": 0.0, "evaluations": {}}
+    state: dict[str, Any] = {
+        "iteration": 0,
+        "seconds": 0.0,
+        "evaluation_seconds": 0.0,
+        "evaluations": {},
+        "evaluated_at": {},
+    }
     if checkpoint.exists():
         tensors, state = files.read_tensors(checkpoint)
         with torch.no_grad():
@@ -65,32 +73,48 @@ def distill(
                 tensors[f"momentum_{number}"] = buffer
         files.write_tensors(checkpoint, tensors, state)
 
-    began = saved = time.monotonic()
+    def evaluate_now(done: int) -> None:
+        began = time.monotonic()
+        state["evaluations"][str(done)] = evaluate(done)
+        state["evaluated_at"][str(done)] = state["seconds"]
+        state["evaluation_seconds"] += time.monotonic() - began
+        save()
+
+    def due(done: int) -> bool:
+        return done % eval_interval == 0 or done == iterations
+
     first = state["iteration"]
+    if first > 0 and due(first) and str(first) not in state["evaluations"]:
+        evaluate_now(first)
+    saved = time.monotonic()
     for iteration in progress(range(first, iterations), "distilling", total=iterations, initial=first):
-        for match in objective.matches(iteration):
-            metrics = distillation_step(match, optimizer, regularizers, streams, iteration)
-        done = iteration + 1
-        if done % 10 == 0 or done == iterations:
-            values = {name: float(value) for name, value in metrics.items() if name != "total"}
-            if not all(torch.isfinite(leaf).all() for leaf in leaves) or not torch.isfinite(metrics["total"]):
-                raise SettingError(
-                    f"method.lr_img: the loss or the images are not finite at iteration {done} ({values}); choose a "
-                    f"smaller method.lr_img or cmi.lambda -- the last good state is {checkpoint}"
-                )
-            if synthetic.syn_lr is not None:
-                values["syn_lr"] = float(synthetic.syn_lr.detach())
-            log_metrics({"iteration": done, **values})
-        state["iteration"] = done
-        if done % eval_interval == 0 or done == iterations:
+        with deferred_signals() as asked_to_stop:
+            began = time.monotonic()
+            for match in objective.matches(iteration):
+                metrics = distillation_step(match, optimizer, regularizers, streams, iteration)
+            done = iteration + 1
+            if done % 10 == 0 or done == iterations:
+                values = {name: float(value) for name, value in metrics.items() if name != "total"}
+                if not all(torch.isfinite(leaf).all() for leaf in leaves) or not torch.isfinite(metrics["total"]):
+                    raise SettingError(
+                        f"method.lr_img: the loss or the images are not finite at iteration {done} ({values}); choose "
+                        f"a smaller method.lr_img or cmi.lambda -- the last good state is {checkpoint}"
+                    )
+                for weight, regularizer in regularizers:
+                    if weight == 0:
+                        with torch.no_grad():
+                            term = regularizer(match, streams(regularizer.name, iteration, match.draw))
+                        values[regularizer.name] = float(term)
+                if synthetic.syn_lr is not None:
+                    values["syn_lr"] = float(synthetic.syn_lr.detach())
+                log_metrics({"iteration": done, **values})
+            state["iteration"] = done
             state["seconds"] += time.monotonic() - began
-            state["evaluations"][str(done)] = evaluate(done)
-            save()
-            began = saved = time.monotonic()
-        elif time.monotonic() - saved > checkpoint_seconds:
-            state["seconds"] += time.monotonic() - began
-            save()
-            began = saved = time.monotonic()
+            if due(done) or asked_to_stop() or time.monotonic() - saved > checkpoint_seconds:
+                save()
+                saved = time.monotonic()
+        if due(done):
+            evaluate_now(done)
     return state
 
 
@@ -101,10 +125,12 @@ def distillation_step(
     streams: Streams,
     iteration: int,
 ) -> dict[str, Tensor]:
-    """Step the set on the match's loss plus the weighted terms; returns ``loss``, every term, and their ``total``."""
+    """Step the set on the match's loss plus the weighted terms; returns ``loss``, the terms, and their ``total``."""
     loss = match.loss.sum()
     metrics = {"loss": loss.detach()}
     for weight, regularizer in regularizers:
+        if weight == 0:
+            continue
         term = regularizer(match, streams(regularizer.name, iteration, match.draw))
         metrics[regularizer.name] = term.detach()
         loss = loss + weight * match.scale * term

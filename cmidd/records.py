@@ -32,3 +32,12 @@ def _commit() -> str | None:
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     return found.stdout.strip() or None
+
+
+def differences(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]]:
+    """Where two nested settings differ: the dotted name, the old and the new value."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = [*old, *(key for key in new if key not in old)]
+        below = [differences(old.get(k), new.get(k), f"{name}.{k}" if name else k) for k in keys]
+        return [difference for some in below for difference in some]
+    return [] if old == new else [(name, old, new)]

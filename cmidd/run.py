@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import resource
 import statistics
 from collections.abc import Callable
 from dataclasses import asdict
@@ -13,11 +12,12 @@ import torch
 
 from cmidd import files, pictures
 from cmidd.data import load_dataset
+from cmidd.devices import claimed_device, peak_memory_mib, start_measuring_memory
 from cmidd.distill import Regularizer, distill
 from cmidd.errors import SettingError
-from cmidd.evaluate import baselines, evaluate, recipe_for
+from cmidd.evaluate import Protocol, baselines, evaluate, recipe_for
 from cmidd.objectives import OBJECTIVES, Context
-from cmidd.records import provenance, summary
+from cmidd.records import differences, provenance, summary
 from cmidd.regularizers.cmi import CMI
 from cmidd.settings import Settings
 from cmidd.streams import Streams
@@ -28,12 +28,13 @@ from cmidd.tracking import Tracker
 log = logging.getLogger(__name__)
 
 
-def run(settings: Settings, arguments: dict[str, Any], admitted: Callable[[Path], None]) -> dict[str, Any]:
+def run(settings: Settings, arguments: dict[str, Any], admitted: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
     """Run, resume or skip; returns the result record.
 
     Args:
         arguments: the method's checked keyword arguments.
-        admitted: called with the run's folder once it is certain that this process works in it.
+        admitted: called with the run's folder once it is certain that this process works in it; returns what the
+            record says of how the run was started.
 
     Raises:
         SettingError: when the folder belongs to another process or to a run with other settings.
@@ -47,17 +48,16 @@ def run(settings: Settings, arguments: dict[str, Any], admitted: Callable[[Path]
             log.info("%s is finished, skipping (overwrite=true runs it again)", folder)
             record: dict[str, Any] = files.read_json(folder / "result.json")
         else:
-            context = make_context(settings)
-            files.write_json(folder / "settings.json", settings.identity)
-            admitted(folder)
-            record = _work(settings, arguments, context)
+            with claimed_device(settings.device) as device:
+                context = make_context(settings, device)
+                files.write_json(folder / "settings.json", settings.identity)
+                record = _work(settings, arguments, context, admitted(folder))
     report(folder, record)
     return record
 
 
-def make_context(settings: Settings) -> Context:
+def make_context(settings: Settings, device: torch.device) -> Context:
     """Load the data and the initial synthetic set; refuses an impossible ipc before any work."""
-    device = pick_device(settings.device)
     data = load_dataset(**settings.dataset, root=settings.data.root, download=settings.data.download, device=device)
     streams = Streams(settings.seed)
     make = SyntheticSet.from_real if settings.init == "real" else SyntheticSet.from_noise
@@ -75,47 +75,37 @@ def make_context(settings: Settings) -> Context:
     )
 
 
-def pick_device(name: str) -> torch.device:
-    """``auto`` is the GPU where there is one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise SettingError(f"device={name}: no CUDA device here; use device=cpu or device=auto")
-    try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise SettingError(f"device={name}: unknown; use auto, cpu or cuda") from error
-
-
 def _make_way(folder: Path, settings: Settings) -> None:
     """Move a finished run aside on request; refuse to mix two runs of different settings."""
-    before = files.read_json(folder / "settings.json") if (folder / "settings.json").exists() else None
-    if before is None:
-        return
-    if settings.overwrite:
+    if settings.overwrite and (folder / "settings.json").exists():
         number = 1
         while (aside := folder.with_name(f"{folder.name}.replaced{number}")).exists():
             number += 1
         folder.rename(aside)
         log.info("the earlier run is kept as %s", aside)
+    refuse_other_settings(settings)
+
+
+def refuse_other_settings(settings: Settings) -> None:
+    """Check that the folder of a run is new, or was begun with the same settings.
+
+    Raises:
+        SettingError: naming the first setting that differs.
+    """
+    folder = settings.folder
+    if not (folder / "settings.json").exists():
         return
-    for name, old, new in _differences(before, files.as_json(settings.identity)):
+    before = files.read_json(folder / "settings.json")
+    for name, old, new in differences(before, files.as_json(settings.identity)):
         raise SettingError(
             f"{name}={new}: the run in {folder} was made with {name}={old}; set it back, give another "
             "results_root=..., or overwrite=true (which keeps the earlier run beside it)"
         )
 
 
-def _differences(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = [*old, *(key for key in new if key not in old)]
-        below = [_differences(old.get(k), new.get(k), f"{name}.{k}" if name else k) for k in keys]
-        return [difference for some in below for difference in some]
-    return [] if old == new else [(name, old, new)]
-
-
-def _work(settings: Settings, arguments: dict[str, Any], context: Context) -> dict[str, Any]:
+def _work(settings: Settings, arguments: dict[str, Any], context: Context, started: dict[str, Any]) -> dict[str, Any]:
     folder, synthetic, protocol = settings.folder, context.synthetic, settings.evaluation
+    start_measuring_memory(context.data.device)
     checkpoint = folder / "checkpoint.safetensors"
     resume_at = files.read_tensors(checkpoint)[1]["iteration"] if checkpoint.exists() else 0
     if resume_at:
@@ -123,7 +113,7 @@ def _work(settings: Settings, arguments: dict[str, Any], context: Context) -> di
     tracker = Tracker(folder, resume_at, settings.wandb.mode, settings.wandb.project, settings.identity)
     objective = OBJECTIVES[settings.method["name"]](context, **arguments)
     regularizers: list[tuple[float, Regularizer]] = []
-    if settings.cmi.weight > 0:
+    if settings.cmi.weight > 0 or settings.cmi.measure:
         real = context.data.train if settings.cmi.centroids == "real" else None
         if settings.ipc * settings.formation.tiles == 1 and real is None:
             log.warning("CMI is zero at one image per class: ipc=1 with cmi.lambda gives the baseline")
@@ -141,9 +131,7 @@ def _work(settings: Settings, arguments: dict[str, Any], context: Context) -> di
     }
 
     def evaluate_now(iteration: int) -> list[float]:
-        recipe = recipe_for(synthetic, protocol.training)
-        streams = context.streams.child("evaluate", iteration)
-        accuracies = evaluate(context, synthetic.decode(), recipe, protocol.repeats, streams)
+        accuracies = evaluate_set(context, synthetic, protocol, iteration)
         tracker({"iteration": iteration, "accuracy": statistics.fmean(accuracies)})
         return accuracies
 
@@ -165,21 +153,30 @@ def _work(settings: Settings, arguments: dict[str, Any], context: Context) -> di
     best = max(evaluations, key=lambda iteration: statistics.fmean(evaluations[iteration]))
     last = str(settings.iterations)
     record = {
+        **started,
         "settings": settings.identity,
         "network": settings.network["name"],
         "tested_on": context.data.held_out,
         "last": {"iteration": int(last), "accuracies": evaluations[last]},
         f"best_on_{context.data.held_out}": {"iteration": int(best), "accuracies": evaluations[best]},
         "evaluations": evaluations,
+        "evaluated_at_seconds": state["evaluated_at"],
         "baselines": baselines(context, protocol, settings.ipc),
         "seconds": state["seconds"],
-        "peak_memory_mib": _peak_memory_mib(context.data.device),
+        "evaluation_seconds": state["evaluation_seconds"],
+        "peak_memory_mib": peak_memory_mib(context.data.device),
         **provenance(context.data.device),
     }
     files.write_json(folder / "result.json", record)
     tracker.close(folder / "synthetic.png", {"accuracy": statistics.fmean(evaluations[last])})
     files.write_text(folder / "DONE", "")
     return record
+
+
+def evaluate_set(context: Context, synthetic: SyntheticSet, protocol: Protocol, iteration: int) -> list[float]:
+    """The accuracies of a run's synthetic set after ``iteration``: the same numbers whenever they are asked for."""
+    recipe = recipe_for(synthetic, protocol.training)
+    return evaluate(context, synthetic.decode(), recipe, protocol.repeats, context.streams.child("evaluate", iteration))
 
 
 def report(folder: Path, record: dict[str, Any]) -> None:
@@ -194,9 +191,3 @@ def report(folder: Path, record: dict[str, Any]) -> None:
     names = {"images": "synthetic.safetensors", "picture": "synthetic.png", "record": "result.json"}
     lines += [f"{what:<36} {folder / name}" for what, name in names.items()]
     log.info("accuracy on %s, per cent:\n%s", record["tested_on"], "\n".join(lines))
-
-
-def _peak_memory_mib(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

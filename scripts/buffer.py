@@ -1,20 +1,19 @@
 """Train the expert trajectories ahead of distillation: ``python scripts/buffer.py method=mtt dataset=cifar10``."""
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from cmidd.cli import app
+from cmidd.cli import Admitted, app
+from cmidd.devices import pick_device
 from cmidd.errors import SettingError
 from cmidd.experts import Experts
 from cmidd.run import make_context
 from cmidd.settings import Settings
 
 
-def main(settings: Settings, arguments: dict[str, Any], admitted: Callable[[Path], None]) -> None:
+def main(settings: Settings, arguments: dict[str, Any], admitted: Admitted) -> None:
     if "experts" not in arguments:
         raise SettingError(f"method={settings.method['name']}: has no expert trajectories; use method=mtt")
-    Experts(make_context(settings), arguments["experts"])
+    Experts(make_context(settings, pick_device(settings.device)), arguments["experts"])
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from typing import Any
 
 from cmidd.cli import compose, hydra_app
 from cmidd.cross_architecture import cross_architecture, load_subject, read_evaluation
-from cmidd.run import pick_device
+from cmidd.devices import pick_device
 
 
 def main(config: dict[str, Any]) -> None:
