@@ -17,9 +17,9 @@ from cmidd.networks import NETWORKS
 from cmidd.objectives import OBJECTIVES
 from cmidd.training import Count
 
-CMI_KEYS = ("lambda", "fallback", "published", "teacher", "pool", "epochs", "centroids")
+CMI_KEYS = ("lambda", "fallback", "published", "teacher", "pool", "epochs", "centroids", "own", "measure")
 # What may differ between two starts of the same run.
-FREE = ("device", "results_root", "buffers_root", "overwrite", "data", "wandb", "checkpoint_seconds")
+FREE = ("device", "results_root", "buffers_root", "overwrite", "data", "wandb", "checkpoint_seconds", "dry_run")
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class CMISettings:
     """``weight`` is the resolved lambda; 0 is the baseline.
 
     ``centroids``: whether Q_y is the mean over the synthetic images of a class or over its real ones.
+    ``measure``: follow CMI also where its weight is 0.
     """
 
     weight: float
@@ -34,6 +35,7 @@ class CMISettings:
     pool: Count
     epochs: Count
     centroids: Literal["synthetic", "real"] = "synthetic"
+    measure: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Settings:
     buffers_root: str
     overwrite: bool
     checkpoint_seconds: Annotated[float, Field(ge=0)]
+    dry_run: bool
 
     @property
     def folder(self) -> Path:
@@ -109,16 +112,24 @@ def read_settings(config: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
     cmi = dict(config["cmi"])
     for key in cmi:
         _known(key, CMI_KEYS, "cmi")
-    rest = {key: cmi[key] for key in ("teacher", "pool", "epochs", "centroids")}
+    rest = {key: cmi[key] for key in ("teacher", "pool", "epochs", "centroids", "measure")}
     where = (config["method"]["name"], dataset["name"], config["ipc"])
-    config["cmi"] = {"weight": cmi_weight(cmi["lambda"], cmi["fallback"], cmi["published"], *where), **rest}
+    config["cmi"] = {"weight": cmi_weight(cmi["lambda"], cmi["fallback"], cmi["published"], cmi["own"], *where), **rest}
     return Settings(**checked(Settings, config, "")), arguments
 
 
 def cmi_weight(
-    value: Any, fallback: str | None, published: Mapping[int, float] | None, method: str, dataset: str, ipc: int
+    value: Any,
+    fallback: str | None,
+    published: Mapping[int, float] | None,
+    own: float | None,
+    method: str,
+    dataset: str,
+    ipc: int,
 ) -> float:
-    """The weight of CMI: a number, the published one for ``paper``, or 0 (the baseline) for null."""
+    """The weight of CMI: a number, the published one for ``paper``, the published one or else the recipe's ``own``
+    for ``recipe``, or 0 (the baseline) for null.
+    """
     value = fallback if value is None else value
     if value is None:
         return 0.0
@@ -129,8 +140,15 @@ def cmi_weight(
                 "give a number instead, e.g. cmi.lambda=0.1"
             )
         value = (published or {})[ipc]
+    if value == "recipe":
+        value = (published or {}).get(ipc, own)
+        if value is None:
+            raise SettingError(
+                f"cmi=recipe: configs/recipe/{method}_{dataset}.yaml has neither a published nor an own weight for "
+                f"ipc={ipc}; give a number instead, e.g. cmi.lambda=0.1"
+            )
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-        raise SettingError(f"cmi.lambda={value}: expected a number >= 0, null (baseline) or paper")
+        raise SettingError(f"cmi.lambda={value}: expected a number >= 0, null (baseline), paper or recipe")
     return float(value)
 
 
