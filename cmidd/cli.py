@@ -1,28 +1,37 @@
 """The only module that knows Hydra: resolvers, one-line errors, and the folder's ``.hydra`` and log."""
 
+import contextlib
 import logging
 import os
+import shlex
+import shutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import hydra
+import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
+from hydra.experimental.callback import Callback
 from hydra.initialize import get_gh_backup, restore_gh_from_backup
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from cmidd import files
+from cmidd import files, sweeps
 from cmidd.errors import SettingError
+from cmidd.records import differences
 from cmidd.settings import Settings, read_settings
+from cmidd.sweeps import Journal
 
 log = logging.getLogger(__name__)
 CONFIGS = Path(__file__).parents[1] / "configs"
-Main = Callable[[Settings, dict[str, Any], Callable[[Path], None]], Any]
+Admitted = Callable[[Path], dict[str, Any]]
+Main = Callable[[Settings, dict[str, Any], Admitted], Any]
 
 
 def by_ipc(ipc: int, table: Any) -> Any:
@@ -35,16 +44,17 @@ def by_ipc(ipc: int, table: Any) -> Any:
     return table[nearest]
 
 
+OmegaConf.register_new_resolver("gpu_count", lambda: max(1, torch.cuda.device_count()), replace=True)
 OmegaConf.register_new_resolver("by_ipc", by_ipc, replace=True, use_cache=False)
 
 
 def app(main: Main, config_name: str = "distill") -> None:
     """Run ``main(settings, arguments, admitted)`` on the settings of ``configs/<config_name>.yaml``."""
 
-    def work(config: DictConfig) -> None:
+    def work(config: DictConfig) -> Any:
         _check_recipe()
         settings, arguments = read_settings(_plain(config))
-        main(settings, arguments, lambda folder: _admitted(folder, config))
+        return main(settings, arguments, lambda folder: _admitted(folder, config, settings))
 
     _run_hydra(work, CONFIGS, config_name)
 
@@ -73,36 +83,93 @@ def compose_run(overrides: list[str]) -> tuple[Settings, dict[str, Any]]:
         restore_gh_from_backup(backup)
 
 
+def recipe_weight(method: str, dataset: str, ipc: int) -> float:
+    """The weight of CMI that ``cmi=recipe`` gives, which the sweeps use."""
+    return compose([f"method={method}", f"dataset={dataset}", f"ipc={ipc}", "cmi=recipe"]).cmi.weight
+
+
 def _plain(config: DictConfig) -> dict[str, Any]:
     return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
 
 
-def _run_hydra(work: Callable[[DictConfig], None], folder: Path, config_name: str) -> None:
-    """Run ``work`` as a Hydra application; user errors are one line, exit code 2."""
+class SweepJournal(Callback):
+    """Tells every process of a sweep where its journal is (``hydra.callbacks`` of configs/distill.yaml)."""
+
+    folder: Path | None = None
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        self.folder = Path(config.results_root).absolute() / ".sweeps" / f"{int(time.time())}-{os.getpid()}"
+        sweeps.journal = Journal(self.folder)
+
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+        sweeps.journal = None if self.folder is None else Journal(self.folder)
+
+
+def _run_hydra(work: Callable[[DictConfig], Any], folder: Path, config_name: str) -> None:
+    """Run ``work`` as a Hydra application; user errors are one line, exit code 2.
+
+    In a sweep any error of a run is kept for the end, and the others go on; then the exit code is 1.
+    """
     debugging = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing; we print.
     refused: list[str] = []
 
-    def task(config: DictConfig) -> None:
-        try:
-            with logging_redirect_tqdm():
-                work(config)
-        except (SettingError, OmegaConfBaseException) as error:
-            if debugging:
-                raise
-            # Not raised further: Hydra would add lines of its own, and end the other jobs of a sweep.
-            refused.append(_one_line(error))
-            print(f"error: {refused[-1]}", file=sys.stderr)
+    def refuse(error: BaseException) -> None:
+        refused.append(_one_line(error))
+        print(f"error: {refused[-1]}", file=sys.stderr)
 
+    def task(config: DictConfig) -> Any:
+        with logging_redirect_tqdm():
+            if sweeps.journal is not None:
+                return _journalled(sweeps.journal, work, config)
+            try:
+                return work(config)
+            except (SettingError, OmegaConfBaseException) as error:
+                if debugging:
+                    raise
+                refuse(error)  # Not raised further: Hydra would add lines of its own.
+
+    if "dry_run=true" in sys.argv:
+        sys.argv.append("hydra/launcher=basic")
+    entries = []
     try:
         hydra.main(version_base="1.3", config_path=str(folder), config_name=config_name)(task)()
     except (HydraException, OmegaConfBaseException) as error:
         if debugging:
             raise
-        refused.append(_one_line(error))
-        print(f"error: {refused[-1]}", file=sys.stderr)
+        refuse(error)
+    finally:
+        if sweeps.journal is not None:
+            entries = sweeps.journal.entries()
+            print(sweeps.report(entries))
+            shutil.rmtree(sweeps.journal.folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                sweeps.journal.folder.parent.rmdir()
     if refused:
         sys.exit(2)
+    if any(entry["state"] in ("failed", "started") for entry in entries):
+        sys.exit(1)
+
+
+def _journalled(journal: Journal, work: Callable[[DictConfig], Any], config: DictConfig) -> float | None:
+    """One run of a sweep: its end goes into the journal; returns its number, or None where there is none."""
+    number, words = HydraConfig.get().job.num, _words()
+    journal.write(number, "started", words)
+    try:
+        outcome = work(config)
+    except Exception as error:
+        if not isinstance(error, SettingError | OmegaConfBaseException):
+            log.exception("the run failed")
+        journal.write(number, "failed", words, reason=f"{type(error).__name__}: {_one_line(error)}")
+        return None
+    journal.write(number, **{"state": "done", "words": words, **sweeps.as_entry(outcome)})
+    return outcome if isinstance(outcome, float) else None
+
+
+def _words() -> list[str]:
+    """The settings of this run as distill.py takes them, without what makes it one of a sweep."""
+    words = HydraConfig.get().overrides.task
+    return [word for word in words if not word.startswith(("+sweep=", "+launch=", "dry_run="))]
 
 
 def _check_recipe() -> None:
@@ -118,14 +185,30 @@ def _check_recipe() -> None:
         log.warning("no recipe %s_%s: using the values of configs/method/%s.yaml", method, choices["dataset"], method)
 
 
-def _admitted(folder: Path, config: DictConfig) -> None:
-    """Write Hydra's record of the run and its log into the folder; before, nothing there was touched."""
+def _admitted(folder: Path, config: DictConfig, settings: Settings) -> dict[str, Any]:
+    """Write Hydra's record of the run and its log into the folder; before, nothing there was touched.
+
+    Returns:
+        The line that makes this run, and what it changes from the published recipe.
+    """
     overrides = HydraConfig.get().overrides.task
     files.write_text(folder / ".hydra" / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     files.write_text(folder / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
     handler = logging.FileHandler(folder / "distill.log")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
+    choices = HydraConfig.get().runtime.choices
+    words = [f"method={choices['method']}", f"dataset={choices['dataset']}", f"ipc={settings.ipc}"]
+    words += [f"seed={settings.seed}", f"cmi.lambda={settings.cmi.weight}", f"data.root={settings.data.root}"]
+    recipe = files.as_json(compose(words).identity)
+    changed = differences(files.as_json(settings.identity), recipe)
+    repeated = ("method.iterations", "method.init", "method.formation")  # they stand on top as well
+    return {
+        "command": shlex.join(["python", "scripts/distill.py", *_words()]),
+        "differs_from_recipe": {
+            name: [own, published] for name, own, published in changed if not name.startswith(repeated)
+        },
+    }
 
 
 def _one_line(error: BaseException) -> str:
