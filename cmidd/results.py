@@ -1,0 +1,138 @@
+"""The records of finished runs, read back: one :class:`Result` per ``result.json``, grouped into cells."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cmidd import files
+from cmidd.errors import SettingError
+from cmidd.records import differences
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run: where its record is, and what it says."""
+
+    path: Path
+    record: dict[str, Any]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return self.record["settings"]
+
+    @property
+    def method(self) -> str:
+        return self.settings["method"]["name"]
+
+    @property
+    def dataset(self) -> str:
+        return self.settings["dataset"]["name"]
+
+    @property
+    def ipc(self) -> int:
+        return self.settings["ipc"]
+
+    @property
+    def weight(self) -> float:
+        """Of CMI; 0 is the baseline."""
+        return self.settings["cmi"]["weight"]
+
+    @property
+    def seed(self) -> int:
+        return self.settings["seed"]
+
+    @property
+    def accuracies(self) -> list[float]:
+        """Of the networks trained on the last iterate, in per cent."""
+        return self.record["last"]["accuracies"]
+
+    @property
+    def changed(self) -> dict[str, list[Any]]:
+        """What the run changed from the published recipe: ``{setting: [this run's, the recipe's]}``."""
+        return self.record.get("differs_from_recipe") or {}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The runs of one method, data set, ipc and weight of CMI, which differ in nothing but their seeds."""
+
+    results: tuple[Result, ...]
+
+    @cached_property
+    def accuracies(self) -> list[float]:
+        """Of all evaluated networks of all seeds."""
+        return [accuracy for result in self.results for accuracy in result.accuracies]
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.accuracies)
+
+    @property
+    def spread(self) -> float:
+        """Sample standard deviation over all networks; 0 for a single one."""
+        return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else 0.0
+
+    @property
+    def changed(self) -> dict[str, list[Any]]:
+        return self.results[0].changed
+
+
+Key = tuple[str, str, int, float]
+"""Method, data set, ipc, weight of CMI."""
+
+
+def read_results(roots: Iterable[str | Path]) -> list[Result]:
+    """Every finished run under ``roots`` that was tested on the test set.
+
+    Without those that were replaced, and without a folder ``evidence`` in a root: others' runs, kept for the record.
+
+    Raises:
+        SettingError: when a root does not exist, or a record cannot be read.
+    """
+    found = []
+    for root in map(Path, roots):
+        if not root.is_dir():
+            raise SettingError(f"results_root={root}: no such folder; give the folder of the results")
+        for path in sorted(root.rglob("*result.json")):
+            if ".replaced" in path.parent.name or "evidence" in path.relative_to(root).parts:
+                continue
+            try:
+                record = files.read_json(path)
+                tested_on = record["tested_on"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise SettingError(
+                    f"{path}: not a record of a run ({error!r}); move it away, or run it again"
+                ) from error
+            if tested_on == "test":
+                found.append(Result(path, record))
+    return found
+
+
+def cells(results: Iterable[Result]) -> dict[Key, Cell]:
+    """Group runs that differ only in their seeds.
+
+    Raises:
+        SettingError: when runs of one cell were made or tested under different settings, naming the first.
+    """
+    groups: dict[Key, list[Result]] = defaultdict(list)
+    for result in results:
+        groups[result.method, result.dataset, result.ipc, result.weight].append(result)
+    for group in groups.values():
+        first, seeds = group[0], {group[0].seed: group[0]}
+        for other in group[1:]:
+            for name, old, new in differences(first.settings, other.settings):
+                if name != "seed":
+                    raise SettingError(
+                        f"{name}: {old} in {first.path} but {new} in {other.path}; a cell does not mix protocols: "
+                        "move one of the two away, or give another results_root"
+                    )
+            if other.seed in seeds:
+                raise SettingError(
+                    f"seed={other.seed}: the same run is in {seeds[other.seed].path} and in {other.path}; move one away"
+                )
+            seeds[other.seed] = other
+    return {key: Cell(tuple(group)) for key, group in groups.items()}

@@ -1,0 +1,276 @@
+"""The paper's table with our figures beside: Markdown, LaTeX and CSV, and the command for every missing cell."""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cmidd.errors import SettingError
+from cmidd.results import Cell, Key
+
+NAMES = {
+    "svhn": "SVHN",
+    "cifar10": "CIFAR10",
+    "cifar100": "CIFAR100",
+    "fashion_mnist": "Fashion-MNIST",
+    "digits": "Digits",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    dataset: str
+    ipc: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """A system. ``method`` is None for one that is not built here; ``published`` has ``(mean, spread)`` a column."""
+
+    name: str
+    group: str
+    method: str | None
+    with_cmi: bool
+    published: tuple[tuple[float, float | None] | None, ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell of the table; ``within`` tells whether we are within two joint standard deviations."""
+
+    ours: Cell | None
+    published: tuple[float, float | None] | None
+    command: str | None
+
+    @property
+    def difference(self) -> float | None:
+        if self.ours is None or self.published is None:
+            return None
+        return self.ours.mean - self.published[0]
+
+    @property
+    def within(self) -> bool | None:
+        if self.difference is None or self.published is None or self.published[1] is None or self.ours is None:
+            return None
+        return abs(self.difference) <= 2 * math.hypot(self.ours.spread, self.published[1])
+
+
+@dataclass(frozen=True)
+class Table:
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    entries: dict[tuple[str, Column], Entry]
+
+    def entry(self, row: Row, column: Column) -> Entry:
+        return self.entries[row.name, column]
+
+    def gain(self, row: Row, column: Column, published: bool) -> float | None:
+        """What CMI adds to the row's method in this column: ours, or the published figures."""
+        base = next((other for other in self.rows if other.method == row.method and not other.with_cmi), None)
+        if base is None:
+            return None
+        pair = [self.entry(each, column) for each in (row, base)]
+        if published:
+            values = [entry.published[0] if entry.published else None for entry in pair]
+        else:
+            values = [entry.ours.mean if entry.ours else None for entry in pair]
+        return None if None in values else values[0] - values[1]  # type: ignore[operator]
+
+    @property
+    def changes(self) -> list[str]:
+        """What cells changed from their recipe, each text once; a cell's mark is the number of its text."""
+        found: dict[str, None] = {}
+        for entry in self.entries.values():
+            if entry.ours and entry.ours.changed:
+                found[changes_of(entry.ours.changed)] = None
+        return list(found)
+
+
+def read_layout(layout: Mapping[str, Any]) -> tuple[tuple[Column, ...], tuple[Row, ...]]:
+    """Columns and rows of ``configs/standalone/table/<name>.yaml``."""
+    columns = tuple(Column(**column) for column in layout["columns"])
+    rows = []
+    for group, members in layout["groups"].items():
+        for name, row in members.items():
+            values = row.get("published") or [None] * len(columns)
+            if len(values) != len(columns):
+                raise SettingError(f"table: row {name} has {len(values)} values for {len(columns)} columns")
+            published = tuple(None if value is None else (value[0], value[1]) for value in values)
+            rows.append(Row(name, group, row.get("method"), row.get("cmi", False), published))
+    return columns, tuple(rows)
+
+
+def make_table(
+    columns: Sequence[Column],
+    rows: Sequence[Row],
+    found: Mapping[Key, Cell],
+    recipe_weight: Callable[[str, str, int], float],
+) -> Table:
+    """Put our cells beside the published ones.
+
+    Args:
+        recipe_weight: the weight of CMI that the sweeps use for a method, data set and ipc; asked only where runs
+            of several weights are there.
+    """
+    entries = {}
+    for row in rows:
+        for column, published in zip(columns, row.published, strict=True):
+            ours, command = None, None
+            if row.method is not None:
+                words = (row.method, column.dataset, column.ipc)
+                weights = sorted(key[3] for key in found if key[:3] == words and (key[3] > 0) == row.with_cmi)
+                weight = weights[0] if len(weights) == 1 else None
+                if len(weights) > 1:
+                    weight = recipe_weight(*words)
+                ours = None if weight is None else found.get((*words, weight))
+                if ours is None:
+                    command = f"python scripts/distill.py method={row.method} dataset={column.dataset} ipc={column.ipc}"
+                    command += " cmi=recipe" if row.with_cmi else ""
+            entries[row.name, column] = Entry(ours, published, command)
+    return Table(tuple(columns), tuple(rows), entries)
+
+
+def header(table: Table) -> list[str]:
+    """The titles of the columns; the first names the system."""
+    return ["", *(f"{NAMES.get(column.dataset, column.dataset)} {column.ipc}" for column in table.columns)]
+
+
+def lines_of(table: Table) -> list[list[list[str]]]:
+    """The table as texts: lines of cells, each with ours first and the paper's below."""
+    lines = []
+    for row in table.rows:
+        lines.append([[row.name], *(_texts(table, table.entry(row, column)) for column in table.columns)])
+        if row.with_cmi and row.method:
+            gains = [[table.gain(row, column, published) for published in (False, True)] for column in table.columns]
+            texts = [
+                [_signed(ours), *([f"paper {_signed(paper)}"] if paper is not None else [])] for ours, paper in gains
+            ]
+            lines.append([[f"CMI adds to {row.method.upper()}"], *texts])
+    return lines
+
+
+def _texts(table: Table, entry: Entry) -> list[str]:
+    ours = "-"
+    if entry.ours:
+        mark = f" [{table.changes.index(changes_of(entry.ours.changed)) + 1}]" if entry.ours.changed else ""
+        ours = f"{entry.ours.mean:.2f} ± {entry.ours.spread:.2f} (n={len(entry.ours.accuracies)}){mark}"
+    if entry.published is None:
+        return [ours]
+    mean, spread = entry.published
+    text = f"paper {mean}" + ("" if spread is None else f" ± {spread}")
+    if entry.difference is not None:
+        text += f", {_signed(entry.difference)}" + (" ≈" if entry.within else "")
+    return [ours, text]
+
+
+def markdown(table: Table) -> str:
+    """The table, what the marks mean, and the commands for the missing cells."""
+    lines = ["| " + " | ".join(header(table)) + " |", "| --- |" + " ---: |" * len(table.columns)]
+    lines += ["| " + " | ".join("<br>".join(cell) for cell in line) + " |" for line in lines_of(table)]
+    lines += [
+        "",
+        "Accuracy on the test set, per cent: ours, mean ± standard deviation over n trained networks of the last "
+        "iterate; below it the published figure and our difference to it. ≈: within two joint standard deviations. "
+        "-: not run, or not published.",
+    ]
+    lines += [f"\n[{number}]: {text}" for number, text in enumerate(table.changes, 1)]
+    commands = [entry.command for entry in table.entries.values() if entry.command]
+    if commands:
+        lines += ["", f"The {len(commands)} missing cells:", "", "```bash", *commands, "```"]
+    return "\n".join(lines) + "\n"
+
+
+def latex(table: Table) -> str:
+    """The paper's layout with booktabs: the best of ours and of the published in bold, and what CMI adds."""
+    datasets = list(dict.fromkeys(column.dataset for column in table.columns))
+    per = {dataset: [column for column in table.columns if column.dataset == dataset] for dataset in datasets}
+    lines = [
+        "% accuracy in per cent; \\approx: within two joint standard deviations of the paper",
+        "\\begin{tabular}{l" + "".join(" " + "c" * len(per[dataset]) for dataset in datasets) + "}",
+        "\\toprule",
+        " & ".join(["", *(f"\\multicolumn{{{len(per[d])}}}{{c}}{{{NAMES.get(d, d)}}}" for d in datasets)]) + r" \\",
+    ]
+    first = 2
+    for dataset in datasets:
+        lines.append(f"\\cmidrule(lr){{{first}-{first + len(per[dataset]) - 1}}}")
+        first += len(per[dataset])
+    lines.append(" & ".join(["IPC", *(str(column.ipc) for column in table.columns)]) + r" \\")
+    best = {column: _best(table, column) for column in table.columns}
+    for before, row in zip((None, *table.rows), table.rows, strict=False):
+        if before is None or before.group != row.group:
+            lines.append("\\midrule")
+        ours, paper = [], []
+        for column in table.columns:
+            entry = table.entry(row, column)
+            ours.append(_latex_ours(entry, best[column][0]))
+            published = entry.published
+            paper.append("--" if published is None else _latex_value(*published, published[0] == best[column][1]))
+        if row.method is not None:
+            lines.append(" & ".join([row.name, *ours]) + r" \\")
+        if any(value is not None for value in row.published):
+            name = r"\quad published" if row.method is not None else f"{row.name} (published)"
+            lines.append(" & ".join([name, *paper]) + r" \\")
+        if row.with_cmi:
+            gains = [table.gain(row, column, published=False) for column in table.columns]
+            texts = ["--" if gain is None else f"${_signed(gain)}$" for gain in gains]
+            lines.append(" & ".join([r"\quad difference", *texts]) + r" \\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
+
+
+def _latex_ours(entry: Entry, best: float | None) -> str:
+    if entry.ours is None:
+        return "--"
+    mark = r"\,{\approx}" if entry.within else ""
+    mark += r"^{\dagger}" if entry.ours.changed else ""
+    value = _latex_value(round(entry.ours.mean, 1), round(entry.ours.spread, 1), entry.ours.mean == best)
+    return value[:-1] + mark + "$" if mark else value
+
+
+def _latex_value(mean: float, spread: float | None, bold: bool) -> str:
+    text = f"\\mathbf{{{mean}}}" if bold else f"{mean}"
+    return f"${text}$" if spread is None else f"${text}_{{\\pm {spread}}}$"
+
+
+def _best(table: Table, column: Column) -> tuple[float | None, float | None]:
+    """The best of ours, among runs that keep to their recipe, and the best published."""
+    entries = [table.entry(row, column) for row in table.rows]
+    ours = [entry.ours.mean for entry in entries if entry.ours and not entry.ours.changed]
+    published = [entry.published[0] for entry in entries if entry.published]
+    return max(ours, default=None), max(published, default=None)
+
+
+CSV_HEADER = [
+    *("system", "dataset", "ipc", "mean", "spread", "n", "seeds", "cmi_weight", "published_mean", "published_spread"),
+    *("difference", "within_two_joint_sd", "differs_from_recipe", "command_if_missing"),
+]
+
+
+def as_csv(table: Table) -> str:
+    """One line per cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_HEADER)
+    for row in table.rows:
+        for column in table.columns:
+            entry = table.entry(row, column)
+            ours: list[Any] = [None] * 5
+            if entry.ours:
+                seeds = " ".join(str(result.seed) for result in entry.ours.results)
+                ours = [entry.ours.mean, entry.ours.spread, len(entry.ours.accuracies), seeds]
+                ours.append(entry.ours.results[0].weight)
+            changed = changes_of(entry.ours.changed) if entry.ours and entry.ours.changed else None
+            published = entry.published or (None, None)
+            rest = [entry.difference, entry.within, changed, entry.command]
+            writer.writerow([row.name, column.dataset, column.ipc, *ours, *published, *rest])
+    return text.getvalue()
+
+
+def changes_of(changed: Mapping[str, Sequence[Any]]) -> str:
+    """What a run changed from its recipe, in words."""
+    return "not the recipe: " + ", ".join(f"{name}={own} instead of {old}" for name, (own, old) in changed.items())
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.1f}"

@@ -1,0 +1,43 @@
+"""The paper's table with our results in it: ``python scripts/table.py``."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from cmidd import files
+from cmidd.cli import hydra_app, recipe_weight
+from cmidd.devices import pick_device
+from cmidd.records import summary
+from cmidd.results import cells, read_results
+from cmidd.table import as_csv, latex, make_table, markdown, read_layout
+from cmidd.verify import sample, verify
+
+log = logging.getLogger(__name__)
+
+
+def main(config: dict[str, Any]) -> None:
+    roots = config["results_root"]
+    results = read_results([roots] if isinstance(roots, str) else roots)
+    table = make_table(*read_layout(config["table"]), cells(results), recipe_weight)
+    to = Path(config["to"])
+    for suffix, text in (("md", markdown(table)), ("tex", latex(table)), ("csv", as_csv(table))):
+        files.write_text(to.with_name(f"{to.name}.{suffix}"), text)
+    log.info("%s\nwritten: %s.md, %s.tex, %s.csv", markdown(table), to, to, to)
+    if config["verify"]:
+        verify_some(results, config)
+
+
+def verify_some(results: list[Any], config: dict[str, Any]) -> None:
+    """Evaluate stored sets once more; exit code 1 when one is not worth what its record says."""
+    device = pick_device(config["device"])
+    checks = [verify(result, device, data=config["data"]) for result in sample(results, config["verify"])]
+    for check in checks:
+        log.info("%s: %s, now %s: %s", check.path, summary(check.stored), summary(check.measured), check.verdict)
+    if any(check.verdict == "DIFFERENT" for check in checks):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    sys.argv = ["verify=3" if word == "--verify" else word for word in sys.argv]
+    hydra_app(main, "standalone/table")

@@ -1,0 +1,156 @@
+"""The table says what was run, beside what was published, and refuses to mix what differs."""
+
+import csv
+import io
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cmidd.errors import SettingError
+from cmidd.results import cells, read_results
+from cmidd.table import as_csv, latex, make_table, markdown, read_layout
+
+ROOT = Path(__file__).parents[1]
+LAYOUT = yaml.safe_load((ROOT / "configs" / "standalone" / "table" / "table1.yaml").read_text())
+
+
+def record(folder, method, dataset, ipc, weight, seed, accuracies, **more):
+    """A finished run as ``distill.py`` leaves it, as far as the table reads it."""
+    path = folder / dataset / method / f"ipc{ipc}" / f"cmi{weight:g}" / f"seed{seed}" / "result.json"
+    path.parent.mkdir(parents=True)
+    settings = {
+        "method": {"name": method},
+        "dataset": {"name": dataset},
+        "cmi": {"weight": weight},
+        "ipc": ipc,
+        "seed": seed,
+        "evaluation": {"repeats": len(accuracies)},
+        **more.pop("settings", {}),
+    }
+    last = {"iteration": 10, "accuracies": accuracies}
+    path.write_text(json.dumps({"settings": settings, "last": last, "tested_on": "test", **more}))
+    return path
+
+
+def table(folder, weight=None):
+    return make_table(*read_layout(LAYOUT), cells(read_results([folder])), lambda *_: weight)
+
+
+def by_cell(made):
+    return {(row["system"], row["dataset"], int(row["ipc"])): row for row in csv.DictReader(io.StringIO(as_csv(made)))}
+
+
+def test_the_papers_numbers_are_all_there():
+    columns, rows = read_layout(LAYOUT)
+    assert len(columns) == 6
+    published = {row.name: row.published for row in rows}
+    assert published["DM"][0] == (72.8, 0.3)
+    assert published["IDC+CMI"][5] == (53.8, 0.2)
+    assert published["PDD"][0] is None
+    assert sum(value is not None for values in published.values() for value in values) == 78 + 6
+
+
+def test_a_cell_is_the_mean_over_all_networks_of_all_seeds_beside_the_paper(tmp_path):
+    accuracies = [[48.0, 49.0, 48.5], [49.5, 48.6, 48.1]]
+    for seed, values in enumerate(accuracies):
+        record(tmp_path, "dm", "cifar10", 10, 0.0, seed, values)
+    row = by_cell(table(tmp_path))["DM", "cifar10", 10]
+    together = accuracies[0] + accuracies[1]
+    assert float(row["mean"]) == pytest.approx(statistics.fmean(together))
+    assert float(row["spread"]) == pytest.approx(statistics.stdev(together))
+    assert (row["n"], row["seeds"]) == ("6", "0 1")
+    assert float(row["difference"]) == pytest.approx(statistics.fmean(together) - 48.9)
+    assert row["within_two_joint_sd"] == "True"
+    text = markdown(table(tmp_path))
+    assert "48.62 ± 0.56 (n=6)<br>paper 48.9 ± 0.6, -0.3 ≈" in text
+
+
+def test_what_is_far_from_the_paper_has_no_mark_and_what_cmi_adds_stands_below(tmp_path):
+    record(tmp_path, "dm", "cifar10", 10, 0.0, 0, [40.0, 40.2])
+    record(tmp_path, "dm", "cifar10", 10, 8000.0, 0, [43.0, 43.2])
+    made = table(tmp_path)
+    assert by_cell(made)["DM", "cifar10", 10]["within_two_joint_sd"] == "False"
+    assert "+3.0<br>paper +4.0" in markdown(made)
+    tex = latex(made)
+    assert "DM+CMI & -- & -- & $\\mathbf{43.1}_{\\pm 0.1}$ & --" in tex
+    assert "\\quad published & $88.5_{\\pm 0.2}$" in tex  # IDC+CMI, best at SVHN 10 is bold:
+    assert "$\\mathbf{92.2}_{\\pm 0.2}$" in tex
+    assert "\\quad difference & -- & -- & $+3.0$ & --" in tex
+    assert tex.count("\\toprule") == tex.count("\\bottomrule") == 1
+
+
+def test_every_missing_cell_comes_with_its_command_and_unbuilt_systems_stay(tmp_path):
+    record(tmp_path, "dm", "cifar10", 10, 0.0, 0, [40.0])
+    rows = by_cell(table(tmp_path))
+    assert rows["DM", "cifar10", 10]["command_if_missing"] == ""
+    missing = rows["IDC+CMI", "cifar100", 50]["command_if_missing"]
+    assert missing == "python scripts/distill.py method=idc dataset=cifar100 ipc=50 cmi=recipe"
+    assert rows["SeqMatch", "svhn", 10]["published_mean"] == "80.2"
+    assert rows["SeqMatch", "svhn", 10]["command_if_missing"] == ""
+
+
+def test_of_several_weights_the_recipes_is_the_row(tmp_path):
+    for weight, value in ((8000.0, 50.0), (1.0, 60.0)):
+        record(tmp_path, "dm", "cifar10", 10, weight, 0, [value])
+    assert float(by_cell(table(tmp_path, 8000.0))["DM+CMI", "cifar10", 10]["mean"]) == 50
+    assert by_cell(table(tmp_path, 5.0))["DM+CMI", "cifar10", 10]["mean"] == ""
+
+
+def test_a_run_that_left_its_recipe_says_so_and_is_not_the_best(tmp_path):
+    changed = {"iterations": [240, 20000]}
+    record(tmp_path, "dm", "cifar10", 10, 0.0, 0, [90.0], differs_from_recipe=changed)
+    record(tmp_path, "idm", "cifar10", 10, 0.0, 0, [50.0])
+    made = table(tmp_path)
+    assert "90.00 ± 0.00 (n=1) [1]" in markdown(made)
+    assert "[1]: not the recipe: iterations=240 instead of 20000" in markdown(made)
+    assert "$90.0_{\\pm 0.0}^{\\dagger}$" in latex(made)
+    assert "IDM & -- & -- & $\\mathbf{50.0}_{\\pm 0.0}$" in latex(made)
+
+
+def test_protocols_are_not_mixed_and_no_run_counts_twice(tmp_path):
+    one = record(tmp_path / "a", "dm", "cifar10", 10, 0.0, 0, [48.0])
+    other = record(tmp_path / "a", "dm", "cifar10", 10, 0.0, 1, [49.0], settings={"evaluation": {"repeats": 7}})
+    with pytest.raises(SettingError, match=r"evaluation.repeats: 1 in .* but 7 in .* does not mix protocols"):
+        table(tmp_path / "a")
+    other.unlink()
+    record(tmp_path / "b", "dm", "cifar10", 10, 0.0, 0, [48.0])
+    with pytest.raises(SettingError, match="seed=0: the same run is in"):
+        cells(read_results([tmp_path / "a", tmp_path / "b"]))
+    one.write_text("[]")
+    with pytest.raises(SettingError, match="not a record of a run"):
+        table(tmp_path / "a")
+
+
+def test_tuning_runs_and_replaced_runs_do_not_count(tmp_path):
+    record(tmp_path, "dm", "cifar10", 10, 0.0, 0, [48.0])
+    record(tmp_path / "tuning", "dm", "cifar10", 10, 0.0, 0, [99.0], tested_on="validation")
+    replaced = record(tmp_path / "old", "dm", "cifar10", 10, 0.0, 0, [99.0]).parent
+    replaced.rename(replaced.with_name("seed0.replaced1"))
+    assert float(by_cell(table(tmp_path))["DM", "cifar10", 10]["mean"]) == 48
+
+
+def test_two_thousand_records_take_under_five_seconds(tmp_path):
+    template = json.loads(record(tmp_path / "t", "dm", "cifar10", 10, 0.0, 0, [48.0]).read_text())
+    padding = {"evaluations": {str(at): [50.0] * 5 for at in range(60)}, "settings_of_no_interest": ["x" * 10] * 100}
+    for seed in range(2000):
+        settings = {**template["settings"], "seed": seed}
+        folder = tmp_path / "many" / f"seed{seed}"
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(json.dumps({**template, **padding, "settings": settings}))
+    command = [sys.executable, str(ROOT / "scripts" / "table.py"), f"results_root={tmp_path / 'many'}"]
+    began = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    seconds = time.monotonic() - began
+    assert done.returncode == 0, done.stderr
+    assert "(n=2000)" in (tmp_path / "results" / "table1.md").read_text()
+    # The five seconds are for this work; the rest is the start of Python with torch, which one file takes as well.
+    began = time.monotonic()
+    command[-1] = f"results_root={tmp_path / 't'}"
+    subprocess.run(command, capture_output=True, check=True, cwd=tmp_path)
+    assert seconds - (time.monotonic() - began) < 5
