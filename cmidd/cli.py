@@ -129,8 +129,9 @@ def _run_hydra(work: Callable[[DictConfig], Any], folder: Path, config_name: str
                     raise
                 refuse(error)  # Not raised further: Hydra would add lines of its own.
 
-    if "dry_run=true" in sys.argv:
-        sys.argv.append("hydra/launcher=basic")
+    if "dry_run=true" in sys.argv:  # It computes nothing, so it needs no cluster.
+        launching = ("+launch=", "hydra/launcher=", "hydra.launcher.")
+        sys.argv = [word for word in sys.argv if not word.startswith(launching)]
     entries = []
     try:
         hydra.main(version_base="1.3", config_path=str(folder), config_name=config_name)(task)()

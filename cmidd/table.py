@@ -27,13 +27,16 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """A system. ``method`` is None for one that is not built here; ``published`` has ``(mean, spread)`` a column."""
+    """A system. ``method`` is None for one that is not built here; ``published`` has ``(mean, spread)`` a column;
+    ``bound`` marks what is no distilled set and so never the best.
+    """
 
     name: str
     group: str
     method: str | None
     with_cmi: bool
     published: tuple[tuple[float, float | None] | None, ...]
+    bound: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,8 @@ def read_layout(layout: Mapping[str, Any]) -> tuple[tuple[Column, ...], tuple[Ro
             if len(values) != len(columns):
                 raise SettingError(f"table: row {name} has {len(values)} values for {len(columns)} columns")
             published = tuple(None if value is None else (value[0], value[1]) for value in values)
-            rows.append(Row(name, group, row.get("method"), row.get("cmi", False), published))
+            bound = row.get("bound", False)
+            rows.append(Row(name, group, row.get("method"), row.get("cmi", False), published, bound))
     return columns, tuple(rows)
 
 
@@ -235,7 +239,7 @@ def _latex_value(mean: float, spread: float | None, bold: bool) -> str:
 
 def _best(table: Table, column: Column) -> tuple[float | None, float | None]:
     """The best of ours, among runs that keep to their recipe, and the best published."""
-    entries = [table.entry(row, column) for row in table.rows]
+    entries = [table.entry(row, column) for row in table.rows if not row.bound]
     ours = [entry.ours.mean for entry in entries if entry.ours and not entry.ours.changed]
     published = [entry.published[0] for entry in entries if entry.published]
     return max(ours, default=None), max(published, default=None)

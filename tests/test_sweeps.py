@@ -19,7 +19,7 @@ from cmidd.sweeps import duration
 from tests.test_interruption import wait_for
 from tests.test_run import TINY, TINY_METHOD, distill, result
 
-FOUR = [*TINY_METHOD["dm"], "evaluation.baselines=[]", "seed=0,1,2,3", "-m"]
+FOUR = [*TINY_METHOD["dm"], "evaluation.baselines=[]", "seed=0,1,2,3"]
 
 
 def done(cwd):
@@ -78,7 +78,8 @@ def test_a_dry_run_tells_what_is_done_what_is_left_and_touches_nothing(tmp_path)
 )
 def test_a_launcher_runs_four_jobs_and_reports_them(tmp_path, launcher):
     pytest.importorskip({"+launch=gpus": "joblib", "+launch=local": "submitit", "+launch=ray": "ray"}[launcher[0]])
-    ended = distill(tmp_path, *FOUR, *launcher, f"buffers_root={tmp_path}/buffers", f"results_root={tmp_path}/results")
+    folders = [f"buffers_root={tmp_path}/buffers", f"results_root={tmp_path}/results"]
+    ended = distill(tmp_path, *FOUR, *launcher, *folders, "-m")
     assert ended.returncode == 0, ended.stderr
     assert done(tmp_path) == 4
     assert "4 runs: 4 done, 0 failed" in ended.stdout
