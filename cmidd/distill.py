@@ -135,6 +135,6 @@ def distillation_step(
         metrics[regularizer.name] = term.detach()
         loss = loss + weight * match.scale * term
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    loss.backward(inputs=[leaf for group in optimizer.param_groups for leaf in group["params"]])
     optimizer.step()
     return {**metrics, "total": loss.detach()}

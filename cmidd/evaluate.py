@@ -54,7 +54,7 @@ def baselines(context: Context, protocol: Protocol, ipc: int) -> dict[str, list[
 
     They do not depend on the run's seed, so they are measured once and kept under ``buffers/baselines``.
     """
-    shared = {"data": context.data_key, "network": context.network, "repeats": protocol.repeats}
+    shared = {**context.made_by, "network": context.network, "repeats": protocol.repeats}
     keys = {
         "random": {**shared, "ipc": ipc, "training": asdict(protocol.training)},
         "whole": {**shared, "training": asdict(protocol.whole)},

@@ -42,7 +42,7 @@ class Experts:
 
     def __init__(self, context: "Context", settings: ExpertSettings) -> None:
         self.count = settings.count
-        made_by = {"data": context.data_key, "network": context.network, "training": asdict(settings.training)}
+        made_by = {**context.made_by, "network": context.network, "training": asdict(settings.training)}
         self.folder = context.buffers / "experts" / f"{context.data.name}_{files.fingerprint(made_by)}"
         missing = [index for index in range(self.count) if not self._path(index).exists()]
         if missing:

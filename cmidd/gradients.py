@@ -1,12 +1,15 @@
 """Gradients of a network's loss, class by class, and the distances between them (DC, DSA, IDC)."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
+from torch.nn.utils import parameters_to_vector
 
+from cmidd import engine
 from cmidd.sources import Split
 
 EPS = 1e-6  # of the cosine distances, in all references
@@ -23,11 +26,14 @@ def class_gradients(network: nn.Module, data: Split, num_classes: int, *, create
 
     Args:
         data: images ``[N, C, H, W]`` with labels ``[N]`` in any order; every class must be there.
-        create_graph: keep the graph, to differentiate the result in the images.
+        create_graph: make the result differentiable in the images.
     """
     members = [(data.labels == label).nonzero().flatten() for label in range(num_classes)]
     sizes = {len(indices) for indices in members}
     mixing = any(True for _ in network.buffers())
+    compiled = engine.current().compile and not data.images.is_cuda
+    if create_graph and not mixing and (compiled or data.images.numel() > engine.CHUNK_VALUES):
+        return RecomputedGradients.apply(data.images, network, data.labels, members)  # type: ignore[no-untyped-call]
     if data.images.is_cuda and len(sizes) == 1 and not mixing:
         return gradients_in_one_pass(network, data, torch.stack(members), create_graph=create_graph)
     return gradients_one_by_one(network, data, members, create_graph=create_graph)
@@ -43,9 +49,37 @@ def gradients_one_by_one(
     parameters = list(network.parameters())
     per_class = []
     for indices in members:
-        loss = F.cross_entropy(network(data.images[indices]), data.labels[indices])
+        loss = F.cross_entropy(engine.logits(network, data.images[indices]), data.labels[indices])
         per_class.append(torch.autograd.grad(loss, parameters, create_graph=create_graph))
     return [torch.stack(same) for same in zip(*per_class, strict=True)]
+
+
+class RecomputedGradients(torch.autograd.Function):
+    """:func:`gradients_one_by_one`, differentiable in the images without keeping its graph.
+
+    The backward pass goes through the classes once more (:func:`cmidd.engine.along`), so memory holds one class at
+    a time, and all passes can be compiled.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, images: Tensor, network: nn.Module, labels: Tensor, members: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]:
+        ctx.network, ctx.labels, ctx.members = network, labels, members
+        ctx.save_for_backward(images)
+        with torch.enable_grad():
+            return tuple(gradients_one_by_one(network, Split(images.detach(), labels), members, create_graph=False))
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, None, None, None]:
+        (images,) = ctx.saved_tensors
+        theta = parameters_to_vector(ctx.network.parameters()).detach()
+        grad_images = torch.zeros_like(images)
+        for label, indices in enumerate(ctx.members):
+            direction = parameters_to_vector([gradient[label] for gradient in grad_outputs])
+            _, _, d_images = engine.along(ctx.network, theta, direction, images[indices], ctx.labels[indices])
+            grad_images.index_copy_(0, indices, d_images)
+        return grad_images, None, None, None
 
 
 def gradients_in_one_pass(network: nn.Module, data: Split, members: Tensor, *, create_graph: bool) -> list[Tensor]:

@@ -14,6 +14,7 @@ from cmidd import files, pictures
 from cmidd.data import load_dataset
 from cmidd.devices import claimed_device, peak_memory_mib, start_measuring_memory
 from cmidd.distill import Regularizer, distill
+from cmidd.engine import Engine, choose, using
 from cmidd.errors import SettingError
 from cmidd.evaluate import Protocol, baselines, evaluate, recipe_for
 from cmidd.objectives import OBJECTIVES, Context
@@ -104,13 +105,39 @@ def refuse_other_settings(settings: Settings) -> None:
 
 
 def _work(settings: Settings, arguments: dict[str, Any], context: Context, started: dict[str, Any]) -> dict[str, Any]:
-    folder, synthetic, protocol = settings.folder, context.synthetic, settings.evaluation
+    folder = settings.folder
     start_measuring_memory(context.data.device)
     checkpoint = folder / "checkpoint.safetensors"
     resume_at = files.read_tensors(checkpoint)[1]["iteration"] if checkpoint.exists() else 0
     if resume_at:
         log.info("resuming at iteration %d", resume_at)
     tracker = Tracker(folder, resume_at, settings.wandb.mode, settings.wandb.project, settings.identity)
+    engine = chosen_engine(settings, arguments, context)
+    with using(engine):
+        return _compute(settings, arguments, context, {**started, "engine": asdict(engine)}, tracker)
+
+
+def chosen_engine(settings: Settings, arguments: dict[str, Any], context: Context) -> Engine:
+    """The engine that the run began with, or else the one that its settings and length ask for."""
+    kept = settings.folder / "engine.json"
+    if kept.exists():
+        return Engine(**files.read_json(kept))
+    images, protocol = len(context.synthetic.labels), settings.evaluation
+    distilling = OBJECTIVES[settings.method["name"]].images_per_iteration(
+        context.data.num_classes, settings.ipc, arguments
+    )
+    evaluating = protocol.repeats * protocol.training.epochs * images * settings.formation.tiles
+    passing = settings.iterations * (distilling + evaluating / min(protocol.interval, settings.iterations))
+    engine = choose(settings.engine, context.data.device, passing * context.synthetic.images[0].numel())
+    files.write_json(kept, asdict(engine))
+    return engine
+
+
+def _compute(
+    settings: Settings, arguments: dict[str, Any], context: Context, started: dict[str, Any], tracker: Tracker
+) -> dict[str, Any]:
+    folder, synthetic, protocol = settings.folder, context.synthetic, settings.evaluation
+    checkpoint = folder / "checkpoint.safetensors"
     objective = OBJECTIVES[settings.method["name"]](context, **arguments)
     regularizers: list[tuple[float, Regularizer]] = []
     if settings.cmi.weight > 0 or settings.cmi.measure:

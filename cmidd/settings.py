@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 from pydantic import ConfigDict, Field, ValidationError, create_model
 
 from cmidd.data import load_dataset
+from cmidd.engine import EngineSettings
 from cmidd.errors import SettingError
 from cmidd.evaluate import Protocol
 from cmidd.formation import Formation
@@ -64,6 +65,7 @@ class Settings:
     method: dict[str, Any]
     cmi: CMISettings
     evaluation: Protocol
+    engine: EngineSettings
     device: str
     data: DataSettings
     wandb: WandbSettings

@@ -29,7 +29,7 @@ class TeacherPool:
         self.streams = context.streams
         recipe = teacher_recipe(epochs)
         options = context.network if name == context.network["name"] else {"name": name}
-        made_by = {"data": context.data_key, "network": options, "training": asdict(recipe)}
+        made_by = {**context.made_by, "network": options, "training": asdict(recipe)}
         folder = context.buffers / "teachers" / f"{context.data.name}_{name}_{files.fingerprint(made_by)}"
         files.write_json(folder / "settings.json", made_by)
         self.networks: list[Network] = []

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from cmidd import engine
 from cmidd.augment import Augmentation, cutmix
 from cmidd.progress import progress
 from cmidd.sources import Split
@@ -97,10 +98,10 @@ def train_step(
     images, labels = recipe.augment.per_image(len(batch), generator)(batch.images), batch.labels
     if recipe.cutmix > 0 and float(torch.rand((), generator=generator)) < recipe.cutmix:
         images, partner, share = cutmix(images, generator)
-        logits = network(images)
+        logits = engine.logits(network, images)
         loss = share * F.cross_entropy(logits, labels) + (1 - share) * F.cross_entropy(logits, labels[partner])
     else:
-        logits = network(images)
+        logits = engine.logits(network, images)
         loss = F.cross_entropy(logits, labels)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
@@ -113,5 +114,5 @@ def accuracy(network: nn.Module, data: Split, batch: int = 1024) -> float:
     """Share of ``data`` that ``network`` classifies correctly, in per cent."""
     network.eval()
     pairs = zip(data.images.split(batch), data.labels.split(batch), strict=True)
-    correct = sum((network(images).argmax(1) == labels).sum() for images, labels in pairs)
+    correct = sum((engine.logits(network, images).argmax(1) == labels).sum() for images, labels in pairs)
     return 100 * float(correct) / len(data)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from cmidd.engine import Engine, using
 from cmidd.results import Result
 from cmidd.run import evaluate_set, make_context
 from cmidd.settings import Settings, checked
@@ -50,7 +51,8 @@ def verify(result: Result, device: torch.device, **free: Any) -> Verification:
     settings = rebuild(result, **free)
     context = make_context(settings, device)
     synthetic = load_synthetic(result.path.parent / SET, device)
-    measured = evaluate_set(context, synthetic, settings.evaluation, result.record["last"]["iteration"])
+    with using(Engine(**result.record.get("engine", {}))):
+        measured = evaluate_set(context, synthetic, settings.evaluation, result.record["last"]["iteration"])
     return Verification(result.path, result.accuracies, measured)
 
 

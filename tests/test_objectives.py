@@ -3,10 +3,12 @@ import torch
 import torch.nn.functional as F
 
 from cmidd.embeddings import mean_embedding_distance
+from cmidd.engine import flat_call
 from cmidd.formation import Formation
 from cmidd.gradients import (
     DC_DISTANCES,
     IDC_DISTANCES,
+    RecomputedGradients,
     class_gradients,
     convolutions,
     gradients_in_one_pass,
@@ -14,7 +16,7 @@ from cmidd.gradients import (
 )
 from cmidd.networks import ConvNet
 from cmidd.objectives.idm import matching_loss
-from cmidd.objectives.mtt import flat_call, trajectory_distance
+from cmidd.objectives.mtt import StudentStep, trajectory_distance
 from cmidd.sources import Split
 from tests.conftest import load_golden, load_parameters
 
@@ -29,14 +31,15 @@ def student_steps(golden):
     for row in golden["batches"]:
         chunk = row[row >= 0]
         labels = golden["labels"][chunk]
-        steps.append(lambda theta, x, c=chunk, y=labels: F.cross_entropy(flat_call(network, theta, x[c]), y))
+        steps.append(StudentStep(network, chunk, labels))
     return steps
 
 
 def plain_unroll(images, syn_lr, start, target, steps):
     theta = start.clone().requires_grad_()
     for step in steps:
-        theta = theta - syn_lr * torch.autograd.grad(step(theta, images), theta, create_graph=True)[0]
+        loss = F.cross_entropy(flat_call(step.network, theta, step.batch(images)), step.labels)
+        theta = theta - syn_lr * torch.autograd.grad(loss, theta, create_graph=True)[0]
     return (theta - target).square().sum() / (start - target).square().sum()
 
 
@@ -81,14 +84,17 @@ def members_of(labels, classes):
     return torch.stack([(labels == label).nonzero().flatten() for label in range(classes)])
 
 
-@pytest.mark.parametrize("one_pass", [False, True])
+def recomputed(network, data, members, *, create_graph):
+    return RecomputedGradients.apply(data.images, network, data.labels, list(members))
+
+
+@pytest.mark.parametrize("gradients", [gradients_one_by_one, gradients_in_one_pass, recomputed])
 @pytest.mark.parametrize("distance", DC_DISTANCES)
-def test_gradient_matching_equals_the_reference(golden_set, distance, one_pass):
+def test_gradient_matching_equals_the_reference(golden_set, distance, gradients):
     golden = load_golden(f"{golden_set}/gradient_matching")
     images, synthetic = golden["real"], golden["syn"].requires_grad_()
     classes, batch = images.shape[:2]
     network = load_parameters(ConvNet(tuple(images.shape[2:]), classes, width=8).double(), golden, "param")
-    gradients = gradients_in_one_pass if one_pass else gradients_one_by_one
     real_labels = torch.arange(classes).repeat_interleave(batch)
     labels = torch.arange(classes).repeat_interleave(len(synthetic) // classes)
     real, syn = Split(images.flatten(0, 1), real_labels), Split(synthetic, labels)
@@ -108,7 +114,8 @@ def convolutions_first(golden):
 
 
 @pytest.mark.parametrize("distance", ["mse", "l1"])
-def test_idc_matching_equals_the_reference(golden_set, distance):
+@pytest.mark.parametrize("gradients", [gradients_one_by_one, recomputed])
+def test_idc_matching_equals_the_reference(golden_set, distance, gradients):
     golden = load_golden(f"{golden_set}/idc_matching")
     images, synthetic = golden["real"], golden["syn"].requires_grad_()
     classes = len(golden["param_13"])
@@ -117,7 +124,7 @@ def test_idc_matching_equals_the_reference(golden_set, distance):
     label = int(golden["label"])
     real, syn = (Split(x, torch.full((len(x),), label)) for x in (images, synthetic))
     target = gradients_one_by_one(network, real, [torch.arange(len(images))], create_graph=False)
-    ours = gradients_one_by_one(network, syn, [torch.arange(len(synthetic))], create_graph=True)
+    ours = gradients(network, syn, [torch.arange(len(synthetic))], create_graph=True)
     loss = IDC_DISTANCES[distance](convolutions(ours), convolutions(target))
     loss.sum().backward()
     torch.testing.assert_close(loss.sum(), golden[f"{distance}_loss"], rtol=1e-6, atol=1e-12)

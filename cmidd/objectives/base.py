@@ -1,7 +1,7 @@
 """What an objective is given, and what it hands to the loop at every optimiser step."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cmidd import engine
 from cmidd.data import Dataset
 from cmidd.networks import Network, build_network
 from cmidd.sources import Split
@@ -26,6 +27,12 @@ class Context:
     buffers: Path
     network: dict[str, Any]
     data_key: dict[str, Any]
+
+    @property
+    def made_by(self) -> dict[str, Any]:
+        """What every cache of trained networks is named by: the data, and the engine where it changes numbers."""
+        label = engine.current().label
+        return {"data": self.data_key, **({} if label == "float32" else {"engine": label})}
 
     def new_network(self, generator: torch.Generator, name: str | None = None) -> Network:
         """A random network for these images on their device; another of the zoo by ``name``."""
@@ -73,6 +80,11 @@ class Objective(ABC):
 
     @abstractmethod
     def __init__(self, context: Context, **settings: Any) -> None: ...
+
+    @classmethod
+    def images_per_iteration(cls, num_classes: int, ipc: int, settings: Mapping[str, Any]) -> int:
+        """About how many images pass through networks in an iteration: it decides whether compiling them pays."""
+        return num_classes * (settings["batch_real"] + ipc)
 
     @abstractmethod
     def param_groups(self) -> list[dict[str, Any]]:

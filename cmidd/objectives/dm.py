@@ -5,6 +5,7 @@ from typing import Any
 
 from cmidd.augment import Augmentation
 from cmidd.embeddings import embed_real, mean_embedding_distance
+from cmidd.engine import embed_in_chunks
 from cmidd.objectives.base import Context, Match, Objective
 from cmidd.sources import Split
 from cmidd.training import Count, Fraction, Positive
@@ -30,5 +31,7 @@ class DM(Objective):
         real = Split(transform(real.images, real.labels), real.labels)
         augmented = Split(transform(synthetic.images, synthetic.labels), synthetic.labels)
         target = embed_real(network, real.images)
-        loss = mean_embedding_distance(target, real.labels, network.embed(augmented.images), augmented.labels)
+        loss = mean_embedding_distance(
+            target, real.labels, embed_in_chunks(network, augmented.images), augmented.labels
+        )
         yield Match(loss, synthetic.images, synthetic.labels, network, real, augmented)

@@ -1,6 +1,6 @@
 """DC, gradient matching (Zhao et al., ICLR 2021), and DSA, the same with siamese augmentation (methods.md 1.2)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from cmidd.augment import Augmentation
@@ -33,6 +33,10 @@ class GradientMatching(Objective):
         self.context, self.augment, self.net = context, augment, net
         self.lr_img, self.momentum, self.batch_real = lr_img, momentum, batch_real
         self.distance, self.steps_per_iteration = DC_DISTANCES[distance], outer_loop
+
+    @classmethod
+    def images_per_iteration(cls, num_classes: int, ipc: int, settings: Mapping[str, Any]) -> int:
+        return settings["outer_loop"] * super().images_per_iteration(num_classes, ipc, settings)
 
     def param_groups(self) -> list[dict[str, Any]]:
         return [{"params": [self.context.synthetic.images], "lr": self.lr_img, "momentum": self.momentum}]

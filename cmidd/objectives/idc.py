@@ -1,6 +1,6 @@
 """IDC, information-intensive condensation (Kim et al., ICML 2022; methods.md sections 1.5 and 1.6)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import torch
@@ -49,6 +49,10 @@ class IDC(Objective):
         self.context, self.augment, self.net = context, augment, net
         self.batch_real, self.batch_syn_max, self.distance = batch_real, batch_syn_max, IDC_DISTANCES[distance]
         self.steps_per_iteration, self.net_steps = inner_loop, -(-net_images // net.batch)
+
+    @classmethod
+    def images_per_iteration(cls, num_classes: int, ipc: int, settings: Mapping[str, Any]) -> int:
+        return settings["inner_loop"] * super().images_per_iteration(num_classes, ipc, settings)
 
     def param_groups(self) -> list[dict[str, Any]]:
         return [{"params": [self.context.synthetic.images], "lr": self.lr, "momentum": 0.0}]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cmidd.augment import Augmentation
 from cmidd.embeddings import class_means, embed_real, mean_embedding_distance
+from cmidd.engine import embed_in_chunks
 from cmidd.networks import Network
 from cmidd.objectives.base import Context, Match, Objective
 from cmidd.sources import Split
@@ -132,7 +133,7 @@ class IDM(Objective):
 
 def matching_loss(network: Network, real: Split, synthetic: Split, ce_weight: float) -> Tensor:
     """Per class ``[C]``: squared distance of mean embeddings plus ``ce_weight`` times the mean cross-entropy."""
-    embedded = network.embed(synthetic.images)
+    embedded = embed_in_chunks(network, synthetic.images)
     target = embed_real(network, real.images)
     distance = mean_embedding_distance(target, real.labels, embedded, synthetic.labels)
     if ce_weight == 0:

@@ -1,22 +1,34 @@
 """MTT, matching training trajectories (Cazenavette et al., CVPR 2022; methods.md section 1.3)."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
-from torch.func import functional_call
 
+from cmidd import engine
 from cmidd.augment import Augmentation
 from cmidd.errors import SettingError
 from cmidd.experts import Experts, ExpertSettings
 from cmidd.objectives.base import Context, Match, Objective
 from cmidd.training import Count, Fraction, Positive
 
-StudentLoss = Callable[[Tensor, Tensor], Tensor]
-"""The loss of one student step, of flat parameters ``[P]`` and all synthetic images ``[N, C, H, W]``."""
+
+@dataclass(frozen=True)
+class StudentStep:
+    """One step of a student: on the images ``chunk`` (indices) with their ``labels``, augmented by ``transform``."""
+
+    network: nn.Module
+    chunk: Tensor
+    labels: Tensor
+    transform: Callable[[Tensor], Tensor] = lambda images: images
+
+    def batch(self, images: Tensor) -> Tensor:
+        """The step's images, of all synthetic ones ``[N, C, H, W]``."""
+        return self.transform(images[self.chunk])
 
 
 class MTT(Objective):
@@ -54,6 +66,10 @@ class MTT(Objective):
         self.experts = Experts(context, experts)
         context.synthetic.syn_lr = torch.tensor(lr_teacher, device=context.data.device)
 
+    @classmethod
+    def images_per_iteration(cls, num_classes: int, ipc: int, settings: Mapping[str, Any]) -> int:
+        return settings["syn_steps"] * (settings["batch_syn"] or num_classes * ipc)
+
     def param_groups(self) -> list[dict[str, Any]]:
         synthetic = self.context.synthetic
         return [
@@ -65,7 +81,7 @@ class MTT(Objective):
         synthetic, device = self.context.synthetic, self.context.data.device
         assert synthetic.syn_lr is not None
         start, target = (theta.to(device) for theta in self._segment(iteration))
-        steps = self._student_losses(iteration)
+        steps = self._student_steps(iteration)
         loss = trajectory_distance(synthetic.images, synthetic.syn_lr, start, target, steps)
         yield Match(loss, synthetic.images, synthetic.labels)
 
@@ -77,28 +93,21 @@ class MTT(Objective):
         start = int(torch.randint(self.max_start_epoch, (1,), generator=generator))
         return self.experts.segment(int(order[position]), start, start + self.expert_epochs)
 
-    def _student_losses(self, iteration: int) -> list[StudentLoss]:
+    def _student_steps(self, iteration: int) -> list[StudentStep]:
         generator, labels = self.context.streams("augment", iteration), self.context.synthetic.labels
-        losses: list[StudentLoss] = []
+        steps: list[StudentStep] = []
         chunks: list[Tensor] = []
         for _ in range(self.syn_steps):
             if not chunks:
                 chunks = list(torch.randperm(len(labels), generator=generator).split(self.batch_syn))
             chunk = chunks.pop().to(labels.device)
-            losses.append(self._student_loss(chunk, self.augment.per_image(len(chunk), generator)))
-        return losses
-
-    def _student_loss(self, chunk: Tensor, transform: Callable[[Tensor], Tensor]) -> StudentLoss:
-        labels = self.context.synthetic.labels[chunk]
-
-        def loss(theta: Tensor, images: Tensor) -> Tensor:
-            return F.cross_entropy(flat_call(self.student, theta, transform(images[chunk])), labels)
-
-        return loss
+            transform = self.augment.per_image(len(chunk), generator)
+            steps.append(StudentStep(self.student, chunk, labels[chunk], transform))
+        return steps
 
 
 def trajectory_distance(
-    images: Tensor, syn_lr: Tensor, start: Tensor, target: Tensor, steps: Sequence[StudentLoss]
+    images: Tensor, syn_lr: Tensor, start: Tensor, target: Tensor, steps: Sequence[StudentStep]
 ) -> Tensor:
     """``||theta_T - target||^2 / ||start - target||^2`` after plain SGD steps of size ``syn_lr`` from ``start``."""
     final: Tensor = Unroll.apply(images, syn_lr, start, steps)  # type: ignore[no-untyped-call]
@@ -115,11 +124,14 @@ class Unroll(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, images: Tensor, syn_lr: Tensor, start: Tensor, steps: Sequence[StudentLoss]) -> Tensor:
+    def forward(ctx: Any, images: Tensor, syn_lr: Tensor, start: Tensor, steps: Sequence[StudentStep]) -> Tensor:
         thetas, theta = [], start
         for step in steps:
             thetas.append(theta)
-            theta = theta - syn_lr * _gradient(step, theta, images, create_graph=False)[0]
+            with torch.enable_grad():
+                leaf = theta.detach().requires_grad_()
+                loss = F.cross_entropy(engine.logits_at(step.network, leaf, step.batch(images.detach())), step.labels)
+            theta = theta - syn_lr * torch.autograd.grad(loss, leaf)[0]
         ctx.steps, ctx.thetas = steps, thetas
         ctx.save_for_backward(images, syn_lr)
         return theta.clone()
@@ -127,31 +139,14 @@ class Unroll(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, Tensor, None, None]:
         images, syn_lr = ctx.saved_tensors
+        images = images.detach().requires_grad_()
         adjoint = grad_outputs[0]
         grad_images, grad_lr = torch.zeros_like(images), torch.zeros_like(syn_lr)
         for step, theta in zip(reversed(ctx.steps), reversed(ctx.thetas), strict=True):
-            gradient, leaves = _gradient(step, theta, images, create_graph=True)
-            grad_lr -= gradient.detach() @ adjoint
-            d_theta, d_images = torch.autograd.grad(gradient, leaves, grad_outputs=adjoint)
-            grad_images -= syn_lr * d_images
+            with torch.enable_grad():
+                batch = step.batch(images)
+            derivative, d_theta, d_batch = engine.along(step.network, theta, adjoint, batch, step.labels)
+            grad_lr -= derivative
+            grad_images -= syn_lr * torch.autograd.grad(batch, images, d_batch)[0]
             adjoint = adjoint - syn_lr * d_theta
         return grad_images, grad_lr, None, None
-
-
-def _gradient(
-    step: StudentLoss, theta: Tensor, images: Tensor, create_graph: bool
-) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """The step's gradient in ``theta``, with the leaves that its own graph (if created) ends in."""
-    with torch.enable_grad():
-        leaves = (theta.detach().requires_grad_(), images.detach().requires_grad_(create_graph))
-        (gradient,) = torch.autograd.grad(step(*leaves), leaves[0], create_graph=create_graph)
-    return gradient, leaves
-
-
-def flat_call(network: nn.Module, theta: Tensor, images: Tensor) -> Tensor:
-    """Apply ``network`` with the flat parameters ``theta`` ``[P]`` in definition order."""
-    named = list(network.named_parameters())
-    parts = theta.split([parameter.numel() for _, parameter in named])
-    views = {name: part.view_as(parameter) for (name, parameter), part in zip(named, parts, strict=True)}
-    logits: Tensor = functional_call(network, views, (images,))
-    return logits

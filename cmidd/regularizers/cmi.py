@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor
 
+from cmidd.engine import embed, embed_in_chunks
 from cmidd.networks import Network
 from cmidd.objectives.base import Match
 from cmidd.sources import Split
@@ -58,13 +59,13 @@ class CMI:
         if self.real is not None and teacher not in self._log_centroids:
             self._log_centroids[teacher] = class_log_centroids(teacher, self.real)
         return conditional_mutual_information(
-            teacher.embed(match.images), match.labels, self._log_centroids.get(teacher)
+            embed_in_chunks(teacher, match.images), match.labels, self._log_centroids.get(teacher)
         )
 
 
 @torch.no_grad()
 def class_log_centroids(teacher: Network, real: Split, batch: int = 1024) -> Tensor:
     """``log Q_y`` ``[C, M]``: the logarithm of the mean softmax over the features of each class's images."""
-    log_p = torch.cat([teacher.embed(images).log_softmax(1) for images in real.images.split(batch)])
+    log_p = torch.cat([embed(teacher, images).log_softmax(1) for images in real.images.split(batch)])
     members = [log_p[real.labels == label] for label in range(int(real.labels.max()) + 1)]
     return torch.stack([own.logsumexp(0) - math.log(len(own)) for own in members])

@@ -1,0 +1,197 @@
+"""How networks are computed: precision, compilation and memory layout, one switch for the process.
+
+All that takes time here is one of four passes through a network; each is in this file once, and is computed as the
+:class:`Engine` in force says. Outside :func:`using` that is float32, not compiled: what the golden figures are checked
+against. ``bf16`` and ``tf32`` change the numbers (README: what that does to accuracies); compilation reorders sums.
+"""
+
+import contextlib
+import functools
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call, jvp
+from torch.utils.checkpoint import checkpoint
+
+from cmidd.errors import SettingError
+from cmidd.networks import Network
+
+Precision = Literal["float32", "tf32", "bf16"]
+# Compiling costs about a minute; it pays where plain passes would take ten (images' values per second on two cores).
+LONG_RUN_VALUES = 1.2e9
+CHUNK_VALUES = 6_000_000  # image values (2,000 images of 3x32x32) whose activations are kept at once
+
+F_ = TypeVar("F_", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Engine:
+    """``precision`` of convolutions and matrix products; ``compile``: one fused kernel for what lies between."""
+
+    precision: Precision = "float32"
+    compile: bool = False
+
+    @property
+    def label(self) -> str:
+        """As records and the keys of caches name it: ``float32``, ``bf16, compiled``."""
+        return f"{self.precision}, compiled" if self.compile else self.precision
+
+    @property
+    def channels_last(self) -> bool:
+        """The memory layout in which compiled and bf16 convolutions are fastest."""
+        return self.compile or self.precision == "bf16"
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """What a user asks for; ``auto`` is decided by :func:`choose`."""
+
+    precision: Literal["auto", "float32", "tf32", "bf16"] = "auto"
+    compile: bool | Literal["auto"] = "auto"
+
+
+def choose(settings: EngineSettings, device: torch.device, values: float) -> Engine:
+    """The engine of a run, from its device and length.
+
+    Args:
+        values: how many image values (images x channels x height x width) pass through networks in the whole run.
+
+    Raises:
+        SettingError: when the device or this machine cannot do what is asked for.
+    """
+    precision, compiling = settings.precision, settings.compile
+    if precision == "tf32" and device.type != "cuda":
+        raise SettingError(f"engine.precision=tf32: {device} has no TF32; use float32, bf16 or auto")
+    compiler = device.type == "cuda" or shutil.which("g++") or shutil.which("clang++")
+    if compiling is True and not compiler:
+        raise SettingError("engine.compile=true: no C++ compiler here (apt-get install g++); use auto or false")
+    if compiling == "auto":
+        compiling = bool(compiler) and values > LONG_RUN_VALUES
+    if precision == "auto":
+        precision = "tf32" if device.type == "cuda" else "float32"
+    return Engine(precision, compiling)
+
+
+_engine = Engine()
+
+
+def current() -> Engine:
+    """The engine in force."""
+    return _engine
+
+
+@contextlib.contextmanager
+def using(engine: Engine) -> Iterator[None]:
+    """Compute as ``engine`` says until the end of the block."""
+    global _engine
+    before = _engine, torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    _engine = engine
+    torch.set_float32_matmul_precision("high" if engine.precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = engine.precision == "tf32"
+    try:
+        yield
+    finally:
+        _engine = before[0]
+        torch.set_float32_matmul_precision(before[1])
+        torch.backends.cudnn.allow_tf32 = before[2]
+
+
+def _as_the_engine_says(function: F_) -> F_:
+    """Compile and autocast a function of networks and tensors, when and as the engine in force says."""
+    compiled = torch.compile(function)
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        engine = _engine
+        if not engine.channels_last:
+            return function(*arguments)
+        arguments = tuple(
+            a.contiguous(memory_format=torch.channels_last) if isinstance(a, Tensor) and a.dim() == 4 else a
+            for a in arguments
+        )
+        device = next(a.device for a in arguments if isinstance(a, Tensor))
+        # Without its cache: that would outlive the steps of the parameters it was made from.
+        half = torch.autocast(device.type, torch.bfloat16, enabled=engine.precision == "bf16", cache_enabled=False)
+        with half:
+            return (compiled if engine.compile else function)(*arguments)
+
+    return call  # type: ignore[return-value]
+
+
+@_as_the_engine_says
+def embed(network: Network, images: Tensor) -> Tensor:
+    """Embeddings ``[N, D]`` of images ``[N, C, H, W]``, at least float32; differentiable once."""
+    return _full(network.embed(images))
+
+
+@_as_the_engine_says
+def logits(network: nn.Module, images: Tensor) -> Tensor:
+    """Logits ``[N, classes]``, at least float32; differentiable once."""
+    return _full(network(images))
+
+
+@_as_the_engine_says
+def logits_at(network: nn.Module, theta: Tensor, images: Tensor) -> Tensor:
+    """:func:`logits` at the flat parameters ``theta`` ``[P]`` (in definition order); differentiable once."""
+    return _full(flat_call(network, theta, images))
+
+
+@_as_the_engine_says
+def directional_loss(network: nn.Module, theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+    """Derivative of the mean cross-entropy at the flat parameters ``theta`` along ``direction`` (both ``[P]``).
+
+    This scalar is ``<gradient in theta, direction>``. It is computed forward, beside the loss, so that its own
+    gradient, the product of second derivatives with ``direction``, takes one ordinary backward pass that can be
+    compiled, which the backward of a backward pass cannot.
+    """
+
+    def loss(theta: Tensor) -> Tensor:
+        return F.cross_entropy(_full(flat_call(network, theta, images)), labels)
+
+    derivative: Tensor = jvp(loss, (theta,), (direction,))[1]
+    return derivative
+
+
+def along(
+    network: nn.Module, theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """:func:`directional_loss` with its gradients in ``theta`` ``[P]`` and in ``images``: ``<g, direction>`` and the
+    second derivatives of the loss times ``direction``. Without compilation a backward of a backward pass is faster.
+    """
+    leaves = (theta.detach().requires_grad_(), images.detach().requires_grad_())
+    with torch.enable_grad():
+        if _engine.compile:
+            derivative = directional_loss(network, leaves[0], direction, leaves[1], labels)
+        else:
+            loss = F.cross_entropy(logits_at(network, leaves[0], leaves[1]), labels)
+            (gradient,) = torch.autograd.grad(loss, leaves[0], create_graph=True)
+            derivative = gradient @ direction
+        d_theta, d_images = torch.autograd.grad(derivative, leaves)
+    return derivative.detach(), d_theta, d_images
+
+
+def embed_in_chunks(network: Network, images: Tensor) -> Tensor:
+    """:func:`embed`, keeping the activations of a part of the images at a time, computed once more for the gradient."""
+    chunk = max(1, CHUNK_VALUES // images[0].numel())
+    if len(images) <= chunk:
+        return embed(network, images)
+    parts = [checkpoint(embed, network, some, use_reentrant=False) for some in images.split(chunk)]
+    return torch.cat(parts)
+
+
+def flat_call(network: nn.Module, theta: Tensor, images: Tensor) -> Tensor:
+    """Apply ``network`` with the flat parameters ``theta`` ``[P]`` in definition order."""
+    named = list(network.named_parameters())
+    parts = theta.split([parameter.numel() for _, parameter in named])
+    views = {name: part.view_as(parameter) for (name, parameter), part in zip(named, parts, strict=True)}
+    result: Tensor = functional_call(network, views, (images,))
+    return result
+
+
+def _full(values: Tensor) -> Tensor:
+    return values.float() if values.dtype == torch.bfloat16 else values

@@ -1,0 +1,108 @@
+"""Compiled, in bf16, in chunks: the same numbers as plain float32, as far as each mode promises."""
+
+import shutil
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from cmidd import engine
+from cmidd.engine import Engine, EngineSettings, choose
+from cmidd.errors import SettingError
+from cmidd.networks import build_network
+
+CPU = torch.device("cpu")
+
+
+def world(side=8):
+    generator = torch.Generator().manual_seed(0)
+    network = build_network("convnet", (3, side, side), 3, generator, width=8, depth=2)
+    images = torch.randn(12, 3, side, side, generator=generator)
+    return network, images, torch.arange(3).repeat(4), generator
+
+
+def passes(network, images, labels, generator):
+    """Every pass of the engine with every gradient that is taken of it."""
+    theta = torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+    direction = torch.randn(len(theta), generator=generator)
+    leaf = images.clone().requires_grad_()
+    embedded = engine.embed(network, leaf)
+    (d_embedded,) = torch.autograd.grad(embedded.square().sum(), leaf)
+    loss = F.cross_entropy(engine.logits(network, images), labels)
+    gradient = torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(network.parameters()))])
+    with torch.no_grad():
+        without_graph = engine.embed(network, images)
+    return embedded, d_embedded, gradient, without_graph, *engine.along(network, theta, direction, images, labels)
+
+
+def relative(ours, plain):
+    return float((ours.detach() - plain.detach()).norm() / plain.detach().norm())
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler here")
+def test_compiled_float32_is_plain_float32_up_to_the_order_of_sums():
+    plain = passes(*world())
+    with engine.using(Engine(compile=True)):
+        compiled = passes(*world())
+    for ours, theirs in zip(compiled, plain, strict=True):
+        assert relative(ours, theirs) < 2e-5
+
+
+def test_bf16_is_near_and_comes_back_in_float32():
+    plain = passes(*world())
+    with engine.using(Engine("bf16")):
+        half = passes(*world())
+    assert all(ours.dtype == torch.float32 for ours in half)
+    assert 1e-6 < relative(half[0], plain[0]) < 0.02
+    assert max(relative(ours, theirs) for ours, theirs in zip(half, plain, strict=True)) < 0.2
+
+
+def test_the_former_engine_is_back_after_the_block():
+    with pytest.raises(ZeroDivisionError), engine.using(Engine("bf16")):
+        assert engine.current() == Engine("bf16")
+        _ = 1 / 0
+    assert engine.current() == Engine()
+
+
+@pytest.mark.parametrize("compiling", [False, True])
+def test_the_derivative_along_a_direction_is_the_product_with_the_gradient_and_the_hessian(compiling, monkeypatch):
+    """Both ways of computing it, in float64; the forward one without its compilation."""
+    network, images, labels, generator = world()
+    network, images = network.double(), images.double().requires_grad_()
+    theta = torch.cat([p.detach().flatten() for p in network.parameters()]).requires_grad_()
+    direction = torch.randn(len(theta), dtype=torch.float64, generator=generator)
+    monkeypatch.setattr(engine, "_engine", Engine("float32", compiling))
+    monkeypatch.setattr(engine, "directional_loss", engine.directional_loss.__wrapped__)
+    monkeypatch.setattr(engine, "logits_at", engine.logits_at.__wrapped__)
+    ours = engine.along(network, theta, direction, images, labels)
+    loss = F.cross_entropy(engine.flat_call(network, theta, images), labels)
+    (gradient,) = torch.autograd.grad(loss, theta, create_graph=True)
+    plain = (gradient @ direction, *torch.autograd.grad(gradient @ direction, (theta, images)))
+    for mine, theirs in zip(ours, plain, strict=True):
+        torch.testing.assert_close(mine, theirs.detach(), rtol=1e-9, atol=1e-12)
+
+
+def test_a_large_set_is_embedded_in_chunks_with_the_same_gradient(monkeypatch):
+    network, images, _, _ = world()
+    results = []
+    for values in (10**9, 5 * images[0].numel()):
+        monkeypatch.setattr(engine, "CHUNK_VALUES", values)
+        leaf = images.clone().requires_grad_()
+        embedded = engine.embed_in_chunks(network, leaf)
+        results.append((embedded, torch.autograd.grad(embedded.square().sum(), leaf)[0]))
+    for whole, chunked in zip(*results, strict=True):
+        torch.testing.assert_close(whole, chunked, rtol=1e-5, atol=1e-6)
+
+
+def test_a_short_run_is_not_compiled_and_a_long_one_is_where_there_is_a_compiler(monkeypatch):
+    auto = EngineSettings()
+    assert choose(auto, CPU, values=1e6) == Engine("float32", False)
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/g++")
+    assert choose(auto, CPU, values=1e12) == Engine("float32", True)
+    assert choose(auto, torch.device("cuda"), values=1e6).precision == "tf32"
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert choose(auto, CPU, values=1e12) == Engine("float32", False)
+    with pytest.raises(SettingError, match=r"engine\.compile=true: no C\+\+ compiler"):
+        choose(EngineSettings(compile=True), CPU, values=0)
+    with pytest.raises(SettingError, match=r"engine\.precision=tf32"):
+        choose(EngineSettings("tf32"), CPU, values=0)
