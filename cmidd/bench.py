@@ -15,17 +15,16 @@ import torch
 from cmidd import files
 from cmidd.data import Dataset
 from cmidd.devices import peak_memory_mib, pick_device, start_measuring_memory
-from cmidd.distill import Regularizer, distillation_step
+from cmidd.distill import distillation_step
 from cmidd.errors import SettingError
 from cmidd.objectives import OBJECTIVES, Context
+from cmidd.plugins import make_regularizers
 from cmidd.preprocessing import Normalize
 from cmidd.records import provenance
-from cmidd.regularizers.cmi import CMI
 from cmidd.settings import Settings, checked
 from cmidd.sources import Split
 from cmidd.streams import Streams
 from cmidd.synthetic import SyntheticSet
-from cmidd.teachers import TeacherPool
 from cmidd.training import Count
 
 log = logging.getLogger(__name__)
@@ -146,10 +145,7 @@ def measure(
     start_measuring_memory(device)
     before = peak_memory_mib(device)
     objective = OBJECTIVES[settings.method["name"]](context, **arguments)
-    regularizers: list[tuple[float, Regularizer]] = []
-    if settings.cmi.weight > 0:
-        pool = TeacherPool(context, settings.cmi.teacher, settings.cmi.pool, settings.cmi.epochs)
-        regularizers.append((settings.cmi.weight, CMI(pool)))
+    regularizers = make_regularizers(settings, context)
     if steps == 0:
         return {}
     groups = objective.param_groups()
