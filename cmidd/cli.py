@@ -24,7 +24,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from cmidd import files, sweeps
 from cmidd.errors import SettingError
-from cmidd.records import differences
+from cmidd.records import PLAIN, differences
 from cmidd.settings import Settings, read_settings
 from cmidd.sweeps import Journal
 
@@ -194,6 +194,10 @@ def _check_recipe() -> None:
     if not asked and f"{choices['method']}_{choices['dataset']}" not in recipes:
         method = choices["method"]
         log.warning("no recipe %s_%s: using the values of configs/method/%s.yaml", method, choices["dataset"], method)
+    for kind, plain in PLAIN.items():
+        name = f"{choices[kind]}_{choices['method']}_{choices['dataset']}"
+        if choices[kind] != plain and not (CONFIGS / "recipe" / kind / f"{name}.yaml").exists():
+            log.warning("no recipe %s/%s: using the values of configs/%s/%s.yaml", kind, name, kind, choices[kind])
 
 
 def _admitted(folder: Path, config: DictConfig, settings: Settings) -> dict[str, Any]:

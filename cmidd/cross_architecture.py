@@ -13,7 +13,7 @@ from pydantic import Field
 from cmidd import files, imports
 from cmidd.data import Dataset, load_dataset
 from cmidd.errors import SettingError
-from cmidd.evaluate import evaluate, lessons_of
+from cmidd.evaluate import evaluate, lessons_of, training_steps
 from cmidd.networks import NETWORKS
 from cmidd.objectives import Context
 from cmidd.records import provenance, summary
@@ -175,6 +175,7 @@ def cross_architecture(settings: EvaluationSettings, subject: Subject) -> list[P
         "settings": asdict(settings),
         "training": asdict(lessons[-1][1]),
         "stages": len(lessons),
+        "training_steps": training_steps(lessons),
         "images": len(decoded),
         "synthetic": synthetic.about,
         **provenance(data.device),

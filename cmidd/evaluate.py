@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -52,6 +53,11 @@ def train_through(network: nn.Module, lessons: Sequence[Lesson], streams: Stream
     """Train a network in place on one lesson after the other, each with a new optimiser."""
     for number, (data, recipe) in enumerate(lessons):
         train(network, data, recipe, streams.child("lesson", number) if number else streams, what=what)
+
+
+def training_steps(lessons: Sequence[Lesson]) -> int:
+    """How many gradient steps a network takes through ``lessons``."""
+    return sum(len(recipe.learning_rates) * math.ceil(len(data) / recipe.batch) for data, recipe in lessons)
 
 
 def lessons_of(synthetic: SyntheticSet, recipe: TrainingRecipe) -> list[Lesson]:

@@ -11,6 +11,7 @@ from cmidd.data import Dataset
 from cmidd.distill import Regularizer, distill
 from cmidd.objectives import OBJECTIVES, Context
 from cmidd.objectives.base import new_network
+from cmidd.records import merged
 from cmidd.regularizers import REGULARIZERS
 from cmidd.regularizers.cmi import CMI
 from cmidd.samplers import Sampler
@@ -123,4 +124,4 @@ def _in_stage(settings: Settings, arguments: dict[str, Any], changed: dict[str, 
     if not changed:
         return arguments
     given = {name: settings.method[name] for name in arguments if name in settings.method}
-    return checked(OBJECTIVES[settings.method["name"]], {**given, **changed}, "schedule.overrides")
+    return checked(OBJECTIVES[settings.method["name"]], merged(given, changed), "schedule.overrides")

@@ -35,6 +35,15 @@ def _commit() -> str | None:
     return found.stdout.strip() or None
 
 
+def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested ``settings`` with ``changes``."""
+    new = dict(settings)
+    for name, value in changes.items():
+        nested = isinstance(value, Mapping) and isinstance(new.get(name), Mapping)
+        new[name] = merged(new[name], value) if nested else value
+    return new
+
+
 def differences(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]]:
     """Where two nested settings differ: the dotted name, the old and the new value."""
     if isinstance(old, dict) and isinstance(new, dict):

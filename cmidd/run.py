@@ -14,7 +14,7 @@ from cmidd import files, pictures
 from cmidd.data import load_dataset
 from cmidd.devices import claimed_device, peak_memory_mib, start_measuring_memory
 from cmidd.errors import SettingError
-from cmidd.evaluate import Protocol, baselines, evaluate, lessons_of
+from cmidd.evaluate import Protocol, baselines, evaluate, lessons_of, training_steps
 from cmidd.objectives import Context
 from cmidd.plugins import distill_stages, progress_of, stage_sizes, starting_set
 from cmidd.records import differences, provenance, summary, system
@@ -143,6 +143,7 @@ def _work(settings: Settings, arguments: dict[str, Any], context: Context, start
         "last": {"iteration": int(last), "accuracies": evaluations[last]},
         f"best_on_{context.data.held_out}": {"iteration": int(best), "accuracies": evaluations[best]},
         "evaluations": evaluations,
+        "training_steps": training_steps(lessons_of(synthetic, protocol.training)),
         "evaluated_at_seconds": state["evaluated_at"],
         "baselines": baselines(context, protocol, settings.ipc),
         "seconds": state["seconds"],

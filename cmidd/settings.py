@@ -15,7 +15,7 @@ from cmidd.evaluate import Protocol
 from cmidd.formation import Formation
 from cmidd.networks import NETWORKS
 from cmidd.objectives import OBJECTIVES, Objective
-from cmidd.records import PLAIN, system
+from cmidd.records import PLAIN, merged, system
 from cmidd.regularizers import REGULARIZERS
 from cmidd.samplers import SAMPLERS
 from cmidd.schedules import SCHEDULES, Schedule
@@ -134,7 +134,7 @@ def read_settings(config: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
     _refuse_unmet("sampler", config["sampler"]["name"], needs, objective.gives, config["method"]["name"])
     schedule = make_schedule(config["schedule"])
     for stage in range(len(schedule.sizes(config["ipc"]))):
-        checked(objective, {**method, **schedule.method_settings(stage)}, "schedule.overrides")
+        checked(objective, merged(method, schedule.method_settings(stage)), "schedule.overrides")
     cmi = dict(config["cmi"])
     for key in cmi:
         _known(key, CMI_KEYS, "cmi")
