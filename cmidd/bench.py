@@ -30,7 +30,8 @@ from cmidd.engine import Engine
 from cmidd.errors import SettingError
 from cmidd.floor import Counter, Machine, measure_machine
 from cmidd.objectives import OBJECTIVES, Context
-from cmidd.objectives.base import Match
+from cmidd.objectives.base import Match, Objective
+from cmidd.plugins import make_regularizers
 from cmidd.preprocessing import Normalize
 from cmidd.records import provenance
 from cmidd.regularizers.cmi import CMI
@@ -261,11 +262,12 @@ def make_steps(
     objective = OBJECTIVES[settings.method["name"]](context, **arguments)
     if in_plain:
         return plain.PLAIN[settings.method["name"]](objective, term)
-    regularizers: list[tuple[float, Regularizer]] = [] if pool is None else [(settings.cmi.weight, CMI(pool))]
-    return method_steps(context, objective, regularizers)
+    return method_steps(context, objective, make_regularizers(settings, context))
 
 
-def method_steps(context: Context, objective: Any, regularizers: list[tuple[float, Regularizer]]) -> Iterator[None]:
+def method_steps(
+    context: Context, objective: Objective, regularizers: list[tuple[float, Regularizer]]
+) -> Iterator[None]:
     groups = objective.param_groups()
     for group in groups:
         for leaf in group["params"]:

@@ -24,7 +24,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from cmidd import files, sweeps
 from cmidd.errors import SettingError
-from cmidd.records import differences
+from cmidd.records import PLAIN, differences
 from cmidd.settings import Settings, read_settings
 from cmidd.sweeps import Journal
 
@@ -44,8 +44,19 @@ def by_ipc(ipc: int, table: Any) -> Any:
     return table[nearest]
 
 
+def by_method(method: str, table: Any) -> Any:
+    """The published value for ``method``, else the first that is listed (said in the log)."""
+    table = dict(table)
+    if method in table:
+        return table[method]
+    known = next(iter(table))
+    log.warning("no published value for method=%s: using %s, that of method=%s", method, table[known], known)
+    return table[known]
+
+
 OmegaConf.register_new_resolver("gpu_count", lambda: max(1, torch.cuda.device_count()), replace=True)
 OmegaConf.register_new_resolver("by_ipc", by_ipc, replace=True, use_cache=False)
+OmegaConf.register_new_resolver("by_method", by_method, replace=True, use_cache=False)
 
 
 def app(main: Main, config_name: str = "distill") -> None:
@@ -184,6 +195,10 @@ def _check_recipe() -> None:
     if not asked and f"{choices['method']}_{choices['dataset']}" not in recipes:
         method = choices["method"]
         log.warning("no recipe %s_%s: using the values of configs/method/%s.yaml", method, choices["dataset"], method)
+    for kind, plain in PLAIN.items():
+        name = f"{choices[kind]}_{choices['method']}_{choices['dataset']}"
+        if choices[kind] != plain and not (CONFIGS / "recipe" / kind / f"{name}.yaml").exists():
+            log.warning("no recipe %s/%s: using the values of configs/%s/%s.yaml", kind, name, kind, choices[kind])
 
 
 def _admitted(folder: Path, config: DictConfig, settings: Settings) -> dict[str, Any]:
@@ -201,6 +216,8 @@ def _admitted(folder: Path, config: DictConfig, settings: Settings) -> dict[str,
     choices = HydraConfig.get().runtime.choices
     words = [f"method={choices['method']}", f"dataset={choices['dataset']}", f"ipc={settings.ipc}"]
     words += [f"seed={settings.seed}", f"cmi.lambda={settings.cmi.weight}", f"data.root={settings.data.root}"]
+    words += [f"regularizer=[{','.join(settings.regularizers)}]"]
+    words += [f"sampler={choices['sampler']}", f"schedule={choices['schedule']}"]
     recipe = files.as_json(compose(words).identity)
     changed = differences(files.as_json(settings.identity), recipe)
     repeated = ("method.iterations", "method.init", "method.formation")  # they stand on top as well

@@ -13,7 +13,7 @@ from pydantic import Field
 from cmidd import files, imports
 from cmidd.data import Dataset, load_dataset
 from cmidd.errors import SettingError
-from cmidd.evaluate import evaluate, recipe_for
+from cmidd.evaluate import evaluate, lessons_of, training_steps
 from cmidd.networks import NETWORKS
 from cmidd.objectives import Context
 from cmidd.records import provenance, summary
@@ -98,8 +98,8 @@ def load_subject(settings: EvaluationSettings, compose: Compose, device: torch.d
     changed = {key: value for key, value in settings.training.items() if value is not None}
     arguments = checked(TrainingRecipe, {**asdict(subject.recipe), **changed}, "training")
     if "lr" in changed:
-        subject.synthetic.syn_lr = None
-    return dataclasses.replace(subject, recipe=recipe_for(subject.synthetic, TrainingRecipe(**arguments)))
+        subject.synthetic.forget_syn_lr()
+    return dataclasses.replace(subject, recipe=TrainingRecipe(**arguments))
 
 
 def _own(path: Path, settings: EvaluationSettings, device: torch.device) -> Subject:
@@ -148,7 +148,7 @@ def _real(dataset: dict[str, Any], settings: EvaluationSettings, device: torch.d
 def cross_architecture(settings: EvaluationSettings, subject: Subject) -> list[Path]:
     """Evaluate every network, log the table, and write it beside the set as JSON and Markdown under a new number."""
     synthetic, data = subject.synthetic, subject.data
-    decoded = synthetic.decode()
+    decoded, lessons = synthetic.decode(), lessons_of(synthetic, subject.recipe)
     per_class = len(decoded) / data.num_classes
     rows: dict[str, list[float]] = {}
     for given in settings.network:
@@ -160,7 +160,7 @@ def cross_architecture(settings: EvaluationSettings, subject: Subject) -> list[P
             log.warning("network=%s: batch norm at one image per class trains on few, unlike images", title)
         context = Context(data, synthetic, Streams(settings.seed), Path(), options, {})
         log.info("training %d x %s", settings.repeats, title)
-        rows[title] = evaluate(context, decoded, subject.recipe, settings.repeats, context.streams.child(title))
+        rows[title] = evaluate(context, lessons, settings.repeats, context.streams.child(title))
     lines = [
         f"Accuracy on the test set of {data.name}, per cent: mean +- standard deviation of {settings.repeats} networks "
         f"trained from scratch on {settings.synthetic}",
@@ -173,7 +173,9 @@ def cross_architecture(settings: EvaluationSettings, subject: Subject) -> list[P
     record = {
         "accuracies": rows,
         "settings": asdict(settings),
-        "training": asdict(subject.recipe),
+        "training": asdict(lessons[-1][1]),
+        "stages": len(lessons),
+        "training_steps": training_steps(lessons),
         "images": len(decoded),
         "synthetic": synthetic.about,
         **provenance(data.device),

@@ -1,7 +1,7 @@
 """The loop: step a synthetic set on an objective plus weighted regularisers, resume, evaluate, record."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +23,12 @@ class Regularizer(Protocol):
     def __call__(self, match: Match, generator: torch.Generator) -> Tensor: ...
 
 
+class Remembering(Protocol):
+    def state(self) -> dict[str, Tensor]: ...
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None: ...
+
+
 def distill(
     objective: Objective,
     synthetic: SyntheticSet,
@@ -34,6 +40,8 @@ def distill(
     checkpoint_seconds: float = 60.0,
     evaluate: Callable[[int], list[float]],
     eval_interval: int,
+    evaluate_last: bool = True,
+    remembering: Mapping[str, Remembering] | None = None,
     log_metrics: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
     """Distil in place, from ``checkpoint`` where there is one; returns its state.
@@ -42,9 +50,14 @@ def distill(
     end, by iteration, ``evaluated_at``: after how many seconds of distillation, and ``evaluation_seconds``. A
     resumed run gives the same bits as an undisturbed one. A regulariser of weight 0 is measured, not optimised.
 
+    Args:
+        evaluate_last: evaluate after the last iteration, whatever the interval.
+        remembering: what else has a state to go on from, by the name that the checkpoint gives it.
+
     Raises:
         SettingError: when the loss is not finite; the last checkpoint stays.
     """
+    memories: dict[str, Remembering] = {"objective": objective, **(remembering or {})}
     groups = objective.param_groups()
     leaves: list[Tensor] = [leaf.requires_grad_() for group in groups for leaf in group["params"]]
     optimizer = torch.optim.SGD(groups)
@@ -62,12 +75,14 @@ def distill(
                 leaf.copy_(tensors[f"leaf_{number}"])
                 if f"momentum_{number}" in tensors:
                     optimizer.state[leaf]["momentum_buffer"] = tensors[f"momentum_{number}"].to(leaf.device)
-        own = "objective/"
-        objective.load_state({name.removeprefix(own): t for name, t in tensors.items() if name.startswith(own)})
+        for name, memory in memories.items():
+            own = f"{name}/"
+            memory.load_state({key.removeprefix(own): t for key, t in tensors.items() if key.startswith(own)})
 
     def save() -> None:
         tensors = {f"leaf_{number}": leaf for number, leaf in enumerate(leaves)}
-        tensors.update({f"objective/{name}": tensor for name, tensor in objective.state().items()})
+        for name, memory in memories.items():
+            tensors.update({f"{name}/{key}": tensor for key, tensor in memory.state().items()})
         for number, leaf in enumerate(leaves):
             if (buffer := optimizer.state[leaf].get("momentum_buffer")) is not None:
                 tensors[f"momentum_{number}"] = buffer
@@ -81,7 +96,7 @@ def distill(
         save()
 
     def due(done: int) -> bool:
-        return done % eval_interval == 0 or done == iterations
+        return done % eval_interval == 0 or (evaluate_last and done == iterations)
 
     first = state["iteration"]
     if first > 0 and due(first) and str(first) not in state["evaluations"]:
@@ -104,13 +119,13 @@ def distill(
                     if weight == 0:
                         with torch.no_grad():
                             term = regularizer(match, streams(regularizer.name, iteration, match.draw))
-                        values[regularizer.name] = float(term)
+                        values[regularizer.name] = float(term.sum())
                 if synthetic.syn_lr is not None:
                     values["syn_lr"] = float(synthetic.syn_lr.detach())
                 log_metrics({"iteration": done, **values})
             state["iteration"] = done
             state["seconds"] += time.monotonic() - began
-            if due(done) or asked_to_stop() or time.monotonic() - saved > checkpoint_seconds:
+            if due(done) or done == iterations or asked_to_stop() or time.monotonic() - saved > checkpoint_seconds:
                 save()
                 saved = time.monotonic()
         if due(done):
@@ -132,8 +147,9 @@ def distillation_step(
         if weight == 0:
             continue
         term = regularizer(match, streams(regularizer.name, iteration, match.draw))
-        metrics[regularizer.name] = term.detach()
-        loss = loss + weight * match.scale * term
+        scale = match.scale if term.dim() == 0 else 1  # What is per class is added to each class's loss once.
+        metrics[regularizer.name] = term.detach().sum()
+        loss = loss + weight * scale * term.sum()
     optimizer.zero_grad(set_to_none=True)
     loss.backward(inputs=[leaf for group in optimizer.param_groups for leaf in group["params"]])
     optimizer.step()

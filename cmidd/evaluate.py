@@ -2,8 +2,12 @@
 
 import dataclasses
 import logging
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
+
+from torch import nn
 
 from cmidd import files
 from cmidd.objectives.base import Context
@@ -13,6 +17,9 @@ from cmidd.synthetic import SyntheticSet
 from cmidd.training import Count, TrainingRecipe, accuracy, train
 
 log = logging.getLogger(__name__)
+
+Lesson = tuple[Split, TrainingRecipe]
+"""Images to train on, and how."""
 
 
 @dataclass(frozen=True)
@@ -31,22 +38,36 @@ class Protocol:
     baselines: tuple[Literal["random", "whole"], ...] = ("random", "whole")
 
 
-def evaluate(context: Context, data: Split, recipe: TrainingRecipe, repeats: int, streams: Streams) -> list[float]:
-    """Accuracy (per cent, on the held-out split) of ``repeats`` networks trained from scratch on ``data``."""
+def evaluate(context: Context, lessons: Sequence[Lesson], repeats: int, streams: Streams) -> list[float]:
+    """Accuracy (per cent, on the held-out split) of ``repeats`` networks trained from scratch through ``lessons``."""
     accuracies = []
     for repeat in range(repeats):
         own = streams.child("repeat", repeat)
         network = context.new_network(own("network"))
-        train(network, data, recipe, own, what=f"evaluating {repeat + 1}/{repeats}")
+        train_through(network, lessons, own, what=f"evaluating {repeat + 1}/{repeats}")
         accuracies.append(accuracy(network, context.data.test))
     return accuracies
 
 
-def recipe_for(synthetic: SyntheticSet, recipe: TrainingRecipe) -> TrainingRecipe:
-    """The training recipe with the set's learned step size, where it has one (MTT)."""
-    if synthetic.syn_lr is None:
-        return recipe
-    return dataclasses.replace(recipe, lr=max(float(synthetic.syn_lr.detach()), 1e-8))
+def train_through(network: nn.Module, lessons: Sequence[Lesson], streams: Streams, *, what: str | None) -> None:
+    """Train a network in place on one lesson after the other, each with a new optimiser."""
+    for number, (data, recipe) in enumerate(lessons):
+        train(network, data, recipe, streams.child("lesson", number) if number else streams, what=what)
+
+
+def training_steps(lessons: Sequence[Lesson]) -> int:
+    """How many gradient steps a network takes through ``lessons``."""
+    return sum(len(recipe.learning_rates) * math.ceil(len(data) / recipe.batch) for data, recipe in lessons)
+
+
+def lessons_of(synthetic: SyntheticSet, recipe: TrainingRecipe) -> list[Lesson]:
+    """How to train on a synthetic set: stage after stage, each by the recipe with the stage's learned step size,
+    where it has one (MTT). A set of one stage is one lesson.
+    """
+    return [
+        (data, recipe if lr is None else dataclasses.replace(recipe, lr=max(float(lr.detach()), 1e-8)))
+        for data, lr in synthetic.decode_stages()
+    ]
 
 
 def baselines(context: Context, protocol: Protocol, ipc: int) -> dict[str, list[float]]:
@@ -68,13 +89,13 @@ def baselines(context: Context, protocol: Protocol, ipc: int) -> dict[str, list[
                 log.info("measuring the baseline %r", kind)
                 streams = Streams(0).child(kind)
                 if kind == "whole":
-                    values = evaluate(context, context.data.train, protocol.whole, protocol.repeats, streams)
+                    values = evaluate(context, [(context.data.train, protocol.whole)], protocol.repeats, streams)
                 else:
                     values = []
                     for repeat in range(protocol.repeats):
                         own = streams.child("draw", repeat)
                         images = context.data.class_batches(ipc, own("images"))
-                        values += evaluate(context, images, protocol.training, 1, own)
+                        values += evaluate(context, [(images, protocol.training)], 1, own)
                 files.write_json(path, {"accuracies": values, "made_by": made_by})
             found[kind] = files.read_json(path)["accuracies"]
     return found

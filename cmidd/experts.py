@@ -42,7 +42,13 @@ class Experts:
 
     def __init__(self, context: "Context", settings: ExpertSettings) -> None:
         self.count = settings.count
-        made_by = {**context.made_by, "network": context.network, "training": asdict(settings.training)}
+        made_by: dict[str, object] = {
+            **context.made_by,
+            "network": context.network,
+            "training": asdict(settings.training),
+        }
+        if context.warm_start is not None:
+            made_by["after"] = context.warm_start.key
         self.folder = context.buffers / "experts" / f"{context.data.name}_{files.fingerprint(made_by)}"
         missing = [index for index in range(self.count) if not self._path(index).exists()]
         if missing:
@@ -67,6 +73,8 @@ class Experts:
     def _make(self, index: int, context: "Context", training: TrainingRecipe) -> None:
         streams = Streams(0).child("expert", index)
         network = context.new_network(streams("network"))
+        if context.warm_start is not None:
+            context.warm_start.train(network, streams.child("warm"))
         rows: list[Tensor] = []
 
         def record() -> None:

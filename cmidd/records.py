@@ -4,6 +4,7 @@ import os
 import platform
 import statistics
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,15 @@ def _commit() -> str | None:
     return found.stdout.strip() or None
 
 
+def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested ``settings`` with ``changes``."""
+    new = dict(settings)
+    for name, value in changes.items():
+        nested = isinstance(value, Mapping) and isinstance(new.get(name), Mapping)
+        new[name] = merged(new[name], value) if nested else value
+    return new
+
+
 def differences(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]]:
     """Where two nested settings differ: the dotted name, the old and the new value."""
     if isinstance(old, dict) and isinstance(new, dict):
@@ -41,3 +51,14 @@ def differences(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]
         below = [differences(old.get(k), new.get(k), f"{name}.{k}" if name else k) for k in keys]
         return [difference for some in below for difference in some]
     return [] if old == new else [(name, old, new)]
+
+
+PLAIN = {"sampler": "random", "schedule": "whole"}
+"""The plug-ins that every method has by itself."""
+
+
+def system(settings: Mapping[str, Any]) -> str:
+    """The method with what was added to it, as folders and tables name it: ``idm``, ``idm+iid``, ``idc+dream+pdd``."""
+    others = [settings.get(kind, {}).get("name", plain) for kind, plain in PLAIN.items()]
+    added = [*sorted(settings.get("regularizers", {})), *(name for name in others if name not in PLAIN.values())]
+    return "+".join([settings["method"]["name"], *added])

@@ -10,7 +10,7 @@ from typing import Any
 
 from cmidd import files
 from cmidd.errors import SettingError
-from cmidd.records import differences
+from cmidd.records import differences, system
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,11 @@ class Result:
     @property
     def method(self) -> str:
         return self.settings["method"]["name"]
+
+    @property
+    def system(self) -> str:
+        """The method with its plug-ins, as :func:`cmidd.records.system` names it."""
+        return system(self.settings)
 
     @property
     def dataset(self) -> str:
@@ -58,7 +63,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Cell:
-    """The runs of one method, data set, ipc and weight of CMI, which differ in nothing but their seeds."""
+    """The runs of one system, data set, ipc and weight of CMI, which differ in nothing but their seeds."""
 
     results: tuple[Result, ...]
 
@@ -82,7 +87,7 @@ class Cell:
 
 
 Key = tuple[str, str, int, float]
-"""Method, data set, ipc, weight of CMI."""
+"""System (the method with its plug-ins), data set, ipc, weight of CMI."""
 
 
 def read_results(roots: Iterable[str | Path]) -> list[Result]:
@@ -120,7 +125,7 @@ def cells(results: Iterable[Result]) -> dict[Key, Cell]:
     """
     groups: dict[Key, list[Result]] = defaultdict(list)
     for result in results:
-        groups[result.method, result.dataset, result.ipc, result.weight].append(result)
+        groups[result.system, result.dataset, result.ipc, result.weight].append(result)
     for group in groups.values():
         first, seeds = group[0], {group[0].seed: group[0]}
         for other in group[1:]:

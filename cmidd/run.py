@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 import statistics
 from collections.abc import Callable
 from dataclasses import asdict
@@ -13,17 +14,16 @@ import torch
 from cmidd import files, pictures
 from cmidd.data import load_dataset
 from cmidd.devices import claimed_device, peak_memory_mib, start_measuring_memory
-from cmidd.distill import Regularizer, distill
 from cmidd.engine import Engine, choose, using
 from cmidd.errors import SettingError
-from cmidd.evaluate import Protocol, baselines, evaluate, recipe_for
+from cmidd.evaluate import Protocol, baselines, evaluate, lessons_of, training_steps
 from cmidd.objectives import OBJECTIVES, Context
-from cmidd.records import differences, provenance, summary
-from cmidd.regularizers.cmi import CMI
-from cmidd.settings import Settings
+from cmidd.plugins import distill_stages, progress_of, stage_sizes, starting_set
+from cmidd.records import differences, provenance, summary, system
+from cmidd.samplers import SAMPLERS
+from cmidd.settings import Settings, checked
 from cmidd.streams import Streams
 from cmidd.synthetic import SyntheticSet
-from cmidd.teachers import TeacherPool
 from cmidd.tracking import Tracker
 
 log = logging.getLogger(__name__)
@@ -61,18 +61,21 @@ def make_context(settings: Settings, device: torch.device) -> Context:
     """Load the data and the initial synthetic set; refuses an impossible ipc before any work."""
     data = load_dataset(**settings.dataset, root=settings.data.root, download=settings.data.download, device=device)
     streams = Streams(settings.seed)
-    make = SyntheticSet.from_real if settings.init == "real" else SyntheticSet.from_noise
     data.check_ipc(settings.ipc)
+    given = {key: value for key, value in settings.sampler.items() if key != "name"}
+    kind = SAMPLERS[settings.sampler["name"]]
+    sampler = kind(**checked(kind, given, "sampler"))
     key = dict(settings.dataset)
     if data.name == "folder":  # The user may change the images: the caches go by their content.
         key["content"] = hashlib.sha256(data.train.images.cpu().numpy().tobytes()).hexdigest()
     return Context(
         data=data,
-        synthetic=make(data, settings.ipc, streams("init"), settings.formation),
+        synthetic=starting_set(settings, data, sampler, stage_sizes(settings)[0], streams),
         streams=streams,
         buffers=Path(settings.buffers_root),
         network=settings.network,
         data_key=key,
+        sampler=sampler,
     )
 
 
@@ -107,8 +110,7 @@ def refuse_other_settings(settings: Settings) -> None:
 def _work(settings: Settings, arguments: dict[str, Any], context: Context, started: dict[str, Any]) -> dict[str, Any]:
     folder = settings.folder
     start_measuring_memory(context.data.device)
-    checkpoint = folder / "checkpoint.safetensors"
-    resume_at = files.read_tensors(checkpoint)[1]["iteration"] if checkpoint.exists() else 0
+    resume_at, _ = progress_of(folder)
     if resume_at:
         log.info("resuming at iteration %d", resume_at)
     tracker = Tracker(folder, resume_at, settings.wandb.mode, settings.wandb.project, settings.identity)
@@ -122,13 +124,13 @@ def chosen_engine(settings: Settings, arguments: dict[str, Any], context: Contex
     kept = settings.folder / "engine.json"
     if kept.exists():
         return Engine(**files.read_json(kept))
-    images, protocol = len(context.synthetic.labels), settings.evaluation
-    distilling = OBJECTIVES[settings.method["name"]].images_per_iteration(
-        context.data.num_classes, settings.ipc, arguments
-    )
-    evaluating = protocol.repeats * protocol.training.epochs * images * settings.formation.tiles
+    data, protocol = context.data, settings.evaluation
+    objective = OBJECTIVES[settings.method["name"]]
+    distilling = objective.images_per_iteration(data.num_classes, settings.ipc, arguments)
+    images = settings.ipc * data.num_classes * settings.formation.tiles
+    evaluating = protocol.repeats * protocol.training.epochs * images
     passing = settings.iterations * (distilling + evaluating / min(protocol.interval, settings.iterations))
-    engine = choose(settings.engine, context.data.device, passing * context.synthetic.images[0].numel())
+    engine = choose(settings.engine, data.device, passing * math.prod(data.image_shape))
     files.write_json(kept, asdict(engine))
     return engine
 
@@ -137,18 +139,10 @@ def _compute(
     settings: Settings, arguments: dict[str, Any], context: Context, started: dict[str, Any], tracker: Tracker
 ) -> dict[str, Any]:
     folder, synthetic, protocol = settings.folder, context.synthetic, settings.evaluation
-    checkpoint = folder / "checkpoint.safetensors"
-    objective = OBJECTIVES[settings.method["name"]](context, **arguments)
-    regularizers: list[tuple[float, Regularizer]] = []
-    if settings.cmi.weight > 0 or settings.cmi.measure:
-        real = context.data.train if settings.cmi.centroids == "real" else None
-        if settings.ipc * settings.formation.tiles == 1 and real is None:
-            log.warning("CMI is zero at one image per class: ipc=1 with cmi.lambda gives the baseline")
-        pool = TeacherPool(context, settings.cmi.teacher, settings.cmi.pool, settings.cmi.epochs)
-        regularizers.append((settings.cmi.weight, CMI(pool, real)))
     synthetic.about = {
         "dataset": settings.dataset["name"],
         "method": settings.method["name"],
+        "system": system(vars(settings)),
         "ipc": settings.ipc,
         "seed": settings.seed,
         "cmi": settings.cmi.weight,
@@ -162,23 +156,12 @@ def _compute(
         tracker({"iteration": iteration, "accuracy": statistics.fmean(accuracies)})
         return accuracies
 
-    state = distill(
-        objective,
-        synthetic,
-        regularizers,
-        context.streams,
-        iterations=settings.iterations,
-        checkpoint=checkpoint,
-        checkpoint_seconds=settings.checkpoint_seconds,
-        evaluate=evaluate_now,
-        eval_interval=protocol.interval,
-        log_metrics=tracker,
-    )
+    state = distill_stages(settings, arguments, context, evaluate_now, tracker)
     synthetic.save(folder / "synthetic.safetensors")
     pictures.save_grid(synthetic, folder / "synthetic.png")
     evaluations: dict[str, list[float]] = state["evaluations"]
     best = max(evaluations, key=lambda iteration: statistics.fmean(evaluations[iteration]))
-    last = str(settings.iterations)
+    last = str(state["iteration"])
     record = {
         **started,
         "settings": settings.identity,
@@ -187,6 +170,7 @@ def _compute(
         "last": {"iteration": int(last), "accuracies": evaluations[last]},
         f"best_on_{context.data.held_out}": {"iteration": int(best), "accuracies": evaluations[best]},
         "evaluations": evaluations,
+        "training_steps": training_steps(lessons_of(synthetic, protocol.training)),
         "evaluated_at_seconds": state["evaluated_at"],
         "baselines": baselines(context, protocol, settings.ipc),
         "seconds": state["seconds"],
@@ -202,8 +186,8 @@ def _compute(
 
 def evaluate_set(context: Context, synthetic: SyntheticSet, protocol: Protocol, iteration: int) -> list[float]:
     """The accuracies of a run's synthetic set after ``iteration``: the same numbers whenever they are asked for."""
-    recipe = recipe_for(synthetic, protocol.training)
-    return evaluate(context, synthetic.decode(), recipe, protocol.repeats, context.streams.child("evaluate", iteration))
+    lessons = lessons_of(synthetic, protocol.training)
+    return evaluate(context, lessons, protocol.repeats, context.streams.child("evaluate", iteration))
 
 
 def report(folder: Path, record: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -15,10 +15,16 @@ from cmidd.errors import SettingError
 from cmidd.evaluate import Protocol
 from cmidd.formation import Formation
 from cmidd.networks import NETWORKS
-from cmidd.objectives import OBJECTIVES
+from cmidd.objectives import OBJECTIVES, Objective
+from cmidd.records import PLAIN, merged, system
+from cmidd.regularizers import REGULARIZERS
+from cmidd.samplers import SAMPLERS
+from cmidd.schedules import SCHEDULES, Schedule
 from cmidd.training import Count
 
 CMI_KEYS = ("lambda", "fallback", "published", "teacher", "pool", "epochs", "centroids", "own", "measure")
+# How an error calls what an objective gives (Objective.gives).
+GIVEN = {"network": "the network it matches in", "real": "batches of real images"}
 # What may differ between two starts of the same run.
 FREE = ("device", "results_root", "buffers_root", "overwrite", "data", "wandb", "checkpoint_seconds", "dry_run")
 
@@ -53,7 +59,9 @@ class WandbSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """One run. ``dataset``, ``network`` and ``method`` hold a ``name`` and that thing's own keyword arguments."""
+    """One run. ``dataset``, ``network``, ``method``, ``sampler`` and ``schedule`` hold a ``name`` and that thing's own
+    keyword arguments, ``regularizers`` for each name a ``weight`` and the others.
+    """
 
     ipc: Count
     seed: Annotated[int, Field(strict=True, ge=0)]
@@ -74,6 +82,9 @@ class Settings:
     overwrite: bool
     checkpoint_seconds: Annotated[float, Field(ge=0)]
     dry_run: bool
+    regularizers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sampler: dict[str, Any] = field(default_factory=lambda: {"name": "random"})
+    schedule: dict[str, Any] = field(default_factory=lambda: {"name": "whole"})
 
     @property
     def folder(self) -> Path:
@@ -82,13 +93,17 @@ class Settings:
         dataset = self.dataset["name"]
         if dataset == "folder":
             dataset = f"folder_{Path(self.data.root).expanduser().resolve().name}"
-        parts = (dataset, self.method["name"], f"ipc{self.ipc}", f"cmi{weight}", f"seed{self.seed}")
+        parts = (dataset, system(vars(self)), f"ipc{self.ipc}", f"cmi{weight}", f"seed{self.seed}")
         return Path(self.results_root, *parts)
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The settings that make the result: plain values, equal for two starts of the same run."""
-        plain = {key: value for key, value in asdict(self).items() if key not in FREE}
+        """The settings that make the result: plain values, equal for two starts of the same run.
+
+        Plug-ins are mentioned where there are any, so records from before there were some stay valid.
+        """
+        plain = {key: value for key, value in asdict(self).items() if key not in FREE and value != {}}
+        plain = {key: value for key, value in plain.items() if value != {"name": PLAIN.get(key)}}
         if self.dataset["name"] == "folder":
             plain["data"] = {"root": str(Path(self.data.root).expanduser().resolve())}
         return plain
@@ -102,7 +117,7 @@ def read_settings(config: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
     """
     config = dict(config)
     method = dict(config["method"])
-    objective: type = _choose(OBJECTIVES, method.pop("name", None), "method")
+    objective: type[Objective] = _choose(OBJECTIVES, method.pop("name", None), "method")
     config["iterations"], config["init"] = method.pop("iterations", None), method.pop("init", "real")
     config["formation"] = method.pop("formation", {})
     arguments = checked(objective, method, "method")
@@ -111,6 +126,17 @@ def read_settings(config: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
     dataset = {key: value for key, value in config["dataset"].items() if key not in ("augment", "teacher")}
     config["dataset"] = dataset
     checked(load_dataset, dataset, "dataset")
+    config["regularizers"] = _regularizers(config, objective.gives, config["method"]["name"])
+    for kind, table in (("sampler", SAMPLERS), ("schedule", SCHEDULES)):
+        given = dict(config[kind])
+        plugin: Any = _choose(table, given.pop("name", None), kind)
+        checked(plugin, given, kind)
+        config[kind] = {"name": config[kind]["name"], **given}
+    needs = SAMPLERS[config["sampler"]["name"]].needs
+    _refuse_unmet("sampler", config["sampler"]["name"], needs, objective.gives, config["method"]["name"])
+    schedule = make_schedule(config["schedule"])
+    for stage in range(len(schedule.sizes(config["ipc"]))):
+        checked(objective, merged(method, schedule.method_settings(stage)), "schedule.overrides")
     cmi = dict(config["cmi"])
     for key in cmi:
         _known(key, CMI_KEYS, "cmi")
@@ -154,6 +180,40 @@ def cmi_weight(
     return float(value)
 
 
+def make_schedule(schedule: Mapping[str, Any]) -> Schedule:
+    """The schedule of ``Settings.schedule``."""
+    given = {key: value for key, value in schedule.items() if key != "name"}
+    kind = SCHEDULES[schedule["name"]]
+    return kind(**checked(kind, given, "schedule"))
+
+
+def _regularizers(config: dict[str, Any], gives: frozenset[str], method: str) -> dict[str, dict[str, Any]]:
+    """Take the settings of the chosen regularisers out of a config; ``lambda`` becomes their ``weight``."""
+    chosen = {}
+    for name, kind in REGULARIZERS.items():
+        if name not in config:
+            continue
+        given = dict(config.pop(name))
+        if "default" not in given:
+            raise SettingError(f"{name}: not among the regularisers of this run; add regularizer={name}")
+        weight, default = given.pop("lambda"), given.pop("default")
+        weight = default if weight is None else weight
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < float("inf"):
+            raise SettingError(f"{name}.lambda={weight}: expected a number >= 0, or null for {default}")
+        chosen[name] = {"weight": float(weight), **checked(kind, given, name)}
+        _refuse_unmet("regularizer", name, kind.needs, gives, method)
+    return chosen
+
+
+def _refuse_unmet(kind: str, name: str, needs: frozenset[str], gives: frozenset[str], method: str) -> None:
+    """Refuse a plug-in that needs what the method cannot give."""
+    for need in sorted(needs - gives):
+        able = [other for other, objective in OBJECTIVES.items() if needs <= objective.gives]
+        raise SettingError(
+            f"{kind}={name}: needs {GIVEN[need]}, and method={method} has none; use it with method={', '.join(able)}"
+        )
+
+
 def checked(function: Callable[..., Any], arguments: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Check keyword arguments against a signature (types, ranges, unknown names); nested dataclasses are made.
 
@@ -162,7 +222,8 @@ def checked(function: Callable[..., Any], arguments: Mapping[str, Any], where: s
     typed: Any = vars(function)["__init__"] if isinstance(function, type) else function
     hints = get_type_hints(typed, include_extras=True)
     parameters = inspect.signature(function).parameters.values()
-    skipped = {"self", "context", "image_shape", "num_classes", "root", "download", "device", "preprocessing"}
+    skipped = {"self", "context", "teachers", "image_shape", "num_classes"}
+    skipped |= {"root", "download", "device", "preprocessing"}
     if where == "":
         skipped = {"self"}
     fields: dict[str, Any] = {

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from cmidd import files
+from cmidd.plugins import progress_of, stage_sizes
+from cmidd.records import system
 from cmidd.run import refuse_other_settings
 from cmidd.settings import Settings
 
@@ -54,16 +56,14 @@ def plan(settings: Settings) -> Plan:
         refuse_other_settings(settings)
     if (folder / "DONE").exists():
         return Plan("done", 0.0)
-    at, own = 0, None
-    if (folder / "checkpoint.safetensors").exists():
-        state = files.read_tensors(folder / "checkpoint.safetensors")[1]
-        at, own = state["iteration"], state["seconds"] / max(1, state["iteration"])
+    at, seconds = progress_of(folder)
+    own, iterations = seconds / at if at else None, settings.iterations * len(stage_sizes(settings))
     known = costs(Path(settings.results_root)).get(_kind(settings.identity))
     left = None
     if own or known:
         per_iteration, evaluation = known or (own or 0.0, 0.0)
-        left = (own or per_iteration) * (settings.iterations - at) + evaluation
-    return Plan(f"goes on at iteration {at} of {settings.iterations}" if at else "to do", left)
+        left = (own or per_iteration) * (iterations - at) + evaluation
+    return Plan(f"goes on at iteration {at} of {iterations}" if at else "to do", left)
 
 
 @functools.cache
@@ -89,7 +89,7 @@ def costs(results_root: Path) -> dict[tuple[Any, ...], tuple[float, float]]:
 
 
 def _kind(identity: dict[str, Any]) -> tuple[Any, ...]:
-    return identity["method"]["name"], identity["dataset"]["name"], identity["ipc"], identity["cmi"]["weight"] > 0
+    return system(identity), identity["dataset"]["name"], identity["ipc"], identity["cmi"]["weight"] > 0
 
 
 def as_entry(outcome: Any) -> dict[str, Any]:

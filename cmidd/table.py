@@ -4,10 +4,11 @@ import csv
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cmidd.errors import SettingError
+from cmidd.records import system
 from cmidd.results import Cell, Key
 
 NAMES = {
@@ -27,8 +28,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """A system. ``method`` is None for one that is not built here; ``published`` has ``(mean, spread)`` a column;
-    ``bound`` marks what is no distilled set and so never the best.
+    """A system. ``method`` is None for one that is not built here; ``published`` has ``(mean, spread)`` a column.
+
+    ``bound`` marks what is no distilled set and so never the best. ``added`` are the plug-ins, as distill.py takes
+    them: ``{"schedule": "pdd"}``.
     """
 
     name: str
@@ -37,6 +40,23 @@ class Row:
     with_cmi: bool
     published: tuple[tuple[float, float | None] | None, ...]
     bound: bool = False
+    added: dict[str, str | list[str]] = field(default_factory=dict)
+
+    @property
+    def system(self) -> str | None:
+        """What :attr:`cmidd.results.Result.system` is for runs of this row."""
+        names = {kind: {"name": name} for kind, name in self.added.items()}
+        regularizers: dict[str, Any] = {name: {} for name in self.added.get("regularizer", [])}
+        return self.method and system({"method": {"name": self.method}, "regularizers": regularizers, **names})
+
+    @property
+    def command(self) -> str:
+        """The start of the line that makes a cell of this row."""
+        words = [
+            f"{kind}={name}" if isinstance(name, str) else f"{kind}=[{','.join(name)}]"
+            for kind, name in self.added.items()
+        ]
+        return " ".join([f"python scripts/distill.py method={self.method}", *words])
 
 
 @dataclass(frozen=True)
@@ -71,7 +91,7 @@ class Table:
 
     def gain(self, row: Row, column: Column, published: bool) -> float | None:
         """What CMI adds to the row's method in this column: ours, or the published figures."""
-        base = next((other for other in self.rows if other.method == row.method and not other.with_cmi), None)
+        base = next((other for other in self.rows if other.system == row.system and not other.with_cmi), None)
         if base is None:
             return None
         pair = [self.entry(each, column) for each in (row, base)]
@@ -100,9 +120,10 @@ def read_layout(layout: Mapping[str, Any]) -> tuple[tuple[Column, ...], tuple[Ro
             values = row.get("published") or [None] * len(columns)
             if len(values) != len(columns):
                 raise SettingError(f"table: row {name} has {len(values)} values for {len(columns)} columns")
+            added = {kind: row[kind] for kind in ("regularizer", "sampler", "schedule") if kind in row}
             published = tuple(None if value is None else (value[0], value[1]) for value in values)
             bound = row.get("bound", False)
-            rows.append(Row(name, group, row.get("method"), row.get("cmi", False), published, bound))
+            rows.append(Row(name, group, row.get("method"), row.get("cmi", False), published, bound, added))
     return columns, tuple(rows)
 
 
@@ -122,15 +143,15 @@ def make_table(
     for row in rows:
         for column, published in zip(columns, row.published, strict=True):
             ours, command = None, None
-            if row.method is not None:
-                words = (row.method, column.dataset, column.ipc)
+            if row.method is not None and row.system is not None:
+                words = (row.system, column.dataset, column.ipc)
                 weights = sorted(key[3] for key in found if key[:3] == words and (key[3] > 0) == row.with_cmi)
                 weight = weights[0] if len(weights) == 1 else None
                 if len(weights) > 1:
-                    weight = recipe_weight(*words)
+                    weight = recipe_weight(row.method, column.dataset, column.ipc)
                 ours = None if weight is None else found.get((*words, weight))
                 if ours is None:
-                    command = f"python scripts/distill.py method={row.method} dataset={column.dataset} ipc={column.ipc}"
+                    command = f"{row.command} dataset={column.dataset} ipc={column.ipc}"
                     command += " cmi=recipe" if row.with_cmi else ""
             entries[row.name, column] = Entry(ours, published, command)
     return Table(tuple(columns), tuple(rows), entries)
@@ -151,7 +172,7 @@ def lines_of(table: Table) -> list[list[list[str]]]:
             texts = [
                 [_signed(ours), *([f"paper {_signed(paper)}"] if paper is not None else [])] for ours, paper in gains
             ]
-            lines.append([[f"CMI adds to {row.method.upper()}"], *texts])
+            lines.append([[f"CMI adds to {(row.system or row.method).upper()}"], *texts])
     return lines
 
 

@@ -14,7 +14,7 @@ MOST_PIXELS = 500
 
 def main(roots: list[str]) -> None:
     for result in read_results(roots):
-        parts = (result.dataset, result.method, f"ipc{result.ipc}", f"cmi{result.weight:g}", f"seed{result.seed}")
+        parts = (result.dataset, result.system, f"ipc{result.ipc}", f"cmi{result.weight:g}", f"seed{result.seed}")
         kept = EVIDENCE / "_".join(parts)
         files.write_json(kept.with_name(f"{kept.name}.result.json"), result.record)
         picture = result.path.with_name("synthetic.png")

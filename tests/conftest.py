@@ -1,6 +1,10 @@
 """Golden figures of the reference implementations, as tensors."""
 
+import os
 from pathlib import Path
+
+# Here and in the processes that tests start: on tensors this small a second thread only waits for the first.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

@@ -33,7 +33,7 @@ def test_a_set_of_flat_images_decodes_to_them_with_the_right_labels(formation):
     data = load_dataset("digits")
     synthetic = SyntheticSet.from_real(data, 2, Streams(0)("init"), formation)
     grey = torch.arange(10.0).repeat_interleave(2)[:, None, None, None].expand(20, 1, 8, 8) / 10
-    synthetic.images = grey if formation.stored_as == "pixels" else data.preprocessing(grey)
+    synthetic.leaf = grey if formation.stored_as == "pixels" else data.preprocessing(grey)
     decoded = synthetic.decode()
     assert len(decoded) == 20 * formation.factor**2
     pixels = data.preprocessing.inverse(decoded.images)

@@ -92,8 +92,8 @@ def test_every_missing_cell_comes_with_its_command_and_unbuilt_systems_stay(tmp_
     assert rows["DM", "cifar10", 10]["command_if_missing"] == ""
     missing = rows["IDC+CMI", "cifar100", 50]["command_if_missing"]
     assert missing == "python scripts/distill.py method=idc dataset=cifar100 ipc=50 cmi=recipe"
-    assert rows["SeqMatch", "svhn", 10]["published_mean"] == "80.2"
-    assert rows["SeqMatch", "svhn", 10]["command_if_missing"] == ""
+    assert rows["Whole data set", "svhn", 10]["published_mean"] == "95.4"
+    assert rows["Whole data set", "svhn", 10]["command_if_missing"] == ""
 
 
 def test_of_several_weights_the_recipes_is_the_row(tmp_path):

@@ -18,6 +18,17 @@ class Network(nn.Module):
     def embed(self, images: Tensor) -> Tensor:
         """The features before the classifier: images ``[N, C, H, W]`` to ``[N, D]``."""
 
+    def as_map(self, embedding: Tensor) -> Tensor:
+        """The embedding ``[N, D]`` as the feature map it was, ``[N, channels, locations]``.
+
+        A network that does not say otherwise has D channels at one location.
+        """
+        return embedding[:, :, None]
+
+    def layers(self, images: Tensor) -> list[Tensor]:
+        """Feature maps of successive layers, the last one the embedding: only that, unless the network says more."""
+        return [self.embed(images)]
+
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``[N, num_classes]``."""
         logits: Tensor = self.classifier(self.embed(images))

@@ -56,8 +56,21 @@ class ConvNet(Network):
                 blocks += [nn.AvgPool2d(2) if pooling == "avg" else nn.MaxPool2d(2)]
                 side //= 2
         self.features = nn.Sequential(*blocks)
+        self.depth, self.width = depth, width
         self.classifier = nn.Linear(width * side * side, num_classes)
 
     def embed(self, images: Tensor) -> Tensor:
         features: Tensor = self.features(images)
         return features.flatten(1)
+
+    def as_map(self, embedding: Tensor) -> Tensor:
+        return embedding.unflatten(1, (self.width, -1))
+
+    def layers(self, images: Tensor) -> list[Tensor]:
+        """The output of every block, ``[N, width, H, W]``."""
+        size = len(self.features) // self.depth
+        maps = []
+        for first in range(0, len(self.features), size):
+            images = self.features[first : first + size](images)
+            maps.append(images)
+        return maps

@@ -2,24 +2,36 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cmidd import engine
 from cmidd.data import Dataset
+from cmidd.embeddings import embed_real
+from cmidd.engine import embed_in_chunks
 from cmidd.networks import Network, build_network
+from cmidd.samplers.base import RandomSampler, Sampler
 from cmidd.sources import Split
 from cmidd.streams import Streams
 from cmidd.synthetic import SyntheticSet
 
+if TYPE_CHECKING:
+    from cmidd.schedules.staged import WarmStart
+
 
 @dataclass(frozen=True)
 class Context:
-    """The world of one run: real data, the synthetic set, random streams, networks, and where caches go."""
+    """The world of one run: real data, the synthetic set, random streams, networks, and where caches go.
+
+    Attributes:
+        sampler: chooses the real images.
+        warm_start: networks trained through the earlier stages of the set, where there are any.
+    """
 
     data: Dataset
     synthetic: SyntheticSet
@@ -27,6 +39,8 @@ class Context:
     buffers: Path
     network: dict[str, Any]
     data_key: dict[str, Any]
+    sampler: Sampler = field(default_factory=RandomSampler)
+    warm_start: "WarmStart | None" = None
 
     @property
     def made_by(self) -> dict[str, Any]:
@@ -37,13 +51,21 @@ class Context:
     def new_network(self, generator: torch.Generator, name: str | None = None) -> Network:
         """A random network for these images on their device; another of the zoo by ``name``."""
         options = self.network if name in (None, self.network["name"]) else {"name": name}
-        return build_network(
-            image_shape=self.data.image_shape,
-            num_classes=self.data.num_classes,
-            generator=generator,
-            device=self.data.device,
-            **options,
-        )
+        return new_network(self.data, options, generator)
+
+    def matching_network(self, generator: torch.Generator) -> Network:
+        """A network to match in: a random one, or one trained through the earlier stages of the set."""
+        return self.new_network(generator) if self.warm_start is None else self.warm_start.draw(generator)
+
+    def real_batch(self, size: int, network: Network, *counters: int, cycle: int | None = None) -> Split:
+        """``size`` real images of every class to match in ``network`` (:meth:`cmidd.samplers.base.Sampler.batch`)."""
+        return self.sampler.batch(self.data, size, network, self.streams, counters, cycle)
+
+
+def new_network(data: Dataset, options: dict[str, Any], generator: torch.Generator) -> Network:
+    """A random network for the images of ``data`` on their device; ``options`` hold its ``name``."""
+    shape, num_classes = data.image_shape, data.num_classes
+    return build_network(image_shape=shape, num_classes=num_classes, generator=generator, device=data.device, **options)
 
 
 @dataclass(frozen=True)
@@ -53,7 +75,10 @@ class Match:
     Attributes:
         images, labels: the synthetic images in network input space, as stored (DM, DC, DSA, MTT) or decoded
             (IDC, IDM).
-        network, real, synthetic: the matching network and the augmented batches, absent where there is none (MTT).
+        network, real, synthetic: the matching network and the augmented batches, as far as there are any
+            (:attr:`Objective.gives`).
+        embedded: the embeddings of ``real`` (without a graph) and ``synthetic`` in ``network``, where the objective
+            made them.
         scale: how many losses a regulariser is added to: one, or one per class where the reference takes a
             step for each class and adds the term to each (IDC, IDM; methods.md section 7).
         draw: regularisers draw anew where this number changes within an iteration.
@@ -62,11 +87,20 @@ class Match:
     loss: Tensor
     images: Tensor
     labels: Tensor
-    network: nn.Module | None = None
+    network: Network | None = None
     real: Split | None = None
     synthetic: Split | None = None
+    embedded: tuple[Tensor, Tensor] | None = None
     scale: int = 1
     draw: int = 0
+
+    @cached_property
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """:attr:`embedded`, made now if the objective did not: every batch passes the network once, whoever asks."""
+        if self.embedded is not None:
+            return self.embedded
+        assert self.network is not None and self.real is not None and self.synthetic is not None
+        return embed_real(self.network, self.real.images), embed_in_chunks(self.network, self.synthetic.images)
 
 
 class Objective(ABC):
@@ -74,8 +108,11 @@ class Objective(ABC):
 
     Attributes:
         steps_per_iteration: how many matches :meth:`matches` yields.
+        gives: what a match holds beside the images: ``network``, and ``real`` for the real batch and the
+            synthetic one that was augmented alike. What needs more is refused when the run is built.
     """
 
+    gives: ClassVar[frozenset[str]] = frozenset({"network", "real"})
     steps_per_iteration = 1
 
     @abstractmethod

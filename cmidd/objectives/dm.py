@@ -21,17 +21,16 @@ class DM(Objective):
         self.lr_img, self.momentum = lr_img, momentum
 
     def param_groups(self) -> list[dict[str, Any]]:
-        return [{"params": [self.context.synthetic.images], "lr": self.lr_img, "momentum": self.momentum}]
+        return [{"params": [self.context.synthetic.leaf], "lr": self.lr_img, "momentum": self.momentum}]
 
     def matches(self, iteration: int) -> Iterator[Match]:
         context, synthetic = self.context, self.context.synthetic
-        network = context.new_network(context.streams("network", iteration)).requires_grad_(False)
-        real = context.data.class_batches(self.batch_real, context.streams("real", iteration))
+        network = context.matching_network(context.streams("network", iteration)).requires_grad_(False)
+        real = context.real_batch(self.batch_real, network, iteration)
         transform = self.augment.per_class(context.data.num_classes, context.streams("augment", iteration))
         real = Split(transform(real.images, real.labels), real.labels)
         augmented = Split(transform(synthetic.images, synthetic.labels), synthetic.labels)
         target = embed_real(network, real.images)
-        loss = mean_embedding_distance(
-            target, real.labels, embed_in_chunks(network, augmented.images), augmented.labels
-        )
-        yield Match(loss, synthetic.images, synthetic.labels, network, real, augmented)
+        embedded = embed_in_chunks(network, augmented.images)
+        loss = mean_embedding_distance(target, real.labels, embedded, augmented.labels)
+        yield Match(loss, synthetic.images, synthetic.labels, network, real, augmented, (target, embedded))

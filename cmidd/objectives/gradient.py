@@ -39,14 +39,14 @@ class GradientMatching(Objective):
         return settings["outer_loop"] * super().images_per_iteration(num_classes, ipc, settings)
 
     def param_groups(self) -> list[dict[str, Any]]:
-        return [{"params": [self.context.synthetic.images], "lr": self.lr_img, "momentum": self.momentum}]
+        return [{"params": [self.context.synthetic.leaf], "lr": self.lr_img, "momentum": self.momentum}]
 
     def matches(self, iteration: int) -> Iterator[Match]:
         context, synthetic, streams = self.context, self.context.synthetic, self.context.streams
         num_classes = context.data.num_classes
-        network = context.new_network(streams("network", iteration))
+        network = context.matching_network(streams("network", iteration))
         for step in range(self.steps_per_iteration):
-            real = context.data.class_batches(self.batch_real, streams("real", iteration, step))
+            real = context.real_batch(self.batch_real, network, iteration, step)
             transform = self.augment.per_class(num_classes, streams("augment", iteration, step))
             real = Split(transform(real.images, real.labels), real.labels)
             augmented = Split(transform(synthetic.images, synthetic.labels), synthetic.labels)

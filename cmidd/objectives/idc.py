@@ -43,7 +43,7 @@ class IDC(Objective):
         net: TrainingRecipe,
     ) -> None:
         data = context.data
-        ipc = len(context.synthetic.labels) / data.num_classes
+        ipc = len(context.synthetic.leaf) / data.num_classes
         scaled = lr_img * (ipc / 10) * (data.image_shape[1] / base_side) ** 2
         self.lr = scaled / (1 - momentum)
         self.context, self.augment, self.net = context, augment, net
@@ -55,19 +55,19 @@ class IDC(Objective):
         return settings["inner_loop"] * super().images_per_iteration(num_classes, ipc, settings)
 
     def param_groups(self) -> list[dict[str, Any]]:
-        return [{"params": [self.context.synthetic.images], "lr": self.lr, "momentum": 0.0}]
+        return [{"params": [self.context.synthetic.leaf], "lr": self.lr, "momentum": 0.0}]
 
     def matches(self, iteration: int) -> Iterator[Match]:
         context, streams, num_classes = self.context, self.context.streams, self.context.data.num_classes
-        network = context.new_network(streams("network", iteration))
+        network = context.matching_network(streams("network", iteration))
         optimizer = self.net.optimizer(network)
         if context.synthetic.formation.stored_as == "pixels":
             with torch.no_grad():
-                context.synthetic.images.clamp_(0, 1)
+                context.synthetic.leaf.clamp_(0, 1)
         for step in range(self.steps_per_iteration):
             number = iteration * self.steps_per_iteration + step
             decoded = self._at_most(context.synthetic.training_images(), streams("subsample", number))
-            real = context.data.cycled_class_batches(self.batch_real, number, streams)
+            real = context.real_batch(self.batch_real, network, iteration, step, cycle=number)
             transform = self.augment.per_class(num_classes, streams("augment", number))
             real = Split(transform(real.images, real.labels), real.labels)
             augmented = Split(transform(decoded.images, decoded.labels), decoded.labels)

@@ -68,7 +68,7 @@ class IDM(Objective):
         self.queue = [self._queued(context.streams("queue_start", number)) for number in range(queue_start)]
 
     def param_groups(self) -> list[dict[str, Any]]:
-        return [{"params": [self.context.synthetic.images], "lr": self.lr, "momentum": 0.0}]
+        return [{"params": [self.context.synthetic.leaf], "lr": self.lr, "momentum": 0.0}]
 
     def matches(self, iteration: int) -> Iterator[Match]:
         context, streams = self.context, self.context.streams
@@ -76,12 +76,14 @@ class IDM(Objective):
         chosen = self.queue[int(torch.randint(len(self.queue), (1,), generator=streams("network", iteration)))]
         network = chosen.network.eval()
         decoded = context.synthetic.training_images()
-        real = context.data.class_batches(self.batch_real, streams("real", iteration))
+        real = context.real_batch(self.batch_real, network, iteration)
         transform = self.augment.per_class(context.data.num_classes, streams("augment", iteration))
         real = Split(transform(real.images, real.labels), real.labels)
         augmented = Split(transform(decoded.images, decoded.labels), decoded.labels)
-        loss = matching_loss(network, real, augmented, self.ce_weight * chosen.accuracy)
-        yield Match(loss, decoded.images, decoded.labels, network, real, augmented, scale=context.data.num_classes)
+        embedded = embed_real(network, real.images), embed_in_chunks(network, augmented.images)
+        loss = matching_loss(network, embedded, real.labels, augmented.labels, self.ce_weight * chosen.accuracy)
+        scale = context.data.num_classes
+        yield Match(loss, decoded.images, decoded.labels, network, real, augmented, embedded, scale)
         self._train_some(iteration)
 
     def _keep_queue(self, iteration: int) -> None:
@@ -107,7 +109,7 @@ class IDM(Objective):
                 queued.seen += len(batch)
 
     def _queued(self, generator: torch.Generator) -> QueuedNetwork:
-        network = self.context.new_network(generator)
+        network = self.context.matching_network(generator)
         return QueuedNetwork(network, self.net.optimizer(network))
 
     def state(self) -> dict[str, Tensor]:
@@ -131,12 +133,16 @@ class IDM(Objective):
             self.queue.append(queued)
 
 
-def matching_loss(network: Network, real: Split, synthetic: Split, ce_weight: float) -> Tensor:
-    """Per class ``[C]``: squared distance of mean embeddings plus ``ce_weight`` times the mean cross-entropy."""
-    embedded = embed_in_chunks(network, synthetic.images)
-    target = embed_real(network, real.images)
-    distance = mean_embedding_distance(target, real.labels, embedded, synthetic.labels)
+def matching_loss(
+    network: Network, embedded: tuple[Tensor, Tensor], real_labels: Tensor, labels: Tensor, ce_weight: float
+) -> Tensor:
+    """Per class ``[C]``: squared distance of mean embeddings plus ``ce_weight`` times the mean cross-entropy.
+
+    ``embedded`` are the real and the synthetic images' embeddings in ``network``.
+    """
+    real, synthetic = embedded
+    distance = mean_embedding_distance(real, real_labels, synthetic, labels)
     if ce_weight == 0:
         return distance
-    errors = F.cross_entropy(network.classifier(embedded), synthetic.labels, reduction="none")
-    return distance + ce_weight * class_means(errors[:, None], synthetic.labels, len(distance)).flatten()
+    errors = F.cross_entropy(network.classifier(synthetic), labels, reduction="none")
+    return distance + ce_weight * class_means(errors[:, None], labels, len(distance)).flatten()

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.utils import vector_to_parameters
 
 from cmidd import engine
 from cmidd.augment import Augmentation
@@ -33,8 +34,11 @@ class StudentStep:
 
 class MTT(Objective):
     """A student that takes ``syn_steps`` steps on the synthetic set should land where an expert lands after
-    ``expert_epochs`` epochs on the real data. Images and the step size ``syn_lr`` are learned.
+    ``expert_epochs`` epochs on the real data. Images and the step size ``syn_lr`` are learned. What it hands on as
+    the matching network is the student where it starts; there is no real batch.
     """
+
+    gives = frozenset({"network"})
 
     def __init__(
         self,
@@ -54,7 +58,7 @@ class MTT(Objective):
         self.context, self.augment, self.syn_steps = context, augment, syn_steps
         self.lr_img, self.lr_lr, self.momentum = lr_img, lr_lr, momentum
         self.expert_epochs, self.max_start_epoch = expert_epochs, max_start_epoch
-        self.batch_syn = batch_syn or len(context.synthetic.labels)
+        self.batch_syn = batch_syn or len(context.synthetic.leaf)
         self.student = context.new_network(context.streams("student"))
         if any(True for _ in self.student.buffers()):
             raise SettingError("network.norm=batchnorm: MTT cannot unroll running statistics; use instancenorm")
@@ -73,7 +77,7 @@ class MTT(Objective):
     def param_groups(self) -> list[dict[str, Any]]:
         synthetic = self.context.synthetic
         return [
-            {"params": [synthetic.images], "lr": self.lr_img, "momentum": self.momentum},
+            {"params": [synthetic.leaf], "lr": self.lr_img, "momentum": self.momentum},
             {"params": [synthetic.syn_lr], "lr": self.lr_lr, "momentum": self.momentum},
         ]
 
@@ -83,7 +87,8 @@ class MTT(Objective):
         start, target = (theta.to(device) for theta in self._segment(iteration))
         steps = self._student_steps(iteration)
         loss = trajectory_distance(synthetic.images, synthetic.syn_lr, start, target, steps)
-        yield Match(loss, synthetic.images, synthetic.labels)
+        vector_to_parameters(start, self.student.parameters())
+        yield Match(loss, synthetic.images, synthetic.labels, self.student)
 
     def _segment(self, iteration: int) -> tuple[Tensor, Tensor]:
         """Start and target parameters; experts come in a shuffled cycle, without replacement."""

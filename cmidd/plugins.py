@@ -1,0 +1,127 @@
+"""What the settings add to a method: its regularisers, what its set starts from, and its stages, one after another."""
+
+import functools
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cmidd import files
+from cmidd.data import Dataset
+from cmidd.distill import Regularizer, distill
+from cmidd.objectives import OBJECTIVES, Context
+from cmidd.objectives.base import new_network
+from cmidd.records import merged
+from cmidd.regularizers import REGULARIZERS
+from cmidd.regularizers.cmi import CMI
+from cmidd.samplers import Sampler
+from cmidd.settings import Settings, checked, make_schedule
+from cmidd.streams import Streams
+from cmidd.synthetic import SyntheticSet
+from cmidd.teachers import TeacherPool
+
+log = logging.getLogger(__name__)
+
+
+def make_regularizers(settings: Settings, context: Context) -> list[tuple[float, Regularizer]]:
+    """CMI and the other regularisers with their weights; the pool of teachers is made when one wants it."""
+    cmi, images = settings.cmi, settings.ipc * settings.formation.tiles
+    teachers = functools.cache(lambda: TeacherPool(context, cmi.teacher, cmi.pool, cmi.epochs))
+    made: list[tuple[float, Regularizer]] = []
+    if cmi.weight > 0 or cmi.measure:
+        real = context.data.train if cmi.centroids == "real" else None
+        if images == 1 and real is None:
+            log.warning("CMI is zero at one image per class: ipc=1 with cmi.lambda gives the baseline")
+        made.append((cmi.weight, CMI(teachers(), real)))
+    for name, given in settings.regularizers.items():
+        kind, given = REGULARIZERS[name], dict(given)
+        weight = given.pop("weight")
+        if images < kind.per_class_images:
+            log.warning("%s is zero at one image per class: ipc=1 with it gives the baseline", name)
+        made.append((weight, kind(context, teachers, **checked(kind, given, name))))
+    return made
+
+
+def starting_set(settings: Settings, data: Dataset, sampler: Sampler, ipc: int, streams: Streams) -> SyntheticSet:
+    """``ipc`` images of every class that distillation starts from: real ones, as the sampler says, or noise."""
+    data.check_ipc(ipc)
+    formation = settings.formation
+    if settings.init == "noise":
+        return SyntheticSet.from_noise(data, ipc, streams("init"), formation)
+    network = functools.partial(new_network, data, settings.network)
+    return SyntheticSet.from_batches(
+        data, sampler.first(data, ipc, formation.tiles, streams("init"), network), formation
+    )
+
+
+def stage_sizes(settings: Settings) -> list[int]:
+    """Images per class of every stage."""
+    return make_schedule(settings.schedule).sizes(settings.ipc)
+
+
+def checkpoint_of(folder: Path, stage: int) -> Path:
+    """Where the state of a stage is kept; a run of one stage has ``checkpoint.safetensors``."""
+    return folder / f"checkpoint{'' if stage == 0 else f'_stage{stage + 1}'}.safetensors"
+
+
+def progress_of(folder: Path) -> tuple[int, float]:
+    """How many iterations, of all stages, the checkpoints in a run's folder hold, and the seconds they took."""
+    states = [files.read_tensors(path)[1] for path in folder.glob("checkpoint*.safetensors")]
+    return sum(state["iteration"] for state in states), sum(state["seconds"] for state in states)
+
+
+def distill_stages(
+    settings: Settings,
+    arguments: dict[str, Any],
+    context: Context,
+    evaluate: Callable[[int], list[float]],
+    log_metrics: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:
+    """Distil ``context.synthetic`` stage after stage, each for ``settings.iterations``; returns the state of
+    :func:`cmidd.distill.distill` with iterations and seconds counted on.
+
+    A finished stage is read from its checkpoint. Only at the end of the last one is the set evaluated in any case.
+    """
+    schedule, protocol = make_schedule(settings.schedule), settings.evaluation
+    sizes, regularizers = schedule.sizes(settings.ipc), make_regularizers(settings, context)
+
+    def distill_stage(stage: int) -> dict[str, Any]:
+        before = stage * settings.iterations
+        world = schedule.world(stage, context, protocol.training)
+        if stage > 0:
+            log.info("stage %d of %d: %d more images per class", stage + 1, len(sizes), sizes[stage])
+            new = starting_set(settings, context.data, context.sampler, sizes[stage], world.streams)
+            context.synthetic.begin_stage(new.leaf, new.leaf_labels)
+        given = _in_stage(settings, arguments, schedule.method_settings(stage))
+        return distill(
+            OBJECTIVES[settings.method["name"]](world, **given),
+            context.synthetic,
+            regularizers,
+            world.streams,
+            iterations=settings.iterations,
+            checkpoint=checkpoint_of(settings.folder, stage),
+            checkpoint_seconds=settings.checkpoint_seconds,
+            evaluate=lambda done: evaluate(before + done),
+            eval_interval=protocol.interval,
+            evaluate_last=stage + 1 == len(sizes),
+            remembering={"sampler": context.sampler},
+            log_metrics=lambda row: log_metrics({**row, "iteration": before + row["iteration"]}),
+        )
+
+    total = distill_stage(0)
+    for stage in range(1, len(sizes)):
+        state, before = distill_stage(stage), stage * settings.iterations
+        for name, offset in (("evaluations", None), ("evaluated_at", total["seconds"])):
+            for done, value in state[name].items():
+                total[name][str(before + int(done))] = value if offset is None else offset + value
+        for name in ("iteration", "seconds", "evaluation_seconds"):
+            total[name] += state[name]
+    return total
+
+
+def _in_stage(settings: Settings, arguments: dict[str, Any], changed: dict[str, Any]) -> dict[str, Any]:
+    """The method's arguments with the settings that a stage changes."""
+    if not changed:
+        return arguments
+    given = {name: settings.method[name] for name in arguments if name in settings.method}
+    return checked(OBJECTIVES[settings.method["name"]], merged(given, changed), "schedule.overrides")

@@ -1,0 +1,110 @@
+"""DREAM, representative real images (Liu et al., ICCV 2023; extensions.md 1.4).
+
+Every ``interval`` steps the training images of each class are clustered by k-means in the embedding of the network
+that is matched, and the image nearest to each centre is matched until the next time. The synthetic set starts from
+such images in a random network. Each time costs a forward of the whole training set and k-means of every class.
+
+Source: DREAM/condense.py:526-568, 621-633, new_strategy.py:17-29. There the network sees pixels in [0, 1] that it was
+not trained on; here it sees its own input space. There two centres may share an image; here a cluster gives a member.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from cmidd.data import Dataset
+from cmidd.embeddings import embed_real
+from cmidd.errors import SettingError
+from cmidd.networks import Network
+from cmidd.samplers.base import Sampler
+from cmidd.sources import Split
+from cmidd.streams import Streams
+from cmidd.training import Count
+
+MOST_ROUNDS = 20  # of k-means; the reference's library stops at 20 too
+
+
+class DREAM(Sampler):
+    """The sampler.
+
+    Args:
+        interval: steps between two choices, counted within an iteration where it has several (IDC, DSA). Where every
+            iteration has a network of its own (DM, IDM), images chosen in one network are matched in the next ones.
+    """
+
+    needs = frozenset({"real"})
+
+    def __init__(self, *, interval: Count) -> None:
+        self.interval = interval
+        self.chosen: Tensor | None = None
+
+    def first(
+        self,
+        data: Dataset,
+        size: int,
+        count: int,
+        generator: torch.Generator,
+        new_network: Callable[[torch.Generator], Network],
+    ) -> list[Split]:
+        smallest = min(len(members) for members in data.class_members)
+        if size * count > smallest:
+            raise SettingError(
+                f"sampler=dream: starts from {size * count} images of every class, {data.name} has a class of "
+                f"{smallest}; choose a smaller ipc, a smaller method.formation.factor, or method.init=noise"
+            )
+        chosen = representatives(data, size * count, new_network(generator), generator)
+        runs = [[own[number * size : (number + 1) * size] for own in chosen] for number in range(count)]
+        return [data.train[torch.cat(run).to(data.device)] for run in runs]
+
+    def batch(
+        self,
+        data: Dataset,
+        size: int,
+        network: Network,
+        streams: Streams,
+        counters: Sequence[int],
+        cycle: int | None = None,
+    ) -> Split:
+        if counters[-1] % self.interval == 0:
+            self.chosen = torch.cat(representatives(data, size, network, streams("dream", *counters)))
+        assert self.chosen is not None
+        return data.train[self.chosen.to(data.device)]
+
+    def state(self) -> dict[str, Tensor]:
+        return {} if self.chosen is None else {"chosen": self.chosen}
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        self.chosen = tensors.get("chosen")
+
+
+def representatives(data: Dataset, size: int, network: Network, generator: torch.Generator) -> list[Tensor]:
+    """For every class the indices of ``size`` training images, each the nearest to the centre of its cluster."""
+    embedded = embed_real(network, data.train.images)
+    chosen = []
+    for members in data.class_members:
+        points = embedded[members.to(embedded.device)]
+        chosen.append(members[nearest_to_centres(points, size, generator).cpu()])
+    return chosen
+
+
+def nearest_to_centres(points: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Indices ``[min(count, N)]`` of the points ``[N, D]`` nearest to the centres of k-means, one of each cluster.
+
+    Lloyd's algorithm from random points, on the points' device: with a GPU's embeddings of a whole training set,
+    copying them to a library on the CPU takes longer than the clustering. A cluster that has lost all its points gives
+    the nearest point of another.
+    """
+    start = torch.randperm(len(points), generator=generator)[:count]
+    centres = points[start.to(points.device)]
+    cluster = torch.empty(0)
+    for _ in range(MOST_ROUNDS):
+        before, cluster = cluster, torch.cdist(points, centres).argmin(1)
+        if torch.equal(before, cluster):
+            break
+        sizes = cluster.bincount(minlength=len(centres))[:, None]
+        sums = torch.zeros_like(centres).index_add(0, cluster, points)
+        centres = torch.where(sizes > 0, sums / sizes.clamp(min=1), centres)
+    distances = torch.cdist(points, centres)
+    member = distances.argmin(1)[:, None] == torch.arange(len(centres), device=points.device)
+    return (distances + ~member * (1 + distances.max())).argmin(0)

@@ -1,0 +1,96 @@
+"""Stages: PDD (Chen et al., ICLR 2024) and SeqMatch (Du et al., NeurIPS 2023; extensions.md 1.3 and 1.5).
+
+The images of a class are divided; each part is distilled with the earlier ones beside it, which no longer change, in
+networks that were trained through the earlier stages as evaluation does it. A stage costs what the plain method costs,
+and training those networks. The set is evaluated by training through its stages in order, so evaluation takes longer.
+
+PDD has many stages and few epochs, SeqMatch few stages and many epochs. Both train such a network for every iteration
+(PDD) or every 50 (SeqMatch); here each draws from a pool of ``pool`` of them, which bounds the cost. Experts of MTT
+start from networks of their own. SeqMatch begins those from new random weights in every stage, PDD goes on with the
+same ones; here both do as PDD. Optimisers start anew in every stage.
+
+Sources: ProgressiveDD/distill_idc.py:541-615, distill_mtt.py:165, 299-305; seqmatch-mtt/buffer.py:94-135,
+seqmatch-idc/condense_new.py:557-605.
+"""
+
+import copy
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from cmidd.errors import SettingError
+from cmidd.evaluate import Lesson, lessons_of, train_through
+from cmidd.networks import Network
+from cmidd.objectives.base import Context
+from cmidd.schedules.base import Schedule
+from cmidd.streams import Streams
+from cmidd.training import Count, TrainingRecipe
+
+
+class Staged(Schedule):
+    """The schedule.
+
+    Args:
+        stages: how many; the images are divided as evenly as can be, larger parts first.
+        warm_epochs: epochs on each earlier stage when a network is trained through them; null: as in evaluation.
+        pool: networks trained through the earlier stages, of which the objective draws its networks.
+        overrides: settings of the method for the second stage, the third, ... where they differ from the first.
+    """
+
+    def __init__(
+        self, *, stages: Count, warm_epochs: Count | None, pool: Count, overrides: tuple[dict[str, Any], ...] = ()
+    ) -> None:
+        self.stages, self.warm_epochs, self.pool, self.overrides = stages, warm_epochs, pool, overrides
+
+    def sizes(self, ipc: int) -> list[int]:
+        if ipc < self.stages:
+            raise SettingError(
+                f"schedule.stages={self.stages}: more stages than images per class (ipc={ipc}); choose at most {ipc}"
+            )
+        smaller, larger = divmod(ipc, self.stages)
+        return [smaller + (stage < larger) for stage in range(self.stages)]
+
+    def method_settings(self, stage: int) -> dict[str, Any]:
+        return self.overrides[stage - 1] if 0 < stage <= len(self.overrides) else {}
+
+    def world(self, stage: int, context: Context, recipe: TrainingRecipe) -> Context:
+        if stage == 0:
+            return context
+        recipe = dataclasses.replace(recipe, epochs=self.warm_epochs or recipe.epochs)
+        streams = context.streams.child("stage", stage)
+        warm = WarmStart(context, lessons_of(context.synthetic, recipe), streams, self.pool)
+        return dataclasses.replace(context, streams=streams, warm_start=warm)
+
+
+class WarmStart:
+    """Networks that were trained through the finished stages.
+
+    Attributes:
+        key: names what they were trained on, for caches of what is made from them.
+    """
+
+    def __init__(self, context: Context, lessons: Sequence[Lesson], streams: Streams, pool: int) -> None:
+        self.context, self.lessons, self.streams, self.pool = context, lessons, streams, pool
+        self.trained: dict[int, Network] = {}
+        digest = hashlib.sha256()
+        for data, recipe in lessons:
+            for tensor in (data.images, data.labels):
+                digest.update(tensor.cpu().numpy().tobytes())
+            digest.update(repr(recipe).encode())
+        self.key = digest.hexdigest()
+
+    def draw(self, generator: torch.Generator) -> Network:
+        """A copy of one of the pool, trained when first drawn."""
+        number = int(torch.randint(self.pool, (1,), generator=generator))
+        if number not in self.trained:
+            own = self.streams.child("warm", number)
+            self.trained[number] = self.train(self.context.new_network(own("network")), own)
+        return copy.deepcopy(self.trained[number])
+
+    def train(self, network: Network, streams: Streams) -> Network:
+        """Train a network through the stages, in place."""
+        train_through(network, self.lessons, streams, what=None)
+        return network
