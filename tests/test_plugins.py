@@ -18,7 +18,7 @@ from tests.test_run import distill
 
 def test_a_list_of_regularisers_takes_its_weights_like_cmi():
     for words, weights in (
-        (["regularizer=iid"], {"iid": 1.0}),
+        (["regularizer=iid", "dataset=cifar10"], {"iid": 1.0}),
         (["regularizer=[iid]", "iid.lambda=0.5"], {"iid": 0.5}),
         (["regularizer=[mim4dd,iid]", "+iid.lambda=0.5", "mim4dd.lambda=2"], {"iid": 0.5, "mim4dd": 2.0}),
     ):
@@ -48,7 +48,7 @@ def test_a_run_with_plug_ins_has_a_folder_of_its_own_and_the_plain_one_keeps_its
             ["method=mtt", "regularizer=iid"],
             "regularizer=iid: needs batches of real images, and method=mtt has none; use",
         ),
-        (["method=dm", "regularizer=iid", "iid.lambda=-1"], "iid.lambda=-1: expected a number >= 0, or null for 1.0"),
+        (["method=dm", "regularizer=iid", "iid.lambda=-1"], "iid.lambda=-1: expected a number >= 0, or null for 0.001"),
         (["method=dm", "regularizer=iid", "+iid.lamda=1"], "iid.lamda: unknown setting"),
         (["method=dm", "regularizer=iid", "iid.covariance=x"], "iid.covariance=x: Input should be a valid number"),
         (["method=dm", "+iid.lambda=1"], "iid: not among the regularisers of this run; add regularizer=iid"),
