@@ -219,10 +219,3 @@ def test_recipe_weights_are_the_published_ones_and_else_the_recipes_own():
 
 def test_durations_are_written_as_people_say_them():
     assert [duration(seconds) for seconds in (4.2, 720, 12600, 200000)] == ["4 s", "12 min", "3.5 h", "2.3 d"]
-
-
-@pytest.mark.parametrize(("sweep", "runs"), [("iid", 4), ("mim4dd", 4), ("dream", 2), ("staged", 8)])
-def test_the_sweeps_of_the_plug_ins_have_all_their_cells(tmp_path, sweep, runs):
-    dry = distill(tmp_path, f"+sweep={sweep}", "dry_run=true", tiny=False)
-    assert dry.returncode == 0, dry.stderr
-    assert f"0 of {runs} runs done" in dry.stdout
