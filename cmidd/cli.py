@@ -44,19 +44,19 @@ def by_ipc(ipc: int, table: Any) -> Any:
     return table[nearest]
 
 
-def by_method(method: str, table: Any) -> Any:
-    """The published value for ``method``, else the first that is listed (said in the log)."""
+def by_name(name: str, table: Any) -> Any:
+    """The value for a method or data set, else the first that is listed (said in the log)."""
     table = dict(table)
-    if method in table:
-        return table[method]
-    known = next(iter(table))
-    log.warning("no published value for method=%s: using %s, that of method=%s", method, table[known], known)
-    return table[known]
+    if name in table:
+        return table[name]
+    first = next(iter(table))
+    log.warning("no published value for %s: using %s, that of %s", name, table[first], first)
+    return table[first]
 
 
 OmegaConf.register_new_resolver("gpu_count", lambda: max(1, torch.cuda.device_count()), replace=True)
 OmegaConf.register_new_resolver("by_ipc", by_ipc, replace=True, use_cache=False)
-OmegaConf.register_new_resolver("by_method", by_method, replace=True, use_cache=False)
+OmegaConf.register_new_resolver("by_name", by_name, replace=True, use_cache=False)
 
 
 def app(main: Main, config_name: str = "distill") -> None:

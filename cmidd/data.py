@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,6 @@ from cmidd.streams import Streams
 
 log = logging.getLogger(__name__)
 
-DatasetName = Literal["digits", "fashion_mnist", "mnist", "svhn", "cifar10", "cifar100", "folder"]
 StatisticsName = Literal["train", "mnist", "fashion_mnist", "svhn", "cifar10", "cifar100"]
 
 # Channel means and standard deviations of the reference implementations (methods.md section 3).
@@ -29,6 +29,18 @@ STATISTICS: dict[str, tuple[list[float], list[float]]] = {
     "svhn": ([0.4377, 0.4438, 0.4728], [0.1980, 0.2010, 0.1970]),
     "cifar10": ([0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]),
     "cifar100": ([0.5071, 0.4866, 0.4409], [0.2673, 0.2564, 0.2762]),
+}
+
+
+# Adding a data set is one line: name -> function(root, download, size, channels) -> Source.
+READERS: dict[str, Callable[..., Source]] = {
+    "digits": lambda **_: sources.digits(),
+    "fashion_mnist": lambda root, download, **_: sources.fashion_mnist(root, download),
+    "mnist": lambda root, download, **_: sources.from_torchvision("mnist", root, download),
+    "svhn": lambda root, download, **_: sources.from_torchvision("svhn", root, download),
+    "cifar10": lambda root, download, **_: sources.from_torchvision("cifar10", root, download),
+    "cifar100": lambda root, download, **_: sources.from_torchvision("cifar100", root, download),
+    "folder": lambda root, size, channels, **_: sources.folder(root, size, channels),
 }
 
 
@@ -105,7 +117,7 @@ class Dataset:
 
 
 def load_dataset(
-    name: DatasetName,
+    name: str,
     *,
     root: str | Path = "data",
     download: bool = True,
@@ -120,7 +132,7 @@ def load_dataset(
     """Read a data set, preprocess it and put it on ``device``.
 
     Args:
-        name: one of the names above; ``folder`` is a folder of the user's images under ``root``.
+        name: one of :data:`READERS`; ``folder`` is a folder of the user's images under ``root``.
         root: where the files are, or are downloaded to.
         download: fetch missing files (torchvision verifies their checksums).
         statistics: whose channel statistics normalise the images; ``train`` computes them from the
@@ -133,7 +145,10 @@ def load_dataset(
     Raises:
         SettingError: when files are missing or unreadable, saying where it looked and the ways out.
     """
-    source = _read(name, Path(root).expanduser(), download, size, channels)
+    if name not in READERS:
+        raise SettingError(f"dataset={name}: unknown; choose one of {', '.join(sorted(READERS))}")
+    log.info("reading %s", name)
+    source = READERS[name](root=Path(root).expanduser(), download=download, size=size, channels=channels)
     train, test = source.train, source.test
     if validation > 0:
         train, test = sources.stratified_split(train, validation)
@@ -148,17 +163,6 @@ def load_dataset(
         preprocessing=preprocessing,
         held_out="validation" if validation > 0 else "test",
     )
-
-
-def _read(name: DatasetName, root: Path, download: bool, size: int, channels: int) -> Source:
-    log.info("reading %s", name)
-    if name == "digits":
-        return sources.digits()
-    if name == "folder":
-        return sources.folder(root, size, channels)
-    if name == "fashion_mnist":
-        return sources.fashion_mnist(root, download)
-    return sources.from_torchvision(name, root, download)
 
 
 def _pixels(images: Tensor) -> Tensor:

@@ -48,10 +48,10 @@ def _run(result: Result) -> dict[str, Any]:
     metrics = _metrics(result.path.with_name("metrics.jsonl"))
     curves += [(title, metrics.get(name, [])) for name, title in (("loss", "loss"), ("cmi", "CMI, nats"))]
     return {
-        "method": result.method,
+        "method": result.system,
         "dataset": result.dataset,
         "ipc": result.ipc,
-        "title": f"{result.method.upper()}{cmi}, {result.dataset}, {result.ipc} images per class, seed {result.seed}",
+        "title": f"{result.system.upper()}{cmi}, {result.dataset}, {result.ipc} images per class, seed {result.seed}",
         "accuracy": f"test accuracy {summary(result.accuracies)} per cent",
         "facts": facts,
         "changed": changes_of(result.changed) if result.changed else "",

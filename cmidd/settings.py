@@ -219,7 +219,9 @@ def checked(function: Callable[..., Any], arguments: Mapping[str, Any], where: s
 
     Parameters without a given value keep their defaults; positional ones, which are no settings, are left out.
     """
-    typed: Any = vars(function)["__init__"] if isinstance(function, type) else function
+    typed: Any = function
+    if isinstance(function, type):
+        typed = next(vars(base)["__init__"] for base in function.__mro__ if "__init__" in vars(base))
     hints = get_type_hints(typed, include_extras=True)
     parameters = inspect.signature(function).parameters.values()
     skipped = {"self", "context", "teachers", "image_shape", "num_classes"}

@@ -201,6 +201,8 @@ def markdown(table: Table) -> str:
         "-: not run, or not published.",
     ]
     lines += [f"\n[{number}]: {text}" for number, text in enumerate(table.changes, 1)]
+    if any("schedule" in row.added and table.entry(row, column).ours for row in table.rows for column in table.columns):
+        lines.append("\nWhere a set has stages (PDD, SeqMatch), the networks are trained through them, for more steps.")
     commands = [entry.command for entry in table.entries.values() if entry.command]
     if commands:
         lines += ["", f"The {len(commands)} missing cells:", "", "```bash", *commands, "```"]

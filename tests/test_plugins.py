@@ -1,9 +1,11 @@
 """Plug-ins on the command line: lists, weights, any combination that makes sense, and a reason for the others."""
 
+import itertools
 import json
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from cmidd import load_synthetic
 from cmidd.cli import CONFIGS, compose
@@ -12,13 +14,14 @@ from cmidd.objectives import OBJECTIVES
 from cmidd.regularizers import REGULARIZERS
 from cmidd.samplers import SAMPLERS
 from cmidd.schedules import SCHEDULES
+from cmidd.table import read_layout
 from tests.runs import run_here, run_until
 from tests.test_run import distill
 
 
 def test_a_list_of_regularisers_takes_its_weights_like_cmi():
     for words, weights in (
-        (["regularizer=iid"], {"iid": 1.0}),
+        (["regularizer=iid", "dataset=cifar10"], {"iid": 1.0}),
         (["regularizer=[iid]", "iid.lambda=0.5"], {"iid": 0.5}),
         (["regularizer=[mim4dd,iid]", "+iid.lambda=0.5", "mim4dd.lambda=2"], {"iid": 0.5, "mim4dd": 2.0}),
     ):
@@ -48,7 +51,7 @@ def test_a_run_with_plug_ins_has_a_folder_of_its_own_and_the_plain_one_keeps_its
             ["method=mtt", "regularizer=iid"],
             "regularizer=iid: needs batches of real images, and method=mtt has none; use",
         ),
-        (["method=dm", "regularizer=iid", "iid.lambda=-1"], "iid.lambda=-1: expected a number >= 0, or null for 1.0"),
+        (["method=dm", "regularizer=iid", "iid.lambda=-1"], "iid.lambda=-1: expected a number >= 0, or null for 0.001"),
         (["method=dm", "regularizer=iid", "+iid.lamda=1"], "iid.lamda: unknown setting"),
         (["method=dm", "regularizer=iid", "iid.covariance=x"], "iid.covariance=x: Input should be a valid number"),
         (["method=dm", "+iid.lambda=1"], "iid: not among the regularisers of this run; add regularizer=iid"),
@@ -124,3 +127,17 @@ def test_published_settings_of_the_papers_cells():
     iid = {method: compose(["regularizer=iid", f"method={method}", "dataset=cifar10"]) for method in ("dm", "idm")}
     assert iid["dm"].regularizers["iid"] == {"weight": 1.0, "covariance": 0.01, "centralization": 0.05}
     assert iid["idm"].regularizers["iid"] == {"weight": 1.0, "covariance": 0.03, "centralization": 0.01}
+
+
+def test_the_sweeps_of_the_plug_ins_make_the_cells_of_the_digits_table():
+    folders = set()
+    for sweep in ("iid", "mim4dd", "dream", "staged"):
+        params = OmegaConf.load(CONFIGS / "sweep" / f"{sweep}.yaml").hydra.sweeper.params
+        choices = [[f"{name}={value}" for value in str(values).split(",")] for name, values in params.items()]
+        folders |= {compose(list(words)).folder.parts[2:5:2] for words in itertools.product(*choices)}
+    columns, rows = read_layout(
+        OmegaConf.to_container(OmegaConf.load(CONFIGS / "standalone" / "table" / "digits.yaml"))
+    )
+    assert len(columns) == 1
+    assert {system for system, _ in folders} == {row.system for row in rows if row.added}
+    assert sum(weight == "cmi0" for _, weight in folders) == len(folders) / 2 == 9

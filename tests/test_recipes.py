@@ -35,6 +35,11 @@ def test_every_cell_has_a_recipe_and_only_published_weights(method, dataset):
             assert compose([*words, "cmi=paper"]).cmi.weight == published
 
 
+def test_the_size_that_the_digits_want_is_that_of_the_convnet_alone():
+    assert compose(["method=dm"]).network["depth"] == 2
+    assert compose(["method=dm", "network=mlp"]).network == {"name": "mlp"}
+
+
 def test_mtt_comes_with_and_without_zca():
     words = ["method=mtt", "dataset=cifar10"]
     assert compose([*words, "recipe=mtt_cifar10_zca", "ipc=50"]).dataset["zca"] is True

@@ -96,6 +96,25 @@ def test_every_missing_cell_comes_with_its_command_and_unbuilt_systems_stay(tmp_
     assert rows["Whole data set", "svhn", 10]["command_if_missing"] == ""
 
 
+def test_a_plug_in_has_a_row_of_its_own_beside_the_plain_method(tmp_path):
+    record(tmp_path, "mtt", "cifar10", 10, 0.0, 0, [60.0])
+    staged = {"schedule": {"name": "seqmatch"}}
+    record(tmp_path / "staged", "mtt", "cifar10", 10, 0.0, 0, [61.0], settings=staged)
+    record(tmp_path / "iid", "dm", "cifar10", 10, 0.0, 0, [50.0], settings={"regularizers": {"iid": {"weight": 1.0}}})
+    made = table(tmp_path)
+    rows = by_cell(made)
+    means = {name: rows[name, "cifar10", 10]["mean"] for name in ("MTT", "SeqMatch", "IID-DM", "DM")}
+    assert means == {"MTT": "60.0", "SeqMatch": "61.0", "IID-DM": "50.0", "DM": ""}
+    missing = {name: rows[name, "cifar10", 50]["command_if_missing"] for name in ("SeqMatch", "IID-IDM", "DREAM")}
+    for name, words in (
+        ("SeqMatch", "method=mtt schedule=seqmatch"),
+        ("IID-IDM", "method=idm regularizer=[iid]"),
+        ("DREAM", "method=idc sampler=dream"),
+    ):
+        assert missing[name] == f"python scripts/distill.py {words} dataset=cifar10 ipc=50"
+    assert "the networks are trained through them, for more steps" in markdown(made)
+
+
 def test_of_several_weights_the_recipes_is_the_row(tmp_path):
     for weight, value in ((8000.0, 50.0), (1.0, 60.0)):
         record(tmp_path, "dm", "cifar10", 10, weight, 0, [value])

@@ -1,0 +1,66 @@
+"""Seconds per iteration of any settings, in turns: ``python scripts/seconds.py "method=dm" "method=dm sampler=dream"``.
+
+Every argument holds the words of one ``distill.py`` line. They take turns, so that what else the machine does hits all
+alike; the first turn of each is not timed. ``SECONDS`` of time for each.
+"""
+
+import json
+import logging
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+
+from cmidd.cli import compose_run
+from cmidd.devices import pick_device
+from cmidd.distill import distillation_step
+from cmidd.objectives import OBJECTIVES
+from cmidd.plugins import make_regularizers
+from cmidd.run import make_context
+
+SECONDS = 8.0
+
+
+def iterations(words: list[str]) -> Iterator[None]:
+    """Run one iteration of the first stage after another."""
+    settings, arguments = compose_run(words)
+    context = make_context(settings, pick_device(settings.device))
+    objective = OBJECTIVES[settings.method["name"]](context, **arguments)
+    regularizers = make_regularizers(settings, context)
+    groups = objective.param_groups()
+    for group in groups:
+        for leaf in group["params"]:
+            leaf.requires_grad_()
+    optimizer = torch.optim.SGD(groups)
+    for iteration in range(settings.iterations):
+        for match in objective.matches(iteration):
+            distillation_step(match, optimizer, regularizers, context.streams, iteration)
+        yield
+
+
+def main(lines: list[str]) -> None:
+    running = {line: iterations(line.split()) for line in lines}
+    for turn in running.values():
+        next(turn)
+    taken: dict[str, list[float]] = {line: [] for line in lines}
+    clock: Callable[[], float] = time.perf_counter
+    while any(sum(seconds) < SECONDS for seconds in taken.values()):
+        for line, turn in running.items():
+            if sum(taken[line]) < SECONDS:
+                began = clock()
+                next(turn)
+                taken[line].append(clock() - began)
+    rows = {
+        line: {"median": statistics.median(s), "least": min(s), "most": max(s), "n": len(s)}
+        for line, s in taken.items()
+    }
+    print(json.dumps({"threads": torch.get_num_threads(), "seconds_per_iteration": rows}, indent=2))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    logging.basicConfig(level=logging.ERROR)
+    main(sys.argv[1:])
