@@ -12,7 +12,7 @@ from cmidd.data import load_dataset
 from cmidd.errors import SettingError
 from cmidd.evaluate import evaluate, lessons_of, train_through
 from cmidd.objectives import Context
-from cmidd.schedules.staged import Staged, WarmStart
+from cmidd.schedules.staged import Staged, WarmNetworks
 from cmidd.streams import Streams
 from cmidd.synthetic import SyntheticSet
 from cmidd.training import TrainingRecipe, accuracy, train
@@ -116,11 +116,11 @@ def test_experts_of_a_later_stage_start_from_networks_trained_through_the_earlie
 
 
 def test_networks_of_a_later_stage_are_copies_from_the_pool_the_same_for_the_same_draw(context):
-    warm = WarmStart(context, lessons_of(context.synthetic, RECIPE), context.streams, pool=2)
+    warm = WarmNetworks(context, lessons_of(context.synthetic, RECIPE), context.streams, pool=2)
     drawn = [warm.draw(Streams(0)("network", iteration)) for iteration in range(6)]
     with torch.no_grad():
         drawn[0].classifier.bias += 1
-    again = WarmStart(context, lessons_of(context.synthetic, RECIPE), context.streams, pool=2)
+    again = WarmNetworks(context, lessons_of(context.synthetic, RECIPE), context.streams, pool=2)
     later = [again.draw(Streams(0)("network", iteration)) for iteration in range(6)]
     vectors = [torch.cat([p.flatten() for p in network.parameters()]) for network in later]
     assert len(torch.stack(vectors).unique(dim=0)) == 2

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -20,8 +20,17 @@ from cmidd.sources import Split
 from cmidd.streams import Streams
 from cmidd.synthetic import SyntheticSet
 
-if TYPE_CHECKING:
-    from cmidd.schedules.staged import WarmStart
+
+class WarmStart(Protocol):
+    """Networks that were trained through the finished stages of a set; ``key`` names what on, for caches."""
+
+    key: str
+
+    def draw(self, generator: torch.Generator) -> Network:
+        """A network of its own for the caller."""
+
+    def train(self, network: Network, streams: Streams) -> Network:
+        """Train ``network`` through the stages, in place."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,7 @@ class Context:
     network: dict[str, Any]
     data_key: dict[str, Any]
     sampler: Sampler = field(default_factory=RandomSampler)
-    warm_start: "WarmStart | None" = None
+    warm_start: WarmStart | None = None
 
     @property
     def made_by(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ import torch
 from cmidd.errors import SettingError
 from cmidd.evaluate import Lesson, lessons_of, train_through
 from cmidd.networks import Network
-from cmidd.objectives.base import Context
+from cmidd.objectives.base import Context, WarmStart
 from cmidd.schedules.base import Schedule
 from cmidd.streams import Streams
 from cmidd.training import Count, TrainingRecipe
@@ -61,11 +61,11 @@ class Staged(Schedule):
             return context
         recipe = dataclasses.replace(recipe, epochs=self.warm_epochs or recipe.epochs)
         streams = context.streams.child("stage", stage)
-        warm = WarmStart(context, lessons_of(context.synthetic, recipe), streams, self.pool)
+        warm = WarmNetworks(context, lessons_of(context.synthetic, recipe), streams, self.pool)
         return dataclasses.replace(context, streams=streams, warm_start=warm)
 
 
-class WarmStart:
+class WarmNetworks(WarmStart):
     """Networks that were trained through the finished stages.
 
     Attributes:
