@@ -101,8 +101,8 @@ def using(engine: Engine) -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = before[2]
 
 
-def _as_the_engine_says(function: F_) -> F_:
-    """Compile and autocast a function of networks and tensors, when and as the engine in force says."""
+def _as_the_engine_says(function: F_, half: bool = True) -> F_:
+    """Compile a function of networks and tensors, and autocast it (unless ``half`` is false), as the engine says."""
     compiled = torch.compile(function)
 
     @functools.wraps(function)
@@ -116,8 +116,8 @@ def _as_the_engine_says(function: F_) -> F_:
         )
         device = next(a.device for a in arguments if isinstance(a, Tensor))
         # Without its cache: that would outlive the steps of the parameters it was made from.
-        half = torch.autocast(device.type, torch.bfloat16, enabled=engine.precision == "bf16", cache_enabled=False)
-        with half:
+        enabled = half and engine.precision == "bf16"
+        with torch.autocast(device.type, torch.bfloat16, enabled=enabled, cache_enabled=False):
             return (compiled if engine.compile else function)(*arguments)
 
     return call  # type: ignore[return-value]
@@ -141,13 +141,13 @@ def logits_at(network: nn.Module, theta: Tensor, images: Tensor) -> Tensor:
     return _full(flat_call(network, theta, images))
 
 
-@_as_the_engine_says
+@functools.partial(_as_the_engine_says, half=False)  # Autocast and forward derivatives do not go together.
 def directional_loss(network: nn.Module, theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor) -> Tensor:
     """Derivative of the mean cross-entropy at the flat parameters ``theta`` along ``direction`` (both ``[P]``).
 
     This scalar is ``<gradient in theta, direction>``. It is computed forward, beside the loss, so that its own
     gradient, the product of second derivatives with ``direction``, takes one ordinary backward pass that can be
-    compiled, which the backward of a backward pass cannot.
+    compiled, which the backward of a backward pass cannot. At least float32, also where the engine says bf16.
     """
 
     def loss(theta: Tensor) -> Tensor:

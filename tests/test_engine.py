@@ -12,6 +12,7 @@ from cmidd.errors import SettingError
 from cmidd.networks import build_network
 
 CPU = torch.device("cpu")
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler here")
 
 
 def world(side=8):
@@ -39,7 +40,7 @@ def relative(ours, plain):
     return float((ours.detach() - plain.detach()).norm() / plain.detach().norm())
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler here")
+@needs_compiler
 def test_compiled_float32_is_plain_float32_up_to_the_order_of_sums():
     plain = passes(*world())
     with engine.using(Engine(compile=True)):
@@ -48,9 +49,10 @@ def test_compiled_float32_is_plain_float32_up_to_the_order_of_sums():
         assert relative(ours, theirs) < 2e-5
 
 
-def test_bf16_is_near_and_comes_back_in_float32():
+@pytest.mark.parametrize("compiling", [False, pytest.param(True, marks=needs_compiler)])
+def test_bf16_is_near_and_comes_back_in_float32(compiling):
     plain = passes(*world())
-    with engine.using(Engine("bf16")):
+    with engine.using(Engine("bf16", compiling)):
         half = passes(*world())
     assert all(ours.dtype == torch.float32 for ours in half)
     assert 1e-6 < relative(half[0], plain[0]) < 0.02
