@@ -76,7 +76,7 @@ class RecomputedGradients(torch.autograd.Function):
         theta = parameters_to_vector(ctx.network.parameters()).detach()
         grad_images = torch.zeros_like(images)
         for label, indices in enumerate(ctx.members):
-            direction = parameters_to_vector([gradient[label] for gradient in grad_outputs])
+            direction = torch.cat([gradient[label].flatten() for gradient in grad_outputs])
             _, _, d_images = engine.along(ctx.network, theta, direction, images[indices], ctx.labels[indices])
             grad_images.index_copy_(0, indices, d_images)
         return grad_images, None, None, None

@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from cmidd import engine
 from cmidd.engine import Engine, EngineSettings, choose
 from cmidd.errors import SettingError
+from cmidd.gradients import class_gradients, squared
 from cmidd.networks import build_network
+from cmidd.sources import Split
 
 CPU = torch.device("cpu")
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler here")
@@ -33,7 +35,16 @@ def passes(network, images, labels, generator):
     gradient = torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(network.parameters()))])
     with torch.no_grad():
         without_graph = engine.embed(network, images)
-    return embedded, d_embedded, gradient, without_graph, *engine.along(network, theta, direction, images, labels)
+    per_class = class_gradients(network, Split(leaf, labels), 3, create_graph=True)
+    (d_distance,) = torch.autograd.grad(squared(per_class, [torch.ones_like(g) for g in per_class]).sum(), leaf)
+    return (
+        embedded,
+        d_embedded,
+        gradient,
+        without_graph,
+        d_distance,
+        *engine.along(network, theta, direction, images, labels),
+    )
 
 
 def relative(ours, plain):
