@@ -82,8 +82,12 @@ def embeddings(sets: Mapping[str, SyntheticSet], real: Split, network: Network, 
     return figure
 
 
-def accuracy_curves(groups: Mapping[str, Cell]) -> Figure:
-    """Figure 3: accuracy over iterations and over seconds of distillation, mean and standard deviation."""
+def accuracy_curves(groups: Mapping[str, Cell]) -> Figure | None:
+    """Figure 3: accuracy over iterations and over seconds of distillation, mean and standard deviation; None when
+    the runs were evaluated only at the end.
+    """
+    if max(len(result.record["evaluations"]) for cell in groups.values() for result in cell.results) < 2:
+        return None
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), sharey=True)
     for (title, cell), style in zip(groups.items(), STYLES, strict=False):
         iterations = sorted({int(at) for result in cell.results for at in result.record["evaluations"]})
@@ -95,12 +99,14 @@ def accuracy_curves(groups: Mapping[str, Cell]) -> Figure:
     axes[0].set_xlabel("iteration")
     axes[1].set_xlabel("seconds of distillation")
     axes[0].set_ylabel("test accuracy, per cent")
-    axes[0].legend()
+    _legend_above(axes[0])
     return figure
 
 
 def cmi_curves(groups: Mapping[str, Cell]) -> Figure | None:
-    """CMI over iterations, of the runs that recorded it; None when none did."""
+    """CMI over iterations, of the runs that recorded it, mean and standard deviation over a twentieth of them: every
+    step measures it in another teacher. None when no run recorded it.
+    """
     figure, axis = plt.subplots(figsize=(5.5, 3.8))
     drawn = False
     for (title, cell), style in zip(groups.items(), STYLES, strict=False):
@@ -109,15 +115,17 @@ def cmi_curves(groups: Mapping[str, Cell]) -> Figure | None:
             for at, value in _metric(result, "cmi"):
                 values.setdefault(at, []).append(value)
         if values:
-            iterations = sorted(values)
-            _band(axis, iterations, [values[at] for at in iterations], f"{title} ({len(cell.results)} runs)", style)
+            pieces = np.array_split(sorted(values), min(20, len(values)))
+            together = [[value for at in piece for value in values[int(at)]] for piece in pieces]
+            runs = "1 run" if len(cell.results) == 1 else f"{len(cell.results)} runs"
+            _band(axis, [float(piece.mean()) for piece in pieces], together, f"{title} ({runs})", style)
             drawn = True
     axis.set_xlabel("iteration")
     axis.set_ylabel("CMI(S), nats")
     if not drawn:
         plt.close(figure)
         return None
-    axis.legend()
+    _legend_above(axis)
     return figure
 
 
@@ -138,6 +146,10 @@ def weights(by_weight: Mapping[float, Cell]) -> Figure:
     axis.set_ylabel("test accuracy, per cent")
     axis.legend()
     return figure
+
+
+def _legend_above(axis: Axes) -> None:
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1.01), frameon=False)
 
 
 def _band(axis: Axes, x: Sequence[float], values: Sequence[Sequence[float]], label: str, style: dict[str, str]) -> None:
@@ -175,6 +187,10 @@ def _of_first_classes(split: Split) -> Split:
 
 
 FigureMaker = Callable[[], Figure | None]
+NEEDS = {
+    "accuracy": "runs that are evaluated on the way, evaluation.interval=<iterations>",
+    "cmi": "runs with CMI, or with cmi.measure=true",
+}
 
 
 def make(makers: Mapping[str, FigureMaker], folder: Path) -> list[Path]:
@@ -183,7 +199,7 @@ def make(makers: Mapping[str, FigureMaker], folder: Path) -> list[Path]:
     for name, maker in makers.items():
         figure = maker()
         if figure is None:
-            log.info("%s: nothing recorded to draw", name)
+            log.info("%s: not drawn, it needs %s", name, NEEDS[name])
         else:
             written += save(figure, folder / name)
     return written
