@@ -13,6 +13,10 @@ from cmidd.errors import SettingError
 from cmidd.records import differences, system
 
 
+# Settings that change what is recorded, or how sums are ordered, but not what a run computes.
+WITHOUT_EFFECT = ("cmi.measure", "engine.compile")
+
+
 @dataclass(frozen=True)
 class Result:
     """A finished run: where its record is, and what it says."""
@@ -57,8 +61,11 @@ class Result:
 
     @property
     def changed(self) -> dict[str, list[Any]]:
-        """What the run changed from the published recipe: ``{setting: [this run's, the recipe's]}``."""
-        return self.record.get("differs_from_recipe") or {}
+        """What the run changed from the published recipe, if it changes results: ``{setting: [this run's, the
+        recipe's]}``.
+        """
+        differing = self.record.get("differs_from_recipe") or {}
+        return {name: values for name, values in differing.items() if name not in WITHOUT_EFFECT}
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ def test_of_several_weights_the_recipes_is_the_row(tmp_path):
 
 
 def test_a_run_that_left_its_recipe_says_so_and_is_not_the_best(tmp_path):
-    changed = {"iterations": [240, 20000]}
+    changed = {"iterations": [240, 20000], "cmi.measure": [True, False]}
     record(tmp_path, "dm", "cifar10", 10, 0.0, 0, [90.0], differs_from_recipe=changed)
     record(tmp_path, "idm", "cifar10", 10, 0.0, 0, [50.0])
     made = table(tmp_path)
