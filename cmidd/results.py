@@ -12,7 +12,6 @@ from cmidd import files
 from cmidd.errors import SettingError
 from cmidd.records import differences, system
 
-
 # Settings that change what is recorded, or how sums are ordered, but not what a run computes.
 WITHOUT_EFFECT = ("cmi.measure", "engine.compile")
 
