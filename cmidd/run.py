@@ -113,6 +113,7 @@ def _work(settings: Settings, arguments: dict[str, Any], context: Context, start
     resume_at, _ = progress_of(folder)
     if resume_at:
         log.info("resuming at iteration %d", resume_at)
+    started = {**started, **provenance(context.data.device)}  # Now: the code may change on disk while the run lasts.
     tracker = Tracker(folder, resume_at, settings.wandb.mode, settings.wandb.project, settings.identity)
     engine = chosen_engine(settings, arguments, context)
     with using(engine):
@@ -176,7 +177,6 @@ def _compute(
         "seconds": state["seconds"],
         "evaluation_seconds": state["evaluation_seconds"],
         "peak_memory_mib": peak_memory_mib(context.data.device),
-        **provenance(context.data.device),
     }
     files.write_json(folder / "result.json", record)
     tracker.close(folder / "synthetic.png", {"accuracy": statistics.fmean(evaluations[last])})

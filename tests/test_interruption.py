@@ -38,7 +38,7 @@ def test_nothing_happens_without_a_signal():
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=240):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited too long"
@@ -56,7 +56,7 @@ def test_a_run_that_is_asked_to_stop_saves_its_state_and_goes_on_from_there(tmp_
     wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") >= 3)
     assert not (folder / "checkpoint.safetensors").exists()
     run.send_signal(number)
-    assert run.wait(timeout=60) == -number
+    assert run.wait(timeout=240) == -number
     assert not (folder / "DONE").exists()
     resumed = distill(tmp_path, *words)
     assert "resuming at iteration" in resumed.stdout
