@@ -102,8 +102,8 @@ def distill(
     if first > 0 and due(first) and str(first) not in state["evaluations"]:
         evaluate_now(first)
     saved = time.monotonic()
-    for iteration in progress(range(first, iterations), "distilling", total=iterations, initial=first):
-        with deferred_signals() as asked_to_stop:
+    with deferred_signals() as signals:
+        for iteration in progress(range(first, iterations), "distilling", total=iterations, initial=first):
             began = time.monotonic()
             for match in objective.matches(iteration):
                 metrics = distillation_step(match, optimizer, regularizers, streams, iteration)
@@ -125,11 +125,15 @@ def distill(
                 log_metrics({"iteration": done, **values})
             state["iteration"] = done
             state["seconds"] += time.monotonic() - began
-            if due(done) or done == iterations or asked_to_stop() or time.monotonic() - saved > checkpoint_seconds:
+            stopping = signals.asked_to_stop
+            if stopping or due(done) or done == iterations or time.monotonic() - saved > checkpoint_seconds:
                 save()
                 saved = time.monotonic()
-        if due(done):
-            evaluate_now(done)
+            if stopping:
+                break
+            if due(done):
+                with signals.suspended():
+                    evaluate_now(done)
     return state
 
 

@@ -20,10 +20,10 @@ def test_a_signal_reaches_its_handler_after_the_work_and_ends_the_process(number
     events = []
     former = signal.signal(number, lambda *_: events.append("handled"))
     try:
-        with pytest.raises(SystemExit) as end, deferred_signals() as asked_to_stop:
-            assert not asked_to_stop()
+        with pytest.raises(SystemExit) as end, deferred_signals() as signals:
+            assert not signals.asked_to_stop
             os.kill(os.getpid(), number)
-            assert asked_to_stop()
+            assert signals.asked_to_stop
             events.append("saved")
     finally:
         signal.signal(number, former)
@@ -33,9 +33,31 @@ def test_a_signal_reaches_its_handler_after_the_work_and_ends_the_process(number
 
 def test_nothing_happens_without_a_signal():
     before = signal.getsignal(signal.SIGTERM)
-    with deferred_signals() as asked_to_stop:
-        assert not asked_to_stop()
+    with deferred_signals() as signals:
+        assert not signals.asked_to_stop
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_where_nothing_is_unsaved_a_signal_takes_effect_at_once():
+    events = []
+    former = signal.signal(signal.SIGUSR1, lambda *_: events.append("handled"))
+    try:
+        with deferred_signals() as signals:
+            with signals.suspended():
+                os.kill(os.getpid(), signal.SIGUSR1)
+                assert events == ["handled"]
+            assert not signals.asked_to_stop
+            with pytest.raises(SystemExit):
+                os.kill(os.getpid(), signal.SIGUSR1)
+                assert events == ["handled"]
+                with signals.suspended():
+                    events.append("never")
+    except SystemExit:
+        pass
+    finally:
+        signal.signal(signal.SIGUSR1, former)
+    assert events[:2] == ["handled", "handled"]
+    assert "never" not in events
 
 
 def wait_for(condition, seconds=240):

@@ -182,9 +182,9 @@ def test_optuna_maximises_the_accuracy_on_a_validation_split(tmp_path):
 
 def hold_one(folder, queue):
     with free_one(["a", "b"], folder, poll_seconds=0.01) as index:
-        queue.put(("takes", index, os.getpid()))
+        queue.put((time.monotonic(), "takes", index, os.getpid()))
         time.sleep(0.2)
-        queue.put(("leaves", index, os.getpid()))
+        queue.put((time.monotonic(), "leaves", index, os.getpid()))
 
 
 def test_four_processes_share_two_devices_and_never_one_of_them_at_once(tmp_path):
@@ -193,17 +193,17 @@ def test_four_processes_share_two_devices_and_never_one_of_them_at_once(tmp_path
     processes = [context.Process(target=hold_one, args=(tmp_path, queue)) for _ in range(4)]
     for process in processes:
         process.start()
-    events = [queue.get(timeout=60) for _ in range(8)]
+    events = sorted(queue.get(timeout=60) for _ in range(8))  # They arrive in any order.
     for process in processes:
         process.join()
     held: dict[int, int] = {}
-    for what, index, pid in events:
+    for _, what, index, pid in events:
         if what == "takes":
             assert index not in held
             held[index] = pid
         else:
             assert held.pop(index) == pid
-    assert {index for _, index, _ in events} == {0, 1}
+    assert {index for _, _, index, _ in events} == {0, 1}
 
 
 def test_recipe_weights_are_the_published_ones_and_else_the_recipes_own():
