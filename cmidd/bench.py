@@ -268,11 +268,8 @@ def make_steps(
 def method_steps(
     context: Context, objective: Objective, regularizers: list[tuple[float, Regularizer]]
 ) -> Iterator[None]:
-    groups = objective.param_groups()
-    for group in groups:
-        for leaf in group["params"]:
-            leaf.requires_grad_()
-    optimizer = torch.optim.SGD(groups)
+    """A step is an optimiser step, with the work on networks before it."""
+    optimizer = objective.optimizer()
     for iteration in itertools.count():
         for match in objective.matches(iteration):
             distillation_step(match, optimizer, regularizers, context.streams, iteration)

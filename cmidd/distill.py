@@ -58,9 +58,8 @@ def distill(
         SettingError: when the loss is not finite; the last checkpoint stays.
     """
     memories: dict[str, Remembering] = {"objective": objective, **(remembering or {})}
-    groups = objective.param_groups()
-    leaves: list[Tensor] = [leaf.requires_grad_() for group in groups for leaf in group["params"]]
-    optimizer = torch.optim.SGD(groups)
+    optimizer = objective.optimizer()
+    leaves: list[Tensor] = [leaf for group in optimizer.param_groups for leaf in group["params"]]
     state: dict[str, Any] = {
         "iteration": 0,
         "seconds": 0.0,

@@ -37,7 +37,7 @@ Term = Callable[[Tensor, Tensor], Tensor]
 
 def dm(objective: DM, term: Term) -> Iterator[None]:
     context, synthetic = objective.context, objective.context.synthetic
-    optimizer = _optimizer(objective)
+    optimizer = objective.optimizer()
     for iteration in count():
         network = context.new_network(context.streams("network", iteration)).requires_grad_(False)
         loss = term(synthetic.images, synthetic.labels)
@@ -50,7 +50,7 @@ def dm(objective: DM, term: Term) -> Iterator[None]:
 
 def gradient(objective: GradientMatching, term: Term) -> Iterator[None]:
     context, synthetic = objective.context, objective.context.synthetic
-    optimizer = _optimizer(objective)
+    optimizer = objective.optimizer()
     for iteration in count():
         network = context.new_network(context.streams("network", iteration))
         for step in range(objective.steps_per_iteration):
@@ -68,7 +68,7 @@ def gradient(objective: GradientMatching, term: Term) -> Iterator[None]:
 
 def idc(objective: IDC, term: Term) -> Iterator[None]:
     context, synthetic = objective.context, objective.context.synthetic
-    optimizer = _optimizer(objective)
+    optimizer = objective.optimizer()
     for iteration in count():
         network = context.new_network(context.streams("network", iteration))
         net_optimizer = objective.net.optimizer(network)
@@ -88,7 +88,7 @@ def idc(objective: IDC, term: Term) -> Iterator[None]:
 
 def idm(objective: IDM, term: Term) -> Iterator[None]:
     context, synthetic = objective.context, objective.context.synthetic
-    optimizer = _optimizer(objective)
+    optimizer = objective.optimizer()
     for iteration in count():
         network = objective.queue[0].network.eval()
         for label in range(context.data.num_classes):
@@ -112,7 +112,7 @@ def idm(objective: IDM, term: Term) -> Iterator[None]:
 
 def mtt(objective: MTT, term: Term) -> Iterator[None]:
     context, synthetic = objective.context, objective.context.synthetic
-    optimizer = _optimizer(objective)
+    optimizer = objective.optimizer()
     assert synthetic.syn_lr is not None
     for iteration in count():
         start = parameters_to_vector(objective.student.parameters()).detach()
@@ -215,14 +215,6 @@ def _gradients(network: Network, label: int, real: Tensor, images: Tensor) -> li
 
 def _random_batch(data: Dataset, size: int, generator: torch.Generator) -> Split:
     return data.train[torch.randint(len(data.train), (size,), generator=generator).to(data.device)]
-
-
-def _optimizer(objective: Any) -> torch.optim.SGD:
-    groups = objective.param_groups()
-    for group in groups:
-        for leaf in group["params"]:
-            leaf.requires_grad_()
-    return torch.optim.SGD(groups)
 
 
 def _step(optimizer: torch.optim.SGD, loss: Tensor) -> None:

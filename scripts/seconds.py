@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 
 import torch
 
+from cmidd.bench import method_steps
 from cmidd.cli import compose_run
 from cmidd.devices import pick_device
-from cmidd.distill import distillation_step
 from cmidd.objectives import OBJECTIVES
 from cmidd.plugins import make_regularizers
 from cmidd.run import make_context
@@ -28,15 +28,10 @@ def iterations(words: list[str]) -> Iterator[None]:
     settings, arguments = compose_run(words)
     context = make_context(settings, pick_device(settings.device))
     objective = OBJECTIVES[settings.method["name"]](context, **arguments)
-    regularizers = make_regularizers(settings, context)
-    groups = objective.param_groups()
-    for group in groups:
-        for leaf in group["params"]:
-            leaf.requires_grad_()
-    optimizer = torch.optim.SGD(groups)
-    for iteration in range(settings.iterations):
-        for match in objective.matches(iteration):
-            distillation_step(match, optimizer, regularizers, context.streams, iteration)
+    steps = method_steps(context, objective, make_regularizers(settings, context))
+    while True:
+        for _ in range(objective.steps_per_iteration):
+            next(steps)
         yield
 
 

@@ -136,6 +136,14 @@ class Objective(ABC):
     def param_groups(self) -> list[dict[str, Any]]:
         """What SGD optimises, with learning rates and momenta."""
 
+    def optimizer(self) -> torch.optim.SGD:
+        """A new optimiser of :meth:`param_groups`, whose tensors become learnable."""
+        groups = self.param_groups()
+        for group in groups:
+            for leaf in group["params"]:
+                leaf.requires_grad_()
+        return torch.optim.SGD(groups)
+
     @abstractmethod
     def matches(self, iteration: int) -> Iterator[Match]:
         """The optimiser steps of one iteration. Work after a ``yield`` is done when the step was taken."""
