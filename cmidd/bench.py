@@ -24,7 +24,7 @@ from torch import Tensor
 from cmidd import engine, files, plain
 from cmidd.augment import Transform
 from cmidd.data import Dataset
-from cmidd.devices import peak_memory_mib, pick_device, start_measuring_memory
+from cmidd.devices import keep_freed_memory, peak_memory_mib, pick_device, start_measuring_memory
 from cmidd.distill import Regularizer, distillation_step
 from cmidd.engine import Engine
 from cmidd.errors import SettingError
@@ -206,6 +206,8 @@ def measure(
     device: torch.device,
 ) -> dict[str, Any]:
     """One mode of one cell: the time of every step, its shares, and peak memory."""
+    if mode != "plain" and device.type == "cpu":
+        keep_freed_memory()  # As pick_device does in a run.
     context = random_context(settings, images_per_class, device)
     start_measuring_memory(device)
     before = peak_memory_mib(device)

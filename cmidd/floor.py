@@ -22,7 +22,7 @@ class Machine:
     bytes: float
 
 
-def measure_machine(dtype: torch.dtype, device: torch.device, side: int = 2048, repeats: int = 3) -> Machine:
+def measure_machine(dtype: torch.dtype, device: torch.device, side: int = 2048, repeats: int = 12) -> Machine:
     """The rates of ``device`` now, the best of ``repeats``."""
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     source = torch.empty(2**26, device=device)

@@ -1,7 +1,10 @@
 """MTT's memory does not grow with the student's steps."""
 
+import platform
 import subprocess
 import sys
+
+import pytest
 
 # Peak memory (MiB) of a whole gradient over T student steps on 40 images 3x32x32, less what Python had before.
 MEASURE = """
@@ -32,3 +35,23 @@ def peak(steps):
 def test_memory_grows_with_the_student_steps_only_by_the_stored_parameters():
     (short, parameters), (long, _) = peak(5), peak(25)
     assert long <= 1.1 * short + 20 * parameters
+
+
+# Pages (4 KiB each) that the system hands out while a tensor of 64 MiB is made and freed 20 times over.
+FAULTS = """
+import resource
+import torch
+from cmidd.devices import pick_device
+pick_device("cpu")
+torch.ones(2**24)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    torch.ones(2**24)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc can be asked to")
+def test_memory_that_was_freed_is_used_again():
+    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 4 * 2**24 * 4 / 4096
