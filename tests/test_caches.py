@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,16 @@ def test_a_segment_is_the_parameters_after_its_epochs(tmp_path):
     assert torch.equal(start_of, torch.cat([p.detach().flatten() for p in untrained.parameters()]))
     assert end.shape == start_of.shape
     assert not torch.equal(start_of, end)
+
+
+def test_experts_in_half_precision_take_half_the_space_and_are_the_same_up_to_rounding(tmp_path):
+    world = context(tmp_path)
+    whole, half = Experts(world, SETTINGS), Experts(world, replace(SETTINGS, dtype="float16"))
+    sizes = [sum(path.stat().st_size for path in e.folder.glob("*.safetensors")) for e in (whole, half)]
+    assert sizes[1] < 0.51 * sizes[0]
+    for exact, rounded in zip(whole.segment(0, 0, 2), half.segment(0, 0, 2), strict=True):
+        assert rounded.dtype == torch.float32
+        torch.testing.assert_close(rounded, exact, rtol=2**-11, atol=2**-25)
 
 
 def test_other_settings_never_read_each_others_experts(tmp_path):
