@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from cmidd.bench import method_steps
 from cmidd.cli import compose_run
 from cmidd.devices import pick_device
 from cmidd.objectives import OBJECTIVES
 from cmidd.plugins import make_regularizers
 from cmidd.run import make_context
+from cmidd.workloads import method_steps
 
 SECONDS = 1.5
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from cmidd.bench import make_steps
 from cmidd.cli import compose_run
 from cmidd.floor import Counter
 from cmidd.run import make_context
+from cmidd.workloads import Workload
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,10 +27,19 @@ def test_steps_and_memory_are_recorded_beside_what_was_there(tmp_path):
     results = tmp_path / "results"
     results.mkdir()
     (results / "bench1.md").write_text("an earlier table")
-    words = ["task=[dsa]", "dataset=[fashion_mnist]", "mode=[plain,float32]", "images_per_class=64", "steps=3", small]
+    words = [
+        "task=[dsa]",
+        "dataset=[fashion_mnist]",
+        "mode=[plain,float32]",
+        "images_per_class=64",
+        "steps=3",
+        "image_size=[null,16]",
+        small,
+    ]
     done = bench(tmp_path, *words)
     assert done.returncode == 0, done.stderr
     plain, cell = json.loads((results / "bench2.json").read_text())["cells"]
+    assert cell["image_size"] == 16
     assert (plain["times_first_mode"], plain["mode"], cell["mode"]) == (1, "plain", "float32")
     assert cell["times_first_mode"] == pytest.approx(plain["seconds_per_iteration"] / cell["seconds_per_iteration"])
     assert cell["over_floor"] > 1
@@ -39,7 +48,7 @@ def test_steps_and_memory_are_recorded_beside_what_was_there(tmp_path):
     assert cell["steps_per_iteration"] == 3
     assert cell["seconds_per_iteration"] == pytest.approx(3 * sorted(cell["step_seconds"])[1])
     assert cell["peak_memory_mib"] > 0
-    assert "| dsa | fashion_mnist | 10 | 0 | float32 |" in (results / "bench2.md").read_text()
+    assert "| dsa | fashion_mnist | 16 | 10 | 0 | float32 |" in (results / "bench2.md").read_text()
     assert (results / "bench1.md").read_text() == "an earlier table"
     assert {path.name for path in tmp_path.iterdir()} == {"results"}
 
@@ -57,7 +66,7 @@ def plain_and_ours(method, *more):
     for in_plain in (True, False):
         settings, arguments = compose_run(words)
         context = make_context(settings, torch.device("cpu"))
-        work = make_steps(method, settings, arguments, context, in_plain)
+        work = Workload(method, settings, arguments, None, 1, context.data.device).steps(context, in_plain)
         next(work)
         sets.append(context.synthetic.images.detach().clone())
     return sets
