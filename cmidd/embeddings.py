@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor
 
-from cmidd.engine import embed
+from cmidd.engine import chunk_size, embed
 from cmidd.networks import Network
 
 
 @torch.no_grad()
-def embed_real(network: Network, images: Tensor, batch: int = 4096) -> Tensor:
-    """Embeddings ``[N, D]`` without a graph, a batch at a time: IDM takes whole classes at one image per class."""
-    return torch.cat([embed(network, some) for some in images.split(batch)])
+def embed_real(network: Network, images: Tensor) -> Tensor:
+    """Embeddings ``[N, D]`` without a graph, a part at a time: IDM takes whole classes at one image per class."""
+    return torch.cat([embed(network, some) for some in images.split(chunk_size(images))])
 
 
 def mean_embedding_distance(real: Tensor, real_labels: Tensor, synthetic: Tensor, labels: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from cmidd.networks import Network
 Precision = Literal["float32", "tf32", "bf16"]
 # Compiling costs about a minute; it pays where plain passes would take ten (images' values per second on two cores).
 LONG_RUN_VALUES = 1.2e9
-CHUNK_VALUES = 6_000_000  # image values (2,000 images of 3x32x32) whose activations are kept at once
+CHUNK_VALUES = 2_000_000  # image values (650 images of 3x32x32) whose activations are kept at once
 
 F_ = TypeVar("F_", bound=Callable[..., Any])
 
@@ -175,9 +175,14 @@ def along(
     return derivative.detach(), d_theta, d_images
 
 
+def chunk_size(images: Tensor) -> int:
+    """How many of ``images`` pass a network at a time."""
+    return max(1, CHUNK_VALUES // images[0].numel())
+
+
 def embed_in_chunks(network: Network, images: Tensor) -> Tensor:
     """:func:`embed`, keeping the activations of a part of the images at a time, computed once more for the gradient."""
-    chunk = max(1, CHUNK_VALUES // images[0].numel())
+    chunk = chunk_size(images)
     if len(images) <= chunk:
         return embed(network, images)
     parts = [checkpoint(embed, network, some, use_reentrant=False) for some in images.split(chunk)]

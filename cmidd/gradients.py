@@ -13,6 +13,7 @@ from cmidd import engine
 from cmidd.sources import Split
 
 EPS = 1e-6  # of the cosine distances, in all references
+ONE_PASS_VALUES = 6_000_000  # image values (2,000 images of 3x32x32) up to which the graph of all classes is kept
 
 Gradients = Sequence[Tensor]
 """One tensor ``[C, *shape]`` for every parameter that is matched: the gradient of each class's loss."""
@@ -32,7 +33,7 @@ def class_gradients(network: nn.Module, data: Split, num_classes: int, *, create
     sizes = {len(indices) for indices in members}
     mixing = any(True for _ in network.buffers())
     compiled = engine.current().compile and not data.images.is_cuda
-    if create_graph and not mixing and (compiled or data.images.numel() > engine.CHUNK_VALUES):
+    if create_graph and not mixing and (compiled or data.images.numel() > ONE_PASS_VALUES):
         return RecomputedGradients.apply(data.images, network, data.labels, members)  # type: ignore[no-untyped-call]
     if data.images.is_cuda and len(sizes) == 1 and not mixing:
         return gradients_in_one_pass(network, data, torch.stack(members), create_graph=create_graph)

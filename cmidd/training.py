@@ -110,9 +110,10 @@ def train_step(
 
 
 @torch.no_grad()
-def accuracy(network: nn.Module, data: Split, batch: int = 1024) -> float:
+def accuracy(network: nn.Module, data: Split) -> float:
     """Share of ``data`` that ``network`` classifies correctly, in per cent."""
     network.eval()
-    pairs = zip(data.images.split(batch), data.labels.split(batch), strict=True)
+    chunk = engine.chunk_size(data.images)
+    pairs = zip(data.images.split(chunk), data.labels.split(chunk), strict=True)
     correct = sum((engine.logits(network, images).argmax(1) == labels).sum() for images, labels in pairs)
     return 100 * float(correct) / len(data)

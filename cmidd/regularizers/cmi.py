@@ -11,7 +11,8 @@ import math
 import torch
 from torch import Tensor
 
-from cmidd.engine import embed, embed_in_chunks
+from cmidd.embeddings import embed_real
+from cmidd.engine import embed_in_chunks
 from cmidd.networks import Network
 from cmidd.objectives.base import Match
 from cmidd.sources import Split
@@ -64,8 +65,8 @@ class CMI:
 
 
 @torch.no_grad()
-def class_log_centroids(teacher: Network, real: Split, batch: int = 1024) -> Tensor:
+def class_log_centroids(teacher: Network, real: Split) -> Tensor:
     """``log Q_y`` ``[C, M]``: the logarithm of the mean softmax over the features of each class's images."""
-    log_p = torch.cat([embed(teacher, images).log_softmax(1) for images in real.images.split(batch)])
+    log_p = embed_real(teacher, real.images).log_softmax(1)
     members = [log_p[real.labels == label] for label in range(int(real.labels.max()) + 1)]
     return torch.stack([own.logsumexp(0) - math.log(len(own)) for own in members])
