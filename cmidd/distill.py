@@ -1,32 +1,32 @@
 """The loop: step a synthetic set on an objective plus weighted regularisers, resume, evaluate, record."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from cmidd import files
-from cmidd.errors import SettingError
 from cmidd.interruption import deferred_signals
 from cmidd.objectives.base import Match, Objective
 from cmidd.progress import progress
+from cmidd.soundness import Unsound, Watch
+from cmidd.state import Remembering, State
 from cmidd.streams import Streams
 from cmidd.synthetic import SyntheticSet
+
+log = logging.getLogger(__name__)
+
+CHECK_INTERVAL = 10  # iterations
+MOST_ROLLBACKS = 3  # in a row to the same state
 
 
 class Regularizer(Protocol):
     name: str
 
     def __call__(self, match: Match, generator: torch.Generator) -> Tensor: ...
-
-
-class Remembering(Protocol):
-    def state(self) -> dict[str, Tensor]: ...
-
-    def load_state(self, tensors: dict[str, Tensor]) -> None: ...
 
 
 def distill(
@@ -38,102 +38,137 @@ def distill(
     iterations: int,
     checkpoint: Path,
     checkpoint_seconds: float = 60.0,
+    on_nan: Literal["stop", "rollback"] = "stop",
     evaluate: Callable[[int], list[float]],
     eval_interval: int,
     evaluate_last: bool = True,
     remembering: Mapping[str, Remembering] | None = None,
+    arguments: Mapping[str, Any] | None = None,
     log_metrics: Callable[[dict[str, Any]], None],
+    forget_metrics: Callable[[int], None],
 ) -> dict[str, Any]:
-    """Distil in place, from ``checkpoint`` where there is one; returns its state.
+    """Distil in place, from ``checkpoint`` where there is one; returns its counts.
 
-    The state holds ``seconds`` of distillation, ``evaluations``: every accuracy measured on the way and at the
-    end, by iteration, ``evaluated_at``: after how many seconds of distillation, and ``evaluation_seconds``. A
+    They are ``seconds`` of distillation, ``evaluations``: every accuracy measured on the way and at the end, by
+    iteration, ``evaluated_at``: after how many seconds of distillation, ``evaluation_seconds``, and ``rollbacks``. A
     resumed run gives the same bits as an undisturbed one. A regulariser of weight 0 is measured, not optimised.
+
+    Every tenth iteration, and before anything is saved, numbers that went wrong are looked for (``soundness.py``).
+    With ``on_nan=rollback`` the run then goes back to the state in which it began the current twentieth of its
+    iterations (ten at least), which lies beside the checkpoint, and on from there with other random draws and half the
+    step sizes for the rest of the run; when three rollbacks in a row do not bring it into the next twentieth, it stops
+    all the same. Where it goes back to depends on iterations alone, not on when a checkpoint was due: so a run that was
+    killed goes back to the same state.
 
     Args:
         evaluate_last: evaluate after the last iteration, whatever the interval.
         remembering: what else has a state to go on from, by the name that the checkpoint gives it.
+        arguments: the method's settings, for messages.
+        forget_metrics: called with an iteration: what was logged after it is void.
 
     Raises:
-        SettingError: when the loss is not finite; the last checkpoint stays.
+        Unsound: when numbers went wrong; the last checkpoint stays.
     """
-    memories: dict[str, Remembering] = {"objective": objective, **(remembering or {})}
     optimizer = objective.optimizer()
-    leaves: list[Tensor] = [leaf for group in optimizer.param_groups for leaf in group["params"]]
-    state: dict[str, Any] = {
-        "iteration": 0,
-        "seconds": 0.0,
-        "evaluation_seconds": 0.0,
-        "evaluations": {},
-        "evaluated_at": {},
-    }
+    weights = {regularizer.name: weight for weight, regularizer in regularizers}
+    watch = Watch(objective, synthetic, optimizer, weights, arguments or {})
+    state = State(optimizer, {"objective": objective, **(remembering or {})}, streams, watch)
+    counts = state.about
+    good = checkpoint.with_name(f"good{checkpoint.name.removeprefix('checkpoint')}")
+    good_interval = CHECK_INTERVAL * max(1, iterations // (20 * CHECK_INTERVAL))
     if checkpoint.exists():
-        tensors, state = files.read_tensors(checkpoint)
-        with torch.no_grad():
-            for number, leaf in enumerate(leaves):
-                leaf.copy_(tensors[f"leaf_{number}"])
-                if f"momentum_{number}" in tensors:
-                    optimizer.state[leaf]["momentum_buffer"] = tensors[f"momentum_{number}"].to(leaf.device)
-        for name, memory in memories.items():
-            own = f"{name}/"
-            memory.load_state({key.removeprefix(own): t for key, t in tensors.items() if key.startswith(own)})
-
-    def save() -> None:
-        tensors = {f"leaf_{number}": leaf for number, leaf in enumerate(leaves)}
-        for name, memory in memories.items():
-            tensors.update({f"{name}/{key}": tensor for key, tensor in memory.state().items()})
-        for number, leaf in enumerate(leaves):
-            if (buffer := optimizer.state[leaf].get("momentum_buffer")) is not None:
-                tensors[f"momentum_{number}"] = buffer
-        files.write_tensors(checkpoint, tensors, state)
+        state.load(checkpoint)
 
     def evaluate_now(done: int) -> None:
         began = time.monotonic()
-        state["evaluations"][str(done)] = evaluate(done)
-        state["evaluated_at"][str(done)] = state["seconds"]
-        state["evaluation_seconds"] += time.monotonic() - began
-        save()
+        counts["evaluations"][str(done)] = evaluate(done)
+        counts["evaluated_at"][str(done)] = counts["seconds"]
+        counts["evaluation_seconds"] += time.monotonic() - began
+        state.save(checkpoint)
 
     def due(done: int) -> bool:
         return done % eval_interval == 0 or (evaluate_last and done == iterations)
 
-    first = state["iteration"]
-    if first > 0 and due(first) and str(first) not in state["evaluations"]:
+    def marks(done: int) -> bool:
+        return on_nan == "rollback" and done % good_interval == 0
+
+    def roll_back(error: Unsound) -> None:
+        if on_nan == "stop" or counts["rollbacks_in_a_row"] == MOST_ROLLBACKS:
+            kept = f"{checkpoint} holds the last good state" if checkpoint.exists() else "nothing was saved before"
+            other = "or on_nan=rollback" if on_nan == "stop" else f"{MOST_ROLLBACKS} rollbacks in a row did not help"
+            raise Unsound(f"{error}, with overwrite=true, {other}; {kept}") from error
+        newer = {name: counts[name] for name in ("seconds", "evaluation_seconds")}
+        newer |= {name: counts[name] + 1 for name in ("rollbacks", "rollbacks_in_a_row")}
+        state.load(good, **newer)
+        watch.forget()
+        forget_metrics(counts["iteration"])
+        log.warning("%s -- back to iteration %d, with half the step sizes", error, counts["iteration"])
+        state.save(checkpoint)
+
+    first = counts["iteration"]
+    if first > 0 and due(first) and str(first) not in counts["evaluations"]:
         evaluate_now(first)
+    if first < iterations and on_nan == "rollback" and (marks(first) or not good.exists()):
+        state.save(good)
     saved = time.monotonic()
-    with deferred_signals() as signals:
-        for iteration in progress(range(first, iterations), "distilling", total=iterations, initial=first):
+    with deferred_signals() as signals, progress(None, "distilling", total=iterations, initial=first) as bar:
+        while (iteration := counts["iteration"]) < iterations:
             began = time.monotonic()
             for match in objective.matches(iteration):
                 metrics = distillation_step(match, optimizer, regularizers, streams, iteration)
+                watch.note(iteration, metrics)
             done = iteration + 1
-            if done % 10 == 0 or done == iterations:
-                values = {name: float(value) for name, value in metrics.items() if name != "total"}
-                if not all(torch.isfinite(leaf).all() for leaf in leaves) or not torch.isfinite(metrics["total"]):
-                    raise SettingError(
-                        f"method.lr_img: the loss or the images are not finite at iteration {done} ({values}); choose "
-                        f"a smaller method.lr_img or cmi.lambda -- the last good state is {checkpoint}"
-                    )
-                for weight, regularizer in regularizers:
-                    if weight == 0:
-                        with torch.no_grad():
-                            term = regularizer(match, streams(regularizer.name, iteration, match.draw))
-                        values[regularizer.name] = float(term.sum())
-                if synthetic.syn_lr is not None:
-                    values["syn_lr"] = float(synthetic.syn_lr.detach())
-                log_metrics({"iteration": done, **values})
-            state["iteration"] = done
-            state["seconds"] += time.monotonic() - began
             stopping = signals.asked_to_stop
-            if stopping or due(done) or done == iterations or time.monotonic() - saved > checkpoint_seconds:
-                save()
-                saved = time.monotonic()
+            saving = stopping or due(done) or done == iterations or time.monotonic() - saved > checkpoint_seconds
+            try:
+                if saving or marks(done):
+                    state.check()
+                elif done % CHECK_INTERVAL == 0:
+                    watch.check()
+                if done % CHECK_INTERVAL == 0 or done == iterations:
+                    values = measured(match, metrics, regularizers, streams, iteration, synthetic.syn_lr)
+                    log_metrics({"iteration": done, **values})
+                counts["iteration"] = done
+                counts["seconds"] += time.monotonic() - began
+                if marks(done):
+                    counts["rollbacks_in_a_row"] = 0
+                if saving:
+                    state.save(checkpoint)
+                    saved = time.monotonic()
+            except Unsound as error:
+                roll_back(error)
+            else:
+                if due(done) and not stopping:
+                    with signals.suspended():
+                        evaluate_now(done)
+                if marks(done) and not stopping:
+                    state.save(good)
+            bar.update(counts["iteration"] - iteration)
             if stopping:
                 break
-            if due(done):
-                with signals.suspended():
-                    evaluate_now(done)
-    return state
+    if counts["iteration"] == iterations:
+        good.unlink(missing_ok=True)
+    return counts
+
+
+def measured(
+    match: Match,
+    metrics: Mapping[str, Tensor],
+    regularizers: Sequence[tuple[float, Regularizer]],
+    streams: Streams,
+    iteration: int,
+    syn_lr: Tensor | None,
+) -> dict[str, float]:
+    """What is logged of a step: the loss, every regulariser, also of weight 0, and the learned step size."""
+    values = {name: float(value) for name, value in metrics.items() if name != "total"}
+    for weight, regularizer in regularizers:
+        if weight == 0:
+            with torch.no_grad():
+                term = regularizer(match, streams(regularizer.name, iteration, match.draw))
+            values[regularizer.name] = float(term.sum())
+    if syn_lr is not None:
+        values["syn_lr"] = float(syn_lr.detach())
+    return values
 
 
 def distillation_step(

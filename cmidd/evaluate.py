@@ -10,6 +10,7 @@ from typing import Literal
 from torch import nn
 
 from cmidd import files
+from cmidd.errors import SettingError
 from cmidd.objectives.base import Context
 from cmidd.sources import Split
 from cmidd.streams import Streams
@@ -63,11 +64,17 @@ def training_steps(lessons: Sequence[Lesson]) -> int:
 def lessons_of(synthetic: SyntheticSet, recipe: TrainingRecipe) -> list[Lesson]:
     """How to train on a synthetic set: stage after stage, each by the recipe with the stage's learned step size,
     where it has one (MTT). A set of one stage is one lesson.
+
+    Raises:
+        SettingError: when a learned step size is not a positive number.
     """
-    return [
-        (data, recipe if lr is None else dataclasses.replace(recipe, lr=max(float(lr.detach()), 1e-8)))
-        for data, lr in synthetic.decode_stages()
-    ]
+    lessons = []
+    for data, learned in synthetic.decode_stages():
+        lr = recipe.lr if learned is None else float(learned.detach())
+        if not 0 < lr < math.inf:
+            raise SettingError(f"training.lr: the set's learned step size is {lr:g}; give a positive number instead")
+        lessons.append((data, dataclasses.replace(recipe, lr=lr)))
+    return lessons
 
 
 def baselines(context: Context, protocol: Protocol, ipc: int) -> dict[str, list[float]]:

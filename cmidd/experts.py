@@ -12,7 +12,7 @@ from torch.nn.utils import parameters_to_vector
 
 from cmidd import files
 from cmidd.streams import Streams
-from cmidd.training import Count, TrainingRecipe, train
+from cmidd.training import Count, TrainingRecipe, refuse_diverged, train
 
 if TYPE_CHECKING:
     from cmidd.objectives.base import Context
@@ -92,4 +92,6 @@ class Experts:
         record()
         what = f"expert {index + 1}/{self.count}"
         train(network, context.data.train, settings.training, streams, what=what, after_epoch=record)
+        lr = settings.training.lr
+        refuse_diverged(rows, f"method.experts.training.lr={lr:g}", f"training {what}")
         files.write_tensors(self._path(index), {"trajectory": torch.stack(rows)}, {})

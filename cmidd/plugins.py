@@ -19,6 +19,7 @@ from cmidd.settings import Settings, checked, make_schedule
 from cmidd.streams import Streams
 from cmidd.synthetic import SyntheticSet
 from cmidd.teachers import TeacherPool
+from cmidd.tracking import Tracker
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ def distill_stages(
     arguments: dict[str, Any],
     context: Context,
     evaluate: Callable[[int], list[float]],
-    log_metrics: Callable[[dict[str, Any]], None],
+    tracker: Tracker,
 ) -> dict[str, Any]:
     """Distil ``context.synthetic`` stage after stage, each for ``settings.iterations``; returns the state of
     :func:`cmidd.distill.distill` with iterations and seconds counted on.
@@ -101,11 +102,14 @@ def distill_stages(
             iterations=settings.iterations,
             checkpoint=checkpoint_of(settings.folder, stage),
             checkpoint_seconds=settings.checkpoint_seconds,
+            on_nan=settings.on_nan,
             evaluate=lambda done: evaluate(before + done),
             eval_interval=protocol.interval,
             evaluate_last=stage + 1 == len(sizes),
             remembering={"sampler": context.sampler},
-            log_metrics=lambda row: log_metrics({**row, "iteration": before + row["iteration"]}),
+            arguments=given,
+            log_metrics=lambda row: tracker({**row, "iteration": before + row["iteration"]}),
+            forget_metrics=lambda done: tracker.forget(before + done),
         )
 
     total = distill_stage(0)
@@ -114,7 +118,7 @@ def distill_stages(
         for name, offset in (("evaluations", None), ("evaluated_at", total["seconds"])):
             for done, value in state[name].items():
                 total[name][str(before + int(done))] = value if offset is None else offset + value
-        for name in ("iteration", "seconds", "evaluation_seconds"):
+        for name in ("iteration", "seconds", "evaluation_seconds", "rollbacks"):
             total[name] += state[name]
     return total
 

@@ -9,8 +9,11 @@ from tqdm.auto import tqdm
 T = TypeVar("T")
 
 
-def progress(items: Iterable[T], what: str | None, *, total: int | None = None, initial: int = 0) -> "tqdm[T]":
-    """Iterate over ``items`` behind a bar that names ``what``; no bar for None, or when stderr is not a terminal."""
+def progress(items: Iterable[T] | None, what: str | None, *, total: int | None = None, initial: int = 0) -> "tqdm[T]":
+    """Iterate over ``items`` behind a bar that names ``what``; no bar for None, or when stderr is not a terminal.
+
+    Without ``items`` its ``update`` moves the bar.
+    """
     return tqdm(
         items,
         desc=what,

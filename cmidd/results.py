@@ -61,9 +61,11 @@ class Result:
     @property
     def changed(self) -> dict[str, list[Any]]:
         """What the run changed from the published recipe, if it changes results: ``{setting: [this run's, the
-        recipe's]}``.
+        recipe's]}``; also rollbacks, which halve the step sizes.
         """
-        differing = self.record.get("differs_from_recipe") or {}
+        differing = dict(self.record.get("differs_from_recipe") or {})
+        if self.record.get("rollbacks"):
+            differing["rollbacks"] = [self.record["rollbacks"], 0]
         return {name: values for name, values in differing.items() if name not in WITHOUT_EFFECT}
 
 

@@ -174,6 +174,7 @@ def _compute(
         "training_steps": training_steps(lessons_of(synthetic, protocol.training)),
         "evaluated_at_seconds": state["evaluated_at"],
         "baselines": baselines(context, protocol, settings.ipc),
+        "rollbacks": state["rollbacks"],
         "seconds": state["seconds"],
         "evaluation_seconds": state["evaluation_seconds"],
         "peak_memory_mib": peak_memory_mib(context.data.device),

@@ -26,7 +26,17 @@ CMI_KEYS = ("lambda", "fallback", "published", "teacher", "pool", "epochs", "cen
 # How an error calls what an objective gives (Objective.gives).
 GIVEN = {"network": "the network it matches in", "real": "batches of real images"}
 # What may differ between two starts of the same run.
-FREE = ("device", "results_root", "buffers_root", "overwrite", "data", "wandb", "checkpoint_seconds", "dry_run")
+FREE = (
+    "device",
+    "results_root",
+    "buffers_root",
+    "overwrite",
+    "data",
+    "wandb",
+    "checkpoint_seconds",
+    "dry_run",
+    "on_nan",
+)
 
 
 @dataclass(frozen=True)
@@ -85,6 +95,7 @@ class Settings:
     regularizers: dict[str, dict[str, Any]] = field(default_factory=dict)
     sampler: dict[str, Any] = field(default_factory=lambda: {"name": "random"})
     schedule: dict[str, Any] = field(default_factory=lambda: {"name": "whole"})
+    on_nan: Literal["stop", "rollback"] = "stop"
 
     @property
     def folder(self) -> Path:

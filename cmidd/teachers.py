@@ -9,7 +9,7 @@ import torch
 from cmidd import files
 from cmidd.networks import Network
 from cmidd.streams import Streams
-from cmidd.training import TrainingRecipe, train
+from cmidd.training import TrainingRecipe, refuse_diverged, train
 
 if TYPE_CHECKING:
     from cmidd.objectives.base import Context
@@ -41,6 +41,9 @@ class TeacherPool:
                 if not path.exists():
                     log.info("training teacher %d of %d into %s", index + 1, size, folder)
                     train(network, context.data.train, recipe, streams, what=f"teacher {index + 1}/{size}")
+                    refuse_diverged(
+                        network.parameters(), f"cmi.epochs={epochs}", f"training teacher {index + 1}/{size} ({name})"
+                    )
                     files.write_tensors(path, network.state_dict(), {})
             network.load_state_dict(files.read_tensors(path)[0])
             self.networks.append(network.eval().requires_grad_(False))

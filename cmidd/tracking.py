@@ -25,9 +25,7 @@ class Tracker:
         config: dict[str, Any],
     ) -> None:
         self.path = folder / "metrics.jsonl"
-        lines = self.path.read_text().splitlines(keepends=True) if self.path.exists() else []
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["iteration"] <= resume_at]
-        files.write_text(self.path, "".join(kept))
+        self.forget(resume_at)
         self.wandb: Any = None
         if wandb_mode != "disabled":
             self.wandb = _start_wandb(folder, wandb_mode, project, config)
@@ -38,6 +36,12 @@ class Tracker:
             file.write(json.dumps(metrics) + "\n")
         if self.wandb is not None:
             self.wandb.log(metrics, step=metrics["iteration"])
+
+    def forget(self, iteration: int) -> None:
+        """Drop the rows after an iteration; wandb keeps them, and takes no others for the same iterations."""
+        lines = self.path.read_text().splitlines(keepends=True) if self.path.exists() else []
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["iteration"] <= iteration]
+        files.write_text(self.path, "".join(kept))
 
     def close(self, picture: Path, summary: dict[str, Any]) -> None:
         """Hand the image grid and the headline numbers to wandb."""

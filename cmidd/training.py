@@ -1,6 +1,6 @@
 """Training one network on labelled images: the one function behind evaluation, experts and teachers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cmidd import engine
 from cmidd.augment import Augmentation, cutmix
+from cmidd.errors import SettingError
 from cmidd.progress import progress
 from cmidd.sources import Split
 from cmidd.streams import Streams
@@ -85,6 +86,16 @@ def train(
             train_step(network, optimizer, data[chunk], recipe, generator)
         if after_epoch is not None:
             after_epoch()
+
+
+def refuse_diverged(parameters: Iterable[Tensor], setting: str, what: str) -> None:
+    """Keep a network whose training went wrong from being stored.
+
+    Raises:
+        SettingError: naming ``setting`` when a parameter is not finite.
+    """
+    if not all(parameter.isfinite().all() for parameter in parameters):
+        raise SettingError(f"{setting}: {what} ended in parameters that are not finite; choose a smaller value")
 
 
 def train_step(

@@ -119,10 +119,12 @@ class Objective(ABC):
         steps_per_iteration: how many matches :meth:`matches` yields.
         gives: what a match holds beside the images: ``network``, and ``real`` for the real batch and the
             synthetic one that was augmented alike. What needs more is refused when the run is built.
+        unsteady: the settings of which a too large value makes the loss infinite, likeliest first.
     """
 
     gives: ClassVar[frozenset[str]] = frozenset({"network", "real"})
     steps_per_iteration = 1
+    unsteady: ClassVar[tuple[str, ...]] = ("lr_img",)
 
     @abstractmethod
     def __init__(self, context: Context, **settings: Any) -> None: ...

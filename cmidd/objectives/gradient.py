@@ -18,6 +18,8 @@ class GradientMatching(Objective):
     is trained on the set as ``net`` says.
     """
 
+    unsteady = ("net.lr", "lr_img")
+
     def __init__(
         self,
         context: Context,

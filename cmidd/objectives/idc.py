@@ -27,6 +27,8 @@ class IDC(Objective):
         net_images: how many real images the network is trained on after each of ``inner_loop`` steps.
     """
 
+    unsteady = ("net.lr", "lr_img")
+
     def __init__(
         self,
         context: Context,

@@ -44,6 +44,8 @@ class IDM(Objective):
         meter_reset: iterations between two resets of the accuracies (at the evaluations in the reference).
     """
 
+    unsteady = ("net.lr", "lr_img")
+
     def __init__(
         self,
         context: Context,

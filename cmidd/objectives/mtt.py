@@ -39,6 +39,7 @@ class MTT(Objective):
     """
 
     gives = frozenset({"network"})
+    unsteady = ("lr_teacher", "lr_lr", "lr_img")
 
     def __init__(
         self,
