@@ -56,8 +56,11 @@ def claimed_device(name: str) -> Iterator[torch.device]:
     if not torch.cuda.is_available():
         raise SettingError("device=free_gpu: no CUDA device here; use device=cpu or device=auto")
     # By their identity, because CUDA_VISIBLE_DEVICES renumbers them.
-    gpus = [str(torch.cuda.get_device_properties(number).uuid) for number in range(torch.cuda.device_count())]
-    with free_one(gpus, Path(tempfile.gettempdir()) / f"cmidd-gpus-{getpass.getuser()}") as number:
+    properties = map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))  # pragma: no cover (GPU)
+    gpus = [str(one.uuid) for one in properties]  # pragma: no cover (GPU)
+    with free_one(
+        gpus, Path(tempfile.gettempdir()) / f"cmidd-gpus-{getpass.getuser()}"
+    ) as number:  # pragma: no cover (GPU)
         yield torch.device("cuda", number)
         torch.cuda.empty_cache()
 

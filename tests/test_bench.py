@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from cmidd.bench import count_step, measure
 from cmidd.cli import compose_run
 from cmidd.floor import Counter
 from cmidd.run import make_context
-from cmidd.workloads import Workload
+from cmidd.workloads import TASKS, Workload
+from tests.test_run import TINY_METHOD
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,7 +40,7 @@ def test_steps_and_memory_are_recorded_beside_what_was_there(tmp_path):
     ]
     done = bench(tmp_path, *words)
     assert done.returncode == 0, done.stderr
-    plain, cell = json.loads((results / "bench2.json").read_text())["cells"]
+    *_, plain, cell = json.loads((results / "bench2.json").read_text())["cells"]
     assert cell["image_size"] == 16
     assert (plain["times_first_mode"], plain["mode"], cell["mode"]) == (1, "plain", "float32")
     assert cell["times_first_mode"] == pytest.approx(plain["seconds_per_iteration"] / cell["seconds_per_iteration"])
@@ -86,3 +88,16 @@ def test_the_counter_counts_two_operations_for_every_multiply_add():
         a @ b
     assert counter.operations == 2 * 3 * 5 * 7
     assert counter.bytes == 4 * (15 + 35 + 21)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_is_measured_as_the_references_do_it_and_as_we_do(tmp_path, task):
+    words = [f"method={TASKS[task]}", "dataset=mnist", "network.width=8", "ipc=2", f"buffers_root={tmp_path}"]
+    words += [*TINY_METHOD[TASKS[task]], "cmi.lambda=1", "cmi.teacher=convnet", "cmi.pool=1", "cmi.epochs=1"]
+    workload = Workload(task, *compose_run(words), 8, 16, torch.device("cpu"))
+    for mode in ("plain", "float32"):
+        row = measure(workload, mode, 1)
+        assert row["seconds_per_iteration"] >= row["step_seconds"][0] > 0
+        assert sum(row["shares"].values()) == pytest.approx(1)
+    operations, moved = count_step(workload)
+    assert operations > moved > 0
