@@ -57,9 +57,9 @@ def mtt(context, experts, **changes):
     )
 
 
-def steps(objective, count):
+def steps(objective, count, first=0):
     """Iterate without stepping the set."""
-    for iteration in range(count):
+    for iteration in range(first, first + count):
         for _ in objective.matches(iteration):
             pass
 
@@ -139,6 +139,19 @@ def test_networks_of_the_queue_are_trained_and_their_accuracy_is_since_the_last_
     assert seen[-2][1] > 15  # chance is 10
     assert all(0 <= accuracy <= 100 for _, accuracy in seen)
     assert objective.queue[0].accuracy == 100 * objective.queue[0].correct / 96
+
+
+def test_a_queue_that_is_put_back_trains_on_to_the_same_bits(context):
+    objective, again = idm(context), idm(context)
+    steps(objective, 3)
+    kept = {name: tensor.clone() for name, tensor in objective.state().items()}
+    again.load_state(kept)
+    for each in (objective, again):
+        steps(each, 4, first=3)
+    expected = objective.state()
+    assert again.state().keys() == expected.keys()
+    assert any(name.endswith("/momentum") for name in expected)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in again.state().items())
 
 
 def test_idc_takes_at_most_so_many_images_of_a_class_other_ones_each_step_and_clamps_pixels_once(context):

@@ -80,6 +80,13 @@ def test_a_resumed_run_matches_the_images_chosen_before_it_died(tmp_path, method
     assert not torch.equal(images[0], load_synthetic(plain / "synthetic.safetensors").images)
 
 
+def test_nothing_is_remembered_before_the_first_choice():
+    sampler = DREAM(interval=3)
+    assert sampler.state() == {}
+    sampler.load_state({"chosen": torch.arange(4)})
+    assert torch.equal(sampler.state()["chosen"], torch.arange(4))
+
+
 def test_a_method_without_real_batches_is_refused():
     with pytest.raises(SettingError, match="sampler=dream: needs batches of real images, and method=mtt has none"):
         compose(["method=mtt", "sampler=dream"])
