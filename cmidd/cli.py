@@ -13,6 +13,7 @@ from typing import Any
 
 import hydra
 import torch
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
@@ -27,6 +28,7 @@ from cmidd.errors import SettingError
 from cmidd.records import PLAIN, differences
 from cmidd.settings import Settings, read_settings
 from cmidd.sweeps import Journal
+from cmidd.targets import CALLED, LOGGED, refuse_targets
 
 log = logging.getLogger(__name__)
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -57,6 +59,26 @@ def by_name(name: str, table: Any) -> Any:
 OmegaConf.register_new_resolver("gpu_count", lambda: max(1, torch.cuda.device_count()), replace=True)
 OmegaConf.register_new_resolver("by_ipc", by_ipc, replace=True, use_cache=False)
 OmegaConf.register_new_resolver("by_name", by_name, replace=True, use_cache=False)
+
+
+def _loading_checked(load: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
+    """Hydra's loading of a config, which then refuses what :mod:`cmidd.targets` does not know."""
+
+    def checked(*arguments: Any, **named: Any) -> DictConfig:
+        config = load(*arguments, **named)
+        plain: Any = OmegaConf.to_container(config, resolve=False)
+        # What is called later must not hide behind an interpolation now.
+        for part in (*CALLED, *LOGGED):
+            value = config.hydra[part]
+            plain["hydra"][part] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+        refuse_targets(plain)
+        return config
+
+    return checked
+
+
+# Everything that Hydra composes passes here, before anything of it is used; it offers no other place for a check.
+ConfigLoaderImpl.load_configuration = _loading_checked(ConfigLoaderImpl.load_configuration)  # type: ignore[method-assign]
 
 
 def app(main: Main, config_name: str = "distill") -> None:
@@ -140,13 +162,16 @@ def _run_hydra(work: Callable[[DictConfig], Any], folder: Path, config_name: str
                     raise
                 refuse(error)  # Not raised further: Hydra would add lines of its own.
 
+    if any(word.startswith("--e") for word in sys.argv):  # of Hydra's options only --experimental-rerun, shortened
+        refuse(SettingError("--experimental-rerun: would unpickle a file, and so run it; give the settings instead"))
+        sys.exit(2)
     if "dry_run=true" in sys.argv:  # It computes nothing, so it needs no cluster.
         launching = ("+launch=", "hydra/launcher=", "hydra.launcher.")
         sys.argv = [word for word in sys.argv if not word.startswith(launching)]
     entries = []
     try:
         hydra.main(version_base="1.3", config_path=str(folder), config_name=config_name)(task)()
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, SettingError) as error:
         if debugging:
             raise
         refuse(error)
