@@ -61,7 +61,7 @@ def _to_image(picture: Tensor) -> Image.Image:
 
 
 def _safe(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in name)
+    return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in name)[:60]
 
 
 def _with_names(picture: Image.Image, names: tuple[str, ...], height: int) -> Image.Image:

@@ -8,6 +8,11 @@ program, and one word on the command line would be enough to run it.
 from collections.abc import Iterator
 from typing import Any
 
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
 from cmidd.errors import SettingError
 
 TARGETS = frozenset(
@@ -32,6 +37,32 @@ NEVER = {
 }
 
 
+def check_all_configs() -> None:
+    """Have all that Hydra composes in this process checked before any of it is used."""
+    load = ConfigLoaderImpl.load_configuration
+    if load.__module__ == __name__:  # done before
+        return
+
+    def checked(*arguments: Any, **named: Any) -> DictConfig:
+        try:
+            config = load(*arguments, **named)
+        except (HydraException, OmegaConfBaseException):
+            raise
+        except Exception as error:  # Hydra raises a few others, such as ValueError for method=5.
+            words = " ".join(named.get("overrides", []))
+            raise SettingError(f"{words}: cannot be read ({error}); check how the words are written") from error
+        plain: Any = OmegaConf.to_container(config, resolve=False)
+        # What is called later must not hide behind an interpolation now.
+        for part in (*CALLED, *LOGGED):
+            value = config.hydra[part]
+            plain["hydra"][part] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+        refuse_targets(plain)
+        return config
+
+    # The one place that everything passes; Hydra offers no other.
+    ConfigLoaderImpl.load_configuration = checked  # type: ignore[method-assign]
+
+
 def refuse_targets(config: Any) -> None:
     """Check a plain config, resolved in the parts :data:`CALLED` and :data:`LOGGED` of its ``hydra``.
 
@@ -41,7 +72,9 @@ def refuse_targets(config: Any) -> None:
     for name, value in _leaves(config):
         key = name.rpartition(".")[2]
         if key == "_target_" and value not in TARGETS:
-            raise SettingError(f"{name}={value}: not imported, as only Hydra's launchers and sweepers are; leave it out")
+            raise SettingError(
+                f"{name}={value}: not imported, as only Hydra's launchers and sweepers are; leave it out"
+            )
         logging, called = (name.startswith(tuple(f"hydra.{part}" for part in parts)) for parts in (LOGGED, CALLED))
         if (logging or called) and "${" in str(value):
             raise SettingError(f"{name}={value}: still to be resolved, and so could become anything; give its value")

@@ -14,7 +14,8 @@ import yaml
 
 from cmidd.errors import SettingError
 from cmidd.results import cells, read_results
-from cmidd.table import as_csv, latex, make_table, markdown, read_layout
+from cmidd.table import as_csv, make_table, markdown, read_layout
+from cmidd.table_latex import latex
 
 ROOT = Path(__file__).parents[1]
 LAYOUT = yaml.safe_load((ROOT / "configs" / "standalone" / "table" / "table1.yaml").read_text())
