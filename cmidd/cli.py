@@ -1,4 +1,4 @@
-"""The only module that knows Hydra: resolvers, one-line errors, and the folder's ``.hydra`` and log."""
+"""The module that knows Hydra: resolvers, one-line errors, and the folder's ``.hydra`` and log."""
 
 import contextlib
 import logging
@@ -13,14 +13,13 @@ from typing import Any
 
 import hydra
 import torch
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
 from hydra.experimental.callback import Callback
 from hydra.initialize import get_gh_backup, restore_gh_from_backup
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from cmidd import files, sweeps
@@ -28,7 +27,7 @@ from cmidd.errors import SettingError
 from cmidd.records import PLAIN, differences
 from cmidd.settings import Settings, read_settings
 from cmidd.sweeps import Journal
-from cmidd.targets import CALLED, LOGGED, refuse_targets
+from cmidd.targets import check_all_configs
 
 log = logging.getLogger(__name__)
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -56,29 +55,10 @@ def by_name(name: str, table: Any) -> Any:
     return table[first]
 
 
+check_all_configs()
 OmegaConf.register_new_resolver("gpu_count", lambda: max(1, torch.cuda.device_count()), replace=True)
 OmegaConf.register_new_resolver("by_ipc", by_ipc, replace=True, use_cache=False)
 OmegaConf.register_new_resolver("by_name", by_name, replace=True, use_cache=False)
-
-
-def _loading_checked(load: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
-    """Hydra's loading of a config, which then refuses what :mod:`cmidd.targets` does not know."""
-
-    def checked(*arguments: Any, **named: Any) -> DictConfig:
-        config = load(*arguments, **named)
-        plain: Any = OmegaConf.to_container(config, resolve=False)
-        # What is called later must not hide behind an interpolation now.
-        for part in (*CALLED, *LOGGED):
-            value = config.hydra[part]
-            plain["hydra"][part] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-        refuse_targets(plain)
-        return config
-
-    return checked
-
-
-# Everything that Hydra composes passes here, before anything of it is used; it offers no other place for a check.
-ConfigLoaderImpl.load_configuration = _loading_checked(ConfigLoaderImpl.load_configuration)  # type: ignore[method-assign]
 
 
 def app(main: Main, config_name: str = "distill") -> None:
@@ -256,7 +236,12 @@ def _admitted(folder: Path, config: DictConfig, settings: Settings) -> dict[str,
 
 def _one_line(error: BaseException) -> str:
     """The cause's message without line breaks; a missing config lists what there is."""
-    if isinstance(error, MissingConfigException) and error.options:
-        group, _, name = str(error.missing_cfg_file).rpartition("/")
-        return f"{group}={name}: unknown; choose one of {', '.join(sorted(error.options))}"
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        options = error.options or [path.stem for path in (CONFIGS / group).glob("*.yaml")]
+        return f"{group or '--config-name'}={name}: unknown; choose one of {', '.join(sorted(options))}"
+    if isinstance(error, MissingMandatoryValue) and error.full_key:
+        return f"{error.full_key}: missing; give {error.full_key}=..."
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        return f"{error.full_key}: {str(error).splitlines()[0]}; check how its value is written"
     return " ".join(str(error).split())

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cmidd import files
 from cmidd.errors import SettingError
+from cmidd.formats import restoring
 from cmidd.interruption import deferred_signals
 from cmidd.objectives.base import Match, Objective
 from cmidd.progress import progress
@@ -69,14 +70,15 @@ def distill(
     }
     if checkpoint.exists():
         tensors, state = files.read_tensors(checkpoint)
-        with torch.no_grad():
+        with restoring(checkpoint):
             for number, leaf in enumerate(leaves):
-                leaf.copy_(tensors[f"leaf_{number}"])
+                with torch.no_grad():
+                    leaf.copy_(tensors[f"leaf_{number}"])
                 if f"momentum_{number}" in tensors:
                     optimizer.state[leaf]["momentum_buffer"] = tensors[f"momentum_{number}"].to(leaf.device)
-        for name, memory in memories.items():
-            own = f"{name}/"
-            memory.load_state({key.removeprefix(own): t for key, t in tensors.items() if key.startswith(own)})
+            for name, memory in memories.items():
+                own = f"{name}/"
+                memory.load_state({key.removeprefix(own): t for key, t in tensors.items() if key.startswith(own)})
 
     def save() -> None:
         tensors = {f"leaf_{number}": leaf for number, leaf in enumerate(leaves)}

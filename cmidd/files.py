@@ -11,8 +11,12 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+
+from cmidd.errors import SettingError
+
+MOST_TEXT = 64 * 2**20  # bytes of a file that is parsed; a record has some thousand
 
 
 @contextlib.contextmanager
@@ -48,10 +52,45 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], about: Mappin
 
 
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Tensors (on the CPU) and ``about`` of a file made by :func:`write_tensors`."""
-    with safe_open(path, framework="pt") as file:
+    """Tensors (on the CPU) and ``about`` of a file made by :func:`write_tensors`.
+
+    Raises:
+        SettingError: when it is damaged.
+    """
+    with _opened(path) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        return tensors, json.loads((file.metadata() or {}).get("about", "{}"))
+        return tensors, _about(file, path)
+
+
+def read_shapes(path: Path) -> tuple[dict[str, list[int]], dict[str, Any]]:
+    """The shapes of a file's tensors, which are not read, and its ``about``.
+
+    Raises:
+        SettingError: when it is damaged.
+    """
+    with _opened(path) as file:
+        shapes = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        return shapes, _about(file, path)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    if not path.is_file():
+        raise SettingError(f"{path}: no such file; make it again")
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (SafetensorError, AttributeError, TypeError) as error:  # The last two: a type that torch does not have.
+        raise SettingError(
+            f"{path}: damaged or not a safetensors file ({error}); move it away, or make it again"
+        ) from error
+
+
+def _about(file: Any, path: Path) -> dict[str, Any]:
+    about = parsed((file.metadata() or {}).get("about", "{}"), path)
+    if not isinstance(about, dict):
+        raise SettingError(f"{path}: its header says {str(about)[:40]!r} instead of how it was made; make it again")
+    return about
 
 
 def unused(stem: Path, suffixes: Sequence[str]) -> list[Path]:
@@ -88,8 +127,50 @@ def claimed(path: Path, *, wait: bool) -> Iterator[bool]:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """The content of a JSON file.
+
+    Raises:
+        SettingError: when it is absent or damaged.
+    """
+    return parsed(_read(path), path)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of ``metrics.jsonl``, each with its ``iteration``; one that was cut short at the end is left out.
+
+    Raises:
+        SettingError: when a line is damaged.
+    """
+    rows = [parsed(line, path) for line in _read(path).splitlines(keepends=True) if line.endswith(b"\n")]
+    for number, row in enumerate(rows, 1):
+        numbers = row.values() if isinstance(row, dict) and isinstance(row.get("iteration"), int) else [None]
+        if not all(isinstance(value, int | float) for value in numbers):
+            raise SettingError(f"{path}: line {number} is no row of metrics: {str(row)[:80]}; remove it")
+    return rows
+
+
+def parsed(text: str | bytes, path: Path) -> Any:
+    """JSON that stands in ``path``.
+
+    Raises:
+        SettingError: when it is damaged; NaN and infinities count as damage, as no record holds them.
+    """
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no number")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise SettingError(f"{path}: damaged, not JSON ({error}); move it away, or make it again") from error
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise SettingError(f"{path}: no such file; make it again")
+    if (size := path.stat().st_size) > MOST_TEXT:
+        raise SettingError(f"{path}: has {size} bytes, at most {MOST_TEXT} are read; move it away")
+    return path.read_bytes()
 
 
 def as_json(value: Any) -> Any:

@@ -12,16 +12,19 @@ from typing import Any
 import torch
 
 from cmidd import files, pictures
+from cmidd.checking import checked
 from cmidd.data import load_dataset
 from cmidd.devices import claimed_device, peak_memory_mib, start_measuring_memory
 from cmidd.engine import Engine, choose, using
 from cmidd.errors import SettingError
 from cmidd.evaluate import Protocol, baselines, evaluate, lessons_of, training_steps
+from cmidd.networks import blank_network
 from cmidd.objectives import OBJECTIVES, Context
 from cmidd.plugins import distill_stages, progress_of, stage_sizes, starting_set
 from cmidd.records import differences, provenance, summary, system
+from cmidd.resuming import check_folder, read_finished
 from cmidd.samplers import SAMPLERS
-from cmidd.settings import Settings, checked
+from cmidd.settings import Settings
 from cmidd.streams import Streams
 from cmidd.synthetic import SyntheticSet
 from cmidd.tracking import Tracker
@@ -47,10 +50,12 @@ def run(settings: Settings, arguments: dict[str, Any], admitted: Callable[[Path]
         _make_way(folder, settings)
         if (folder / "DONE").exists():
             log.info("%s is finished, skipping (overwrite=true runs it again)", folder)
-            record: dict[str, Any] = files.read_json(folder / "result.json")
+            record: dict[str, Any] = read_finished(folder)
         else:
             with claimed_device(settings.device) as device:
                 context = make_context(settings, device)
+                OBJECTIVES[settings.method["name"]].refuse(arguments, context.blank_network())
+                check_folder(settings, context.data.num_classes, context.data.image_shape)
                 files.write_json(folder / "settings.json", settings.identity)
                 record = _work(settings, arguments, context, admitted(folder))
     report(folder, record)
@@ -62,6 +67,8 @@ def make_context(settings: Settings, device: torch.device) -> Context:
     data = load_dataset(**settings.dataset, root=settings.data.root, download=settings.data.download, device=device)
     streams = Streams(settings.seed)
     data.check_ipc(settings.ipc)
+    for options in _networks(settings):
+        blank_network(image_shape=data.image_shape, num_classes=data.num_classes, **options)
     given = {key: value for key, value in settings.sampler.items() if key != "name"}
     kind = SAMPLERS[settings.sampler["name"]]
     sampler = kind(**checked(kind, given, "sampler"))
@@ -77,6 +84,13 @@ def make_context(settings: Settings, device: torch.device) -> Context:
         data_key=key,
         sampler=sampler,
     )
+
+
+def _networks(settings: Settings) -> list[dict[str, Any]]:
+    """The networks that a run trains: its own, and CMI's teacher where it has some."""
+    teaching = settings.cmi.weight > 0 or settings.cmi.measure
+    other = settings.cmi.teacher != settings.network["name"]
+    return [settings.network, *([{"name": settings.cmi.teacher}] if teaching and other else [])]
 
 
 def _make_way(folder: Path, settings: Settings) -> None:

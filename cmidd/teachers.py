@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from cmidd import files
+from cmidd.caches import check_tensors, refuse_others
 from cmidd.networks import Network
 from cmidd.streams import Streams
 from cmidd.training import TrainingRecipe, train
@@ -31,6 +32,7 @@ class TeacherPool:
         options = context.network if name == context.network["name"] else {"name": name}
         made_by = {**context.made_by, "network": options, "training": asdict(recipe)}
         folder = context.buffers / "teachers" / f"{context.data.name}_{name}_{files.fingerprint(made_by)}"
+        refuse_others(folder, made_by)
         files.write_json(folder / "settings.json", made_by)
         self.networks: list[Network] = []
         for index in range(size):
@@ -41,7 +43,8 @@ class TeacherPool:
                 if not path.exists():
                     log.info("training teacher %d of %d into %s", index + 1, size, folder)
                     train(network, context.data.train, recipe, streams, what=f"teacher {index + 1}/{size}")
-                    files.write_tensors(path, network.state_dict(), {})
+                    files.write_tensors(path, network.state_dict(), {"made_by": made_by})
+            check_tensors([path], {key: list(value.shape) for key, value in network.state_dict().items()}, made_by)
             network.load_state_dict(files.read_tensors(path)[0])
             self.networks.append(network.eval().requires_grad_(False))
 
