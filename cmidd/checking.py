@@ -51,7 +51,7 @@ def checked(function: Callable[..., Any], arguments: Mapping[str, Any], where: s
 def complaint(error: ValidationError, where: str) -> str:
     """The first thing that pydantic found: name, value and what was expected, in one line."""
     first = error.errors()[0]
-    name = ".".join(part for part in (where, *map(str, first["loc"])) if part)
+    name = shown(".".join(part for part in (where, *map(str, first["loc"])) if part)) or "content"
     if first["type"] == "missing":
         return f"{name}: missing; give a value"
     return f"{name}={shown(first['input'])}: {first['msg']}"
@@ -97,4 +97,4 @@ def known(key: str, names: Iterable[str], where: str) -> None:
     prefix = f"{where}." if where else ""
     close = difflib.get_close_matches(key, names, n=1)
     hint = f"did you mean {prefix}{close[0]}? " if close else ""
-    raise SettingError(f"{prefix}{key}: unknown setting; {hint}known: {', '.join(names)}")
+    raise SettingError(f"{prefix}{shown(key)}: unknown setting; {hint}known: {', '.join(names)}")

@@ -15,7 +15,7 @@ import hydra
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, SearchPathException
 from hydra.experimental.callback import Callback
 from hydra.initialize import get_gh_backup, restore_gh_from_backup
 from omegaconf import DictConfig, OmegaConf
@@ -240,6 +240,8 @@ def _one_line(error: BaseException) -> str:
         group, _, name = error.missing_cfg_file.rpartition("/")
         options = error.options or [path.stem for path in (CONFIGS / group).glob("*.yaml")]
         return f"{group or '--config-name'}={name}: unknown; choose one of {', '.join(sorted(options))}"
+    if isinstance(error, SearchPathException):
+        return f"--config-dir: {error}; give a folder of configs"
     if isinstance(error, MissingMandatoryValue) and error.full_key:
         return f"{error.full_key}: missing; give {error.full_key}=..."
     if isinstance(error, OmegaConfBaseException) and error.full_key:

@@ -1,6 +1,7 @@
 """What the files that we read must hold, whoever wrote them: another version of ours, another person, an editor."""
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired
@@ -103,12 +104,17 @@ def conforming(path: Path, value: Any, kind: Any) -> Any:
         SettingError: naming the first part that is missing or no ``kind``.
     """
     try:
-        TypeAdapter(kind).validate_python(value)
+        _adapter(kind).validate_python(value)
     except ValidationError as error:
         raise SettingError(
             f"{path}: {complaint(error, '')} -- damaged, or of another version; move it away, or make it again"
         ) from error
     return value
+
+
+@functools.cache  # There may be thousands of records, and making one takes as long as reading some of them.
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 @contextlib.contextmanager

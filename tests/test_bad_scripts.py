@@ -120,7 +120,6 @@ BAD = {
         ["verify=-1"],
         ["to=''"],
         ["+typo=1"],
-        ["to=full/file/x"],
     ],
     "figures": [
         [],
