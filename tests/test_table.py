@@ -144,7 +144,7 @@ def test_protocols_are_not_mixed_and_no_run_counts_twice(tmp_path):
     with pytest.raises(SettingError, match="seed=0: the same run is in"):
         cells(read_results([tmp_path / "a", tmp_path / "b"]))
     one.write_text("[]")
-    with pytest.raises(SettingError, match="content=.*move it away"):
+    with pytest.raises(SettingError, match=r"content=.*move it away"):
         table(tmp_path / "a")
 
 
