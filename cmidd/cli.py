@@ -242,6 +242,8 @@ def _one_line(error: BaseException) -> str:
         return f"{group or '--config-name'}={name}: unknown; choose one of {', '.join(sorted(options))}"
     if isinstance(error, SearchPathException):
         return f"--config-dir: {error}; give a folder of configs"
+    if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
+        return f"{' '.join(str(error).split())}: {str(error.__cause__).splitlines()[0]}; check how its value is written"
     if isinstance(error, MissingMandatoryValue) and error.full_key:
         return f"{error.full_key}: missing; give {error.full_key}=..."
     if isinstance(error, OmegaConfBaseException) and error.full_key:

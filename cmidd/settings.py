@@ -164,8 +164,8 @@ class WeightSources:
     """Where ``configs/cmi/<name>.yaml`` and recipes take the weight of CMI from when ``lambda`` is null."""
 
     fallback: Literal["paper", "recipe"] | None = None
-    published: dict[int, float] | None = None
-    own: float | None = None
+    published: dict[int, NonNegative] | None = None
+    own: NonNegative | None = None
 
 
 def _cmi(given: dict[str, Any], method: str, dataset: str, ipc: Any) -> dict[str, Any]:
