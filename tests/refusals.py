@@ -22,7 +22,8 @@ from cmidd.errors import SettingError
 ROOT = Path(__file__).parents[1]
 WAY_OUT = re.compile(
     r"join some|\badd\b|choose|\bgive\b|\buse\b|\bset it\b|should|expected|known:|remove|leave|move|make it|make them|"
-    r"repair|check|instead|apt-get|put |rename|finite number|See https|run it again|distil it again|save it|start the run"
+    r"repair|check|"
+    r"instead|apt-get|put |rename|finite number|See https|run it again|distil it again|save it|start the run"
 )
 TRIED: dict[str, set[str]] = defaultdict(set)
 
