@@ -244,7 +244,7 @@ def _affine(images: Tensor, rows: list[list[Tensor]], align_corners: bool) -> Te
 
 
 def bilinear(images: Tensor, grid: Tensor, align_corners: bool) -> Tensor:
-    """``grid_sample``, differentiable in the images only, by indexing: CUDA can add up its gradient in a fixed order."""
+    """``grid_sample``, differentiable in the images only, by indexing: CUDA can add up its gradient in order."""
     height, width = images.shape[2:]
     x, y = (
         (grid[..., axis] + 1) / 2 * (length - 1) if align_corners else ((grid[..., axis] + 1) * length - 1) / 2

@@ -1,8 +1,8 @@
-"""Kill distill.py again and again, and see whether it always ends the same: ``python -m tests.crashes TIMED METHOD ...``.
+"""Kill distill.py again and again: does it always end the same? ``python -m tests.crashes TIMED POINTS WORDS ...``.
 
-Imports once, composes the settings once and forks a child for every start. Kills it TIMED times (SIGKILL) at a random
-moment, and as often as it takes once at every point of every file that it writes. Each run is gone on with until it is
-done; then its files must be those of an undisturbed run. Prints as JSON where the kills landed.
+Imports once, composes the settings of WORDS once and forks a child for every start. Kills it (SIGKILL) TIMED times at a
+random moment and once at each of POINTS points (``all``) of what it writes. Each run is gone on with until it is done;
+then its files must be those of an undisturbed run. Prints as JSON where the kills landed.
 """
 
 import collections
@@ -158,8 +158,8 @@ def left_by(root: Path) -> dict[str, object]:
     return left
 
 
-def main(timed: int, seed: int, settings, arguments, admitted) -> None:
-    chance, landed, lives = random.Random(seed), {"timed": collections.Counter(), "at points": {}}, 0
+def main(timed: int, most_points: str, settings, arguments, admitted) -> None:
+    chance, landed, lives = random.Random(0), {"timed": collections.Counter(), "at points": []}, 0
     with tempfile.TemporaryDirectory() as folder:
 
         def rooted(name: str):
@@ -171,6 +171,7 @@ def main(timed: int, seed: int, settings, arguments, admitted) -> None:
         takes, whole = time.monotonic() - began, left_by(Path(folder, "whole"))
         points = list(dict.fromkeys(Path(folder, "points").read_text().splitlines()))
         chance.shuffle(points)
+        points = points[: None if most_points == "all" else int(most_points)]
         kills = [None] * timed
         while kills or points:
             lives += 1
@@ -188,7 +189,7 @@ def main(timed: int, seed: int, settings, arguments, admitted) -> None:
                     landed["timed"][bytes(shared).decode().strip()] += 1
                 elif not over:
                     points.remove(die_at)
-                    landed["at points"][die_at] = 1
+                    landed["at points"].append(die_at)
             left = left_by(Path(folder, "killed"))
             assert left.keys() == whole.keys(), sorted(left.keys() ^ whole.keys())
             different = [name for name in whole if left[name] != whole[name]]
@@ -198,5 +199,6 @@ def main(timed: int, seed: int, settings, arguments, admitted) -> None:
 
 
 if __name__ == "__main__":
-    number = int(sys.argv.pop(1))
-    app(functools.partial(main, number, 0))
+    timed, points = sys.argv[1:3]
+    del sys.argv[1:3]
+    app(functools.partial(main, int(timed), points))
