@@ -51,6 +51,7 @@ def run(settings: Settings, arguments: dict[str, Any], admitted: Callable[[Path]
         else:
             with claimed_device(settings.device) as device:
                 context = make_context(settings, device)
+                _refuse_other_images(settings, context)
                 files.write_json(folder / "settings.json", settings.identity)
                 record = _work(settings, arguments, context, admitted(folder))
     report(folder, record)
@@ -111,6 +112,19 @@ def refuse_other_settings(settings: Settings) -> None:
             f"{name}={new}: the run in {folder} was made with {name}={old}; set it back, give another "
             "results_root=..., or overwrite=true (which keeps the earlier run beside it)"
         )
+
+
+def _refuse_other_images(settings: Settings, context: Context) -> None:
+    """Refuse to go on with a user's folder of images when these are no longer those that the run began with."""
+    content, kept = context.data_key.get("content"), settings.folder / "content.json"
+    if content is None:
+        return
+    if kept.exists() and files.read_json(kept) != content:
+        raise SettingError(
+            f"data.root={settings.data.root}: the images have changed since the run in {settings.folder} began; put "
+            "them back, or overwrite=true (which keeps the earlier run beside it)"
+        )
+    files.write_json(kept, content)
 
 
 def _work(settings: Settings, arguments: dict[str, Any], context: Context, started: dict[str, Any]) -> dict[str, Any]:

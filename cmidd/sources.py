@@ -1,8 +1,10 @@
 """Where real images come from: scikit-learn's digits, torchvision's data sets, or the user's own folder."""
 
+import contextlib
 import gzip
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
@@ -11,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cmidd import files
 from cmidd.errors import SettingError
 
 # Where Debian's package dataset-fashion-mnist puts its files.
@@ -72,7 +75,8 @@ def from_torchvision(name: str, root: Path, download: bool) -> Source:
         "svhn": "{train,test}_32x32.mat",
     }
     try:
-        train, test = makers[name](True), makers[name](False)
+        with _alone(root / name, download):
+            train, test = makers[name](True), makers[name](False)
     except (RuntimeError, URLError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise SettingError(
@@ -82,6 +86,16 @@ def from_torchvision(name: str, root: Path, download: bool) -> Source:
         ) from error
     names = getattr(train, "classes", None) or [str(i) for i in range(10)]
     return Source(_split_of(train), _split_of(test), tuple(names))
+
+
+@contextlib.contextmanager
+def _alone(path: Path, download: bool) -> Iterator[None]:
+    """One process at a time: torchvision writes a download straight into its place, where others would read a part."""
+    if download:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    writable = download and os.access(path.parent, os.W_OK)
+    with files.claimed(path, wait=True) if writable else contextlib.nullcontext():
+        yield
 
 
 def fashion_mnist(root: Path, download: bool) -> Source:

@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 from cmidd.cli import app
@@ -34,6 +35,8 @@ def fork(work, settings, arguments, admitted, start: float) -> int:
         code = 0
     except SettingError as error:
         code = 2 if "another process is at work on this run" in str(error) else 1
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(code)
 

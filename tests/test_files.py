@@ -39,7 +39,7 @@ def one_line(ended, *parts):
 def test_on_a_full_disk_a_run_stops_with_one_line_and_goes_on_when_there_is_room(tmp_path, disk):
     words = [*TINY_METHOD["dm"], "evaluation.baselines=[]", f"buffers_root={tmp_path}/buffers", f"results_root={disk}"]
     # Room for one checkpoint of 53,000 bytes, but not for the next one beside it.
-    (disk / "ballast").write_bytes(bytes(2**20 - 130_000))
+    (disk / "ballast").write_bytes(bytes(2**20 - 110_000))
     ended = distill(tmp_path, *words, "checkpoint_seconds=0")
     one_line(ended, "checkpoint.safetensors: ", "No space left on device")
     folder = disk / "digits" / "dm" / "ipc10" / "cmi0" / "seed0"
@@ -119,5 +119,9 @@ def test_images_that_vanish_stop_a_resumed_run_which_goes_on_when_they_are_back(
     with pytest.raises(SettingError, match=rf"data\.root={images}: no such folder"):
         run_here(tmp_path / "cut", "dm", *words)
     (tmp_path / "gone").rename(images)
+    shutil.move(images / "bee" / "0.png", tmp_path)
+    with pytest.raises(SettingError, match=rf"data\.root={images}: the images have changed since the run"):
+        run_here(tmp_path / "cut", "dm", *words)
+    shutil.move(tmp_path / "0.png", images / "bee")
     whole, cut = (run_here(tmp_path / name, "dm", *words) for name in ("whole", "cut"))
     assert (cut / "synthetic.safetensors").read_bytes() == (whole / "synthetic.safetensors").read_bytes()
