@@ -32,6 +32,8 @@ from cmidd.targets import check_all_configs
 log = logging.getLogger(__name__)
 CONFIGS = Path(__file__).parents[1] / "configs"
 Admitted = Callable[[Path], dict[str, Any]]
+# What the user or the machine is to blame for: one line, no traceback.
+USER_ERRORS = (SettingError, OmegaConfBaseException, OSError)
 Main = Callable[[Settings, dict[str, Any], Admitted], Any]
 
 
@@ -123,6 +125,7 @@ def _run_hydra(work: Callable[[DictConfig], Any], folder: Path, config_name: str
 
     In a sweep any error of a run is kept for the end, and the others go on; then the exit code is 1.
     """
+    logging.raiseExceptions = False  # A disk too full for the log stops the run elsewhere, with one line.
     debugging = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing; we print.
     refused: list[str] = []
@@ -137,7 +140,7 @@ def _run_hydra(work: Callable[[DictConfig], Any], folder: Path, config_name: str
                 return _journalled(sweeps.journal, work, config)
             try:
                 return work(config)
-            except (SettingError, OmegaConfBaseException) as error:
+            except USER_ERRORS as error:
                 if debugging:
                     raise
                 refuse(error)  # Not raised further: Hydra would add lines of its own.
@@ -151,7 +154,7 @@ def _run_hydra(work: Callable[[DictConfig], Any], folder: Path, config_name: str
     entries = []
     try:
         hydra.main(version_base="1.3", config_path=str(folder), config_name=config_name)(task)()
-    except (HydraException, OmegaConfBaseException, SettingError) as error:
+    except (HydraException, *USER_ERRORS) as error:
         if debugging:
             raise
         refuse(error)
@@ -175,7 +178,7 @@ def _journalled(journal: Journal, work: Callable[[DictConfig], Any], config: Dic
     try:
         outcome = work(config)
     except Exception as error:
-        if not isinstance(error, SettingError | OmegaConfBaseException):
+        if not isinstance(error, USER_ERRORS):
             log.exception("the run failed")
         journal.write(number, "failed", words, reason=f"{type(error).__name__}: {_one_line(error)}")
         return None
@@ -235,7 +238,9 @@ def _admitted(folder: Path, config: DictConfig, settings: Settings) -> dict[str,
 
 
 def _one_line(error: BaseException) -> str:
-    """The cause's message without line breaks; a missing config lists what there is."""
+    """The cause's message without line breaks; a missing config lists what there is, and an error of the system says
+    what to do about it.
+    """
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
         options = error.options or [path.stem for path in (CONFIGS / group).glob("*.yaml")]
@@ -248,4 +253,7 @@ def _one_line(error: BaseException) -> str:
         return f"{error.full_key}: missing; give {error.full_key}=..."
     if isinstance(error, OmegaConfBaseException) and error.full_key:
         return f"{error.full_key}: {str(error).splitlines()[0]}; check how its value is written"
+    if isinstance(error, OSError):
+        what = f"{error.filename}: {error.strerror}" if error.filename else error
+        return f"{what} -- what was done before is kept: make room or repair it, and start again"
     return " ".join(str(error).split())

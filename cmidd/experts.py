@@ -59,19 +59,15 @@ class Experts:
             made_by["after"] = context.warm_start.key
         self.folder = context.buffers / "experts" / f"{context.data.name}_{files.fingerprint(made_by)}"
         refuse_others(self.folder, made_by)
-        missing = [index for index in range(self.count) if not self._path(index).exists()]
+        paths = [self._path(index) for index in range(self.count)]
+        missing = sum(not path.exists() for path in paths)
         if missing:
-            log.info("training %d of %d experts into %s", len(missing), self.count, self.folder)
+            log.info("training %d of %d experts into %s", missing, self.count, self.folder)
             files.write_json(self.folder / "settings.json", made_by)
-        # First what nobody else is at work on, then wait for the others.
-        for wait in (False, True):
-            for index in missing:
-                with files.claimed(self._path(index), wait=wait) as mine:
-                    if mine and not self._path(index).exists():
-                        self._make(index, context, settings, made_by)
+        files.make_missing(paths, lambda index: self._make(index, context, settings, made_by))
         size = sum(p.numel() for p in context.blank_network().parameters())
         shape = [len(settings.training.learning_rates) + 1, size]
-        check_tensors(map(self._path, range(self.count)), {"trajectory": shape}, made_by)
+        check_tensors(paths, {"trajectory": shape}, made_by)
 
     def segment(self, expert: int, start: int, end: int) -> tuple[Tensor, Tensor]:
         """Flat parameters ``[P]`` of an expert after ``start`` and after ``end`` epochs; reads two rows."""

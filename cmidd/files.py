@@ -1,11 +1,15 @@
 """Files that are whole or absent: written beside their place and renamed, guarded by locks, keyed by content."""
 
 import contextlib
+import glob
 import hashlib
 import itertools
 import json
+import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +20,70 @@ from safetensors.torch import save_file
 
 from cmidd.errors import SettingError
 
+log = logging.getLogger(__name__)
 MOST_TEXT = 64 * 2**20  # bytes of a file that is parsed; a record has some thousand
 
 
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on success it is flushed to disk and renamed to ``path``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Yield a path in a folder of this process beside ``path``; on success it is flushed and renamed to ``path``.
+
+    In a folder, because a library may write a file of its own first and rename it (safetensors does): whatever a
+    process that was killed leaves lies in there, and goes when the next one writes the same file.
+    """
+    with _naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
+        part = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
+        part.mkdir(exist_ok=True)
+        try:
+            yield part / "new"
+            with (part / "new").open("rb+") as file:
+                os.fsync(file.fileno())
+            (part / "new").replace(path)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what processes of this machine that are dead were writing for ``path``."""
+    before = f".{path.name}.{socket.gethostname()}."
+    for part in path.parent.glob(f"{glob.escape(before)}*.part"):
+        number = part.name.removeprefix(before).removesuffix(".part")
+        if number.isdecimal() and not _alive(int(number)):
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
     try:
-        yield beside
-        with beside.open("rb+") as file:
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # Somebody else's.
+        return True
+    return True
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Have an error of the system name the file: that of a full disk names none."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with written_whole(path) as beside:
         beside.write_text(text, encoding="utf-8")
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line; of one that a kill or a full disk cuts short the line break is missing."""
+    with _naming(path), path.open("a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -48,7 +95,10 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], about: Mappin
     """Write a safetensors file whole or not at all; ``about`` (JSON) travels in its header."""
     on_cpu = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     with written_whole(path) as beside:
-        save_file(on_cpu, beside, metadata={"about": json.dumps(about)})
+        try:
+            save_file(on_cpu, beside, metadata={"about": json.dumps(about)})
+        except SafetensorError as error:  # The system's error, as text.
+            raise OSError(0, str(error), str(path)) from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -124,6 +174,24 @@ def claimed(path: Path, *, wait: bool) -> Iterator[bool]:
         yield True
     finally:
         lock.release()
+
+
+def make_missing(paths: Sequence[Path], make: Callable[[int], None]) -> None:
+    """Call ``make(index)`` for every path that is absent.
+
+    Several processes that want the same files share the work, each file under a lock of its own.
+    """
+    missing = [index for index, path in enumerate(paths) if not path.exists()]
+    # First what nobody else is at work on, then wait for the others.
+    for wait in (False, True):
+        for index in missing:
+            if paths[index].exists():
+                continue
+            if wait:
+                log.info("waiting for %s, which another process is making", paths[index])
+            with claimed(paths[index], wait=wait) as mine:
+                if mine and not paths[index].exists():
+                    make(index)
 
 
 def read_json(path: Path) -> Any:

@@ -1,8 +1,10 @@
 """What the settings add to a method: its regularisers, what its set starts from, and its stages, one after another."""
 
 import functools
+import itertools
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +71,29 @@ def checkpoint_of(folder: Path, stage: int) -> Path:
     return folder / f"checkpoint{'' if stage == 0 else f'_stage{stage + 1}'}.safetensors"
 
 
-def progress_of(folder: Path) -> tuple[int, float]:
-    """How many iterations, of all stages, the checkpoints in a run's folder hold, and the seconds they took."""
-    paths = list(folder.glob("checkpoint*.safetensors"))
-    states = [conforming(path, files.read_tensors(path)[1], Checkpoint) for path in paths]
-    return sum(state["iteration"] for state in states), sum(state["seconds"] for state in states)
+@dataclass(frozen=True)
+class Progress:
+    """What the checkpoints of a run hold: iterations of all stages, the seconds they took, and after which of them the
+    set was evaluated.
+    """
+
+    iteration: int = 0
+    seconds: float = 0.0
+    evaluated: frozenset[int] = frozenset()
+
+
+def progress_of(folder: Path) -> Progress:
+    """Read the checkpoints in a run's folder."""
+    done = Progress()
+    for stage in itertools.count():
+        if not (path := checkpoint_of(folder, stage)).exists():
+            return done
+        state = conforming(path, files.read_tensors(path)[1], Checkpoint)
+        evaluated = {done.iteration + int(iteration) for iteration in state["evaluations"]}
+        done = Progress(
+            done.iteration + state["iteration"], done.seconds + state["seconds"], done.evaluated | evaluated
+        )
+    raise AssertionError
 
 
 def distill_stages(

@@ -13,7 +13,7 @@ from cmidd.formats import part, read_record
 from cmidd.records import differences, system
 
 # Settings that change what is recorded, or how sums are ordered, but not what a run computes.
-WITHOUT_EFFECT = ("cmi.measure", "engine.compile")
+WITHOUT_EFFECT = ("cmi.measure", "engine.compile", "engine.deterministic")
 
 
 @dataclass(frozen=True)

@@ -100,10 +100,13 @@ class Settings:
     def identity(self) -> dict[str, Any]:
         """The settings that make the result: plain values, equal for two starts of the same run.
 
-        Plug-ins are mentioned where there are any, so records from before there were some stay valid.
+        Plug-ins and ``engine.deterministic`` are mentioned where there are any, so records from before there were
+        some stay valid.
         """
         plain = {key: value for key, value in asdict(self).items() if key not in FREE and value != {}}
         plain = {key: value for key, value in plain.items() if value != {"name": PLAIN.get(key)}}
+        if not self.engine.deterministic:
+            del plain["engine"]["deterministic"]
         if self.dataset["name"] == "folder":
             plain["data"] = {"root": str(Path(self.data.root).expanduser().resolve())}
         return plain

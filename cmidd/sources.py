@@ -1,10 +1,12 @@
 """Where real images come from: scikit-learn's digits, torchvision's data sets, or the user's own folder."""
 
+import contextlib
 import gzip
 import math
+import os
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cmidd import files
 from cmidd.errors import SettingError
 
 if TYPE_CHECKING:
@@ -81,8 +84,9 @@ def from_torchvision(name: str, root: Path, download: bool) -> Source:
         "svhn": "{train,test}_32x32.mat",
     }
     try:
-        train, test = makers[name](True), makers[name](False)
-        splits = _split_of(train), _split_of(test)
+        with _alone(root / name, download):
+            train, test = makers[name](True), makers[name](False)
+            splits = _split_of(train), _split_of(test)
     except Exception as error:  # torchvision raises whatever a damaged file leads to.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise SettingError(
@@ -92,6 +96,16 @@ def from_torchvision(name: str, root: Path, download: bool) -> Source:
         ) from error
     names = getattr(train, "classes", None) or [str(i) for i in range(10)]
     return Source(*splits, tuple(names))
+
+
+@contextlib.contextmanager
+def _alone(path: Path, download: bool) -> Iterator[None]:
+    """One process at a time: torchvision writes a download straight into its place, where others would read a part."""
+    if download:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    writable = download and os.access(path.parent, os.W_OK)
+    with files.claimed(path, wait=True) if writable else contextlib.nullcontext():
+        yield
 
 
 def fashion_mnist(root: Path, download: bool) -> Source:

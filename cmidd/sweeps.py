@@ -57,8 +57,9 @@ def plan(settings: Settings) -> Plan:
         refuse_other_settings(settings)
     if (folder / "DONE").exists():
         return Plan("done", 0.0)
-    at, seconds = progress_of(folder)
-    own, iterations = seconds / at if at else None, settings.iterations * len(stage_sizes(settings))
+    progress = progress_of(folder)
+    at, iterations = progress.iteration, settings.iterations * len(stage_sizes(settings))
+    own = progress.seconds / at if at else None
     known = costs(Path(settings.results_root)).get(_kind(settings.identity))
     left = None
     if own or known:

@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 from cmidd import files
 from cmidd.errors import SettingError
+from cmidd.plugins import Progress
 
 
 class Tracker:
-    """Appends metrics to ``metrics.jsonl``; a resumed run first drops what its checkpoint does not cover.
+    """Appends metrics to ``metrics.jsonl``; a resumed run first drops what its checkpoints do not hold.
 
     Raises:
         SettingError: when wandb is online and this machine is not logged in.
@@ -19,23 +20,20 @@ class Tracker:
     def __init__(
         self,
         folder: Path,
-        resume_at: int,
+        done: Progress,
         wandb_mode: Literal["disabled", "offline", "online"],
         project: str,
         config: dict[str, Any],
     ) -> None:
         self.path = folder / "metrics.jsonl"
-        lines = self.path.read_text().splitlines(keepends=True) if self.path.exists() else []
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["iteration"] <= resume_at]
-        files.write_text(self.path, "".join(kept))
+        files.write_text(self.path, "".join(line for line in _lines(self.path) if _covered(line, done)))
         self.wandb: Any = None
         if wandb_mode != "disabled":
             self.wandb = _start_wandb(folder, wandb_mode, project, config)
 
     def __call__(self, metrics: dict[str, Any]) -> None:
         """Record one row; ``metrics`` has an ``iteration``."""
-        with self.path.open("a") as file:
-            file.write(json.dumps(metrics) + "\n")
+        files.append_line(self.path, json.dumps(metrics))
         if self.wandb is not None:
             self.wandb.log(metrics, step=metrics["iteration"])
 
@@ -47,6 +45,20 @@ class Tracker:
             self.wandb.log({"synthetic": wandb.Image(str(picture))})
             self.wandb.summary.update(summary)
             self.wandb.finish()
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a file, without one that was cut short at its end."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    return [line for line in lines if line.endswith("\n")]
+
+
+def _covered(line: str, done: Progress) -> bool:
+    """Whether the checkpoints hold what a line says: what they do not is done, and written, once more."""
+    row = json.loads(line)
+    if "accuracy" in row:
+        return row["iteration"] in done.evaluated
+    return bool(row["iteration"] <= done.iteration)
 
 
 def _start_wandb(folder: Path, mode: Literal["offline", "online"], project: str, config: dict[str, Any]) -> Any:
