@@ -238,4 +238,24 @@ def _affine(images: Tensor, rows: list[list[Tensor]], align_corners: bool) -> Te
     """Resample each image on its own affine grid, bilinear, zeros outside."""
     theta = torch.stack([torch.stack(row, -1) for row in rows], 1)
     grid = F.affine_grid(theta, list(images.shape), align_corners=align_corners)
+    if images.is_cuda and torch.are_deterministic_algorithms_enabled():
+        return bilinear(images, grid, align_corners)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=align_corners)
+
+
+def bilinear(images: Tensor, grid: Tensor, align_corners: bool) -> Tensor:
+    """``grid_sample``, differentiable in the images only, by indexing: CUDA can add up its gradient in order."""
+    height, width = images.shape[2:]
+    x, y = (
+        (grid[..., axis] + 1) / 2 * (length - 1) if align_corners else ((grid[..., axis] + 1) * length - 1) / 2
+        for axis, length in enumerate((width, height))
+    )
+    every = torch.arange(len(images), device=images.device)[:, None, None]
+    pixels, sampled = images.permute(0, 2, 3, 1), torch.zeros_like(images.permute(0, 2, 3, 1))
+    for row in (y.floor(), y.floor() + 1):
+        for column in (x.floor(), x.floor() + 1):
+            weight = (1 - (y - row).abs()) * (1 - (x - column).abs())
+            weight = weight * (_inside(row, height) & _inside(column, width))
+            corner = pixels[every, row.long().clamp(0, height - 1), column.long().clamp(0, width - 1)]
+            sampled = sampled + weight[..., None] * corner
+    return sampled.permute(0, 3, 1, 2)

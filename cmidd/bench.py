@@ -13,23 +13,27 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import torch
+from pydantic import Field
 
 from cmidd import engine, files
+from cmidd.checking import PathText, checked
 from cmidd.devices import keep_freed_memory, peak_memory_mib, pick_device, start_measuring_memory
 from cmidd.engine import Engine
 from cmidd.errors import SettingError
 from cmidd.floor import Counter, Machine, measure_machine
 from cmidd.objectives import OBJECTIVES
 from cmidd.records import provenance
-from cmidd.settings import Settings, checked
+from cmidd.settings import Device, Settings
 from cmidd.shares import PARTS, Shares
-from cmidd.training import Count
+from cmidd.training import Count, NonNegative
 from cmidd.workloads import SHAPES, TASKS, Workload
 
 log = logging.getLogger(__name__)
+Each = TypeVar("Each")
+Some = Annotated[list[Each], Field(min_length=1)]
 Compose = Callable[[list[str]], tuple[Settings, dict[str, Any]]]
 MODES: dict[str, Engine] = {
     "plain": Engine(),
@@ -55,17 +59,17 @@ class BenchSettings:
         overrides: for a task, more words for distill.py.
     """
 
-    task: list[str]
-    dataset: list[str]
-    ipc: list[Count]
-    image_size: list[Count | None]
-    cmi: list[float]
-    mode: list[str]
+    task: Some[str]
+    dataset: Some[str]
+    ipc: Some[Count]
+    image_size: Some[Count | None]
+    cmi: Some[NonNegative]
+    mode: Some[str]
     steps: Count
     images_per_class: Count
     overrides: dict[str, list[str]]
-    device: str
-    results_root: str
+    device: Device
+    results_root: PathText
 
 
 def read_bench(config: dict[str, Any]) -> BenchSettings:

@@ -1,4 +1,4 @@
-"""The only module that knows Hydra: resolvers, one-line errors, and the folder's ``.hydra`` and log."""
+"""The module that knows Hydra: resolvers, one-line errors, and the folder's ``.hydra`` and log."""
 
 import contextlib
 import logging
@@ -15,11 +15,11 @@ import hydra
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, SearchPathException
 from hydra.experimental.callback import Callback
 from hydra.initialize import get_gh_backup, restore_gh_from_backup
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from cmidd import files, sweeps
@@ -27,10 +27,13 @@ from cmidd.errors import SettingError
 from cmidd.records import PLAIN, differences
 from cmidd.settings import Settings, read_settings
 from cmidd.sweeps import Journal
+from cmidd.targets import check_all_configs
 
 log = logging.getLogger(__name__)
 CONFIGS = Path(__file__).parents[1] / "configs"
 Admitted = Callable[[Path], dict[str, Any]]
+# What the user or the machine is to blame for: one line, no traceback.
+USER_ERRORS = (SettingError, OmegaConfBaseException, OSError)
 Main = Callable[[Settings, dict[str, Any], Admitted], Any]
 
 
@@ -54,6 +57,7 @@ def by_name(name: str, table: Any) -> Any:
     return table[first]
 
 
+check_all_configs()
 OmegaConf.register_new_resolver("gpu_count", lambda: max(1, torch.cuda.device_count()), replace=True)
 OmegaConf.register_new_resolver("by_ipc", by_ipc, replace=True, use_cache=False)
 OmegaConf.register_new_resolver("by_name", by_name, replace=True, use_cache=False)
@@ -121,6 +125,7 @@ def _run_hydra(work: Callable[[DictConfig], Any], folder: Path, config_name: str
 
     In a sweep any error of a run is kept for the end, and the others go on; then the exit code is 1.
     """
+    logging.raiseExceptions = False  # A disk too full for the log stops the run elsewhere, with one line.
     debugging = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing; we print.
     refused: list[str] = []
@@ -135,18 +140,21 @@ def _run_hydra(work: Callable[[DictConfig], Any], folder: Path, config_name: str
                 return _journalled(sweeps.journal, work, config)
             try:
                 return work(config)
-            except (SettingError, OmegaConfBaseException) as error:
+            except USER_ERRORS as error:
                 if debugging:
                     raise
                 refuse(error)  # Not raised further: Hydra would add lines of its own.
 
+    if any(word.startswith("--e") for word in sys.argv):  # of Hydra's options only --experimental-rerun, shortened
+        refuse(SettingError("--experimental-rerun: would unpickle a file, and so run it; give the settings instead"))
+        sys.exit(2)
     if "dry_run=true" in sys.argv:  # It computes nothing, so it needs no cluster.
         launching = ("+launch=", "hydra/launcher=", "hydra.launcher.")
         sys.argv = [word for word in sys.argv if not word.startswith(launching)]
     entries = []
     try:
         hydra.main(version_base="1.3", config_path=str(folder), config_name=config_name)(task)()
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, *USER_ERRORS) as error:
         if debugging:
             raise
         refuse(error)
@@ -170,7 +178,7 @@ def _journalled(journal: Journal, work: Callable[[DictConfig], Any], config: Dic
     try:
         outcome = work(config)
     except Exception as error:
-        if not isinstance(error, SettingError | OmegaConfBaseException):
+        if not isinstance(error, USER_ERRORS):
             log.exception("the run failed")
         journal.write(number, "failed", words, reason=f"{type(error).__name__}: {_one_line(error)}")
         return None
@@ -230,8 +238,22 @@ def _admitted(folder: Path, config: DictConfig, settings: Settings) -> dict[str,
 
 
 def _one_line(error: BaseException) -> str:
-    """The cause's message without line breaks; a missing config lists what there is."""
-    if isinstance(error, MissingConfigException) and error.options:
-        group, _, name = str(error.missing_cfg_file).rpartition("/")
-        return f"{group}={name}: unknown; choose one of {', '.join(sorted(error.options))}"
+    """The cause's message without line breaks; a missing config lists what there is, and an error of the system says
+    what to do about it.
+    """
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        options = error.options or [path.stem for path in (CONFIGS / group).glob("*.yaml")]
+        return f"{group or '--config-name'}={name}: unknown; choose one of {', '.join(sorted(options))}"
+    if isinstance(error, SearchPathException):
+        return f"--config-dir: {error}; give a folder of configs"
+    if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
+        return f"{' '.join(str(error).split())}: {str(error.__cause__).splitlines()[0]}; check how its value is written"
+    if isinstance(error, MissingMandatoryValue) and error.full_key:
+        return f"{error.full_key}: missing; give {error.full_key}=..."
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        return f"{error.full_key}: {str(error).splitlines()[0]}; check how its value is written"
+    if isinstance(error, OSError):
+        what = f"{error.filename}: {error.strerror}" if error.filename else error
+        return f"{what} -- what was done before is kept: make room or repair it, and start again"
     return " ".join(str(error).split())

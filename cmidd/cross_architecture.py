@@ -11,13 +11,14 @@ import torch
 from pydantic import Field
 
 from cmidd import files, imports
+from cmidd.checking import Name, PathText, checked, choose, mapping
 from cmidd.data import Dataset, load_dataset
 from cmidd.errors import SettingError
 from cmidd.evaluate import evaluate, lessons_of, training_steps
 from cmidd.networks import NETWORKS
 from cmidd.objectives import Context
-from cmidd.records import provenance, summary
-from cmidd.settings import DataSettings, Settings, checked
+from cmidd.records import plain, provenance, summary
+from cmidd.settings import DataSettings, Device, Settings
 from cmidd.streams import Streams
 from cmidd.synthetic import SyntheticSet, load_synthetic
 from cmidd.training import Count, TrainingRecipe
@@ -35,17 +36,17 @@ class EvaluationSettings:
     ``training`` replace what these say.
     """
 
-    synthetic: str
-    network: list[str | dict[str, Any]]
+    synthetic: PathText
+    network: Annotated[list[str | dict[str, Any]], Field(min_length=1)]
     repeats: Count
     seed: Annotated[int, Field(strict=True, ge=0)]
-    method: str | None
-    dataset: str | None
+    method: Name | None
+    dataset: Name | None
     zca: bool | None
-    statistics: str | None
+    statistics: Name | None
     factor: Annotated[int, Field(strict=True, gt=0)] | None
     training: dict[str, Any]
-    device: str
+    device: Device
     data: DataSettings
 
 
@@ -65,15 +66,12 @@ def read_evaluation(config: dict[str, Any]) -> EvaluationSettings:
     Raises:
         SettingError: one line for the first setting that is wrong.
     """
-    if isinstance(config["network"], str | dict):
+    if isinstance(config.get("network"), str | dict):
         config = {**config, "network": [config["network"]]}
     settings = EvaluationSettings(**checked(EvaluationSettings, config, ""))
     for network in settings.network:
         options = {"name": network} if isinstance(network, str) else dict(network)
-        name = options.pop("name", None)
-        if name not in NETWORKS:
-            raise SettingError(f"network={name}: unknown; choose among {', '.join(sorted(NETWORKS))}")
-        checked(NETWORKS[name], options, "network")
+        checked(choose(NETWORKS, options.pop("name", None), "network"), options, "network")
     return settings
 
 
@@ -110,9 +108,18 @@ def _own(path: Path, settings: EvaluationSettings, device: torch.device) -> Subj
     about = synthetic.about
     if not {"data", "network", "training"} <= about.keys():
         raise SettingError(f"{path}: written before sets said what they were made from; distil it again")
-    data = _real({**about["data"], "validation": 0.0}, settings, device, preprocessing=synthetic.transform)
-    recipe = TrainingRecipe(**checked(TrainingRecipe, about["training"], "training"))
-    return Subject(synthetic, data, about["network"], recipe)
+    recipe = TrainingRecipe(**checked(TrainingRecipe, about["training"], f"{path}: training"))
+    network = mapping(about["network"], f"{path}: network")
+    options = {key: value for key, value in network.items() if key != "name"}
+    checked(choose(NETWORKS, network.get("name"), f"{path}: network"), options, f"{path}: network")
+    given = {**mapping(about["data"], f"{path}: data"), "validation": 0.0}
+    data = _real(given, settings, device, f"{path}: data", preprocessing=synthetic.transform)
+    if data.num_classes != len(synthetic.classes):
+        raise SettingError(
+            f"{path}: a set of {len(synthetic.classes)} classes, {data.name} in data.root={settings.data.root} has "
+            f"{data.num_classes}; give the data.root that it was made from"
+        )
+    return Subject(synthetic, data, network, recipe)
 
 
 def _foreign(path: Path, settings: EvaluationSettings, compose: Compose, device: torch.device) -> Subject:
@@ -140,8 +147,14 @@ def _foreign(path: Path, settings: EvaluationSettings, compose: Compose, device:
     return Subject(synthetic, data, base.network, base.evaluation.training)
 
 
-def _real(dataset: dict[str, Any], settings: EvaluationSettings, device: torch.device, **more: Any) -> Dataset:
-    arguments = checked(load_dataset, dataset, "dataset")
+def _real(
+    dataset: dict[str, Any],
+    settings: EvaluationSettings,
+    device: torch.device,
+    where: str = "dataset",
+    **more: Any,
+) -> Dataset:
+    arguments = checked(load_dataset, dataset, where)
     return load_dataset(**arguments, root=settings.data.root, download=settings.data.download, device=device, **more)
 
 
@@ -163,11 +176,11 @@ def cross_architecture(settings: EvaluationSettings, subject: Subject) -> list[P
         rows[title] = evaluate(context, lessons, settings.repeats, context.streams.child(title))
     lines = [
         f"Accuracy on the test set of {data.name}, per cent: mean +- standard deviation of {settings.repeats} networks "
-        f"trained from scratch on {settings.synthetic}",
+        f"trained from scratch on {plain(settings.synthetic)}",
         "",
         "| network | accuracy |",
         "| --- | --- |",
-        *(f"| {title} | {summary(values)} |" for title, values in rows.items()),
+        *(f"| {plain(title)} | {summary(values)} |" for title, values in rows.items()),
     ]
     log.info("\n".join(lines))
     record = {

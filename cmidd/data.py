@@ -123,8 +123,8 @@ def load_dataset(
     download: bool = True,
     statistics: StatisticsName = "train",
     zca: bool = False,
-    validation: Annotated[float, Field(ge=0, lt=1)] = 0.0,
-    size: Annotated[int, Field(ge=8)] = 32,
+    validation: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.0,
+    size: Annotated[int, Field(strict=True, ge=8, le=1024)] = 32,
     channels: Literal[1, 3] = 3,
     device: str | torch.device = "cpu",
     preprocessing: Preprocessing | None = None,
@@ -149,9 +149,23 @@ def load_dataset(
         raise SettingError(f"dataset={name}: unknown; choose one of {', '.join(sorted(READERS))}")
     log.info("reading %s", name)
     source = READERS[name](root=Path(root).expanduser(), download=download, size=size, channels=channels)
+    where = f"dataset={name}, data.root={root}"
     train, test = source.train, source.test
+    for part, split in (("training", train), ("test", test)):
+        if flaw := _flaw(split, len(source.classes)):
+            raise SettingError(f"{where}: {part} set with {flaw}; put the published files there")
+    if train.images.shape[1:] != test.images.shape[1:]:
+        shapes = [list(split.images.shape[1:]) for split in (train, test)]
+        raise SettingError(f"{where}: training images of {shapes[0]}, test images of {shapes[1]}; make them alike")
     if validation > 0:
         train, test = sources.stratified_split(train, validation)
+        where = f"dataset.validation={validation}"
+    for label, count in enumerate(train.labels.bincount(minlength=len(source.classes)).tolist()):
+        if count == 0:
+            raise SettingError(
+                f"{where}: class {source.classes[label]!r} has no training image; add some, or choose a smaller "
+                "dataset.validation"
+            )
     train_pixels = _pixels(train.images)
     if preprocessing is None:
         preprocessing = ZCA.fit(train_pixels) if zca else _normalize(train_pixels, statistics)
@@ -163,6 +177,18 @@ def load_dataset(
         preprocessing=preprocessing,
         held_out="validation" if validation > 0 else "test",
     )
+
+
+def _flaw(split: Split, num_classes: int) -> str | None:
+    """What is wrong with images as a reader returns them, in words."""
+    images, labels = split.images, split.labels
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3) or images.numel() == 0:
+        return f"images {list(images.shape)} of {images.dtype} instead of uint8 [N, 1 or 3, H, W]"
+    if labels.shape != images.shape[:1]:
+        return f"{len(images)} images and {labels.numel()} labels"
+    if int(labels.min()) < 0 or int(labels.max()) >= num_classes:
+        return f"labels from {int(labels.min())} to {int(labels.max())} for {num_classes} classes"
+    return None
 
 
 def _pixels(images: Tensor) -> Tensor:

@@ -101,9 +101,9 @@ def distill(
         newer |= {name: counts[name] + 1 for name in ("rollbacks", "rollbacks_in_a_row")}
         state.load(good, **newer)
         watch.forget()
-        forget_metrics(counts["iteration"])
         log.warning("%s -- back to iteration %d, with half the step sizes", error, counts["iteration"])
         state.save(checkpoint)
+        forget_metrics(counts["iteration"])  # A resumed run forgets what its checkpoint does not hold by itself.
 
     first = counts["iteration"]
     if first > 0 and due(first) and str(first) not in counts["evaluations"]:

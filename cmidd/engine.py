@@ -7,13 +7,16 @@ against. ``bf16`` and ``tf32`` change the numbers (README: what that does to acc
 
 import contextlib
 import functools
+import logging
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
 from torch.utils.checkpoint import checkpoint
@@ -21,6 +24,7 @@ from torch.utils.checkpoint import checkpoint
 from cmidd.errors import SettingError
 from cmidd.networks import Network
 
+log = logging.getLogger(__name__)
 Precision = Literal["float32", "tf32", "bf16"]
 # Compiling costs about a minute; it pays where plain passes would take ten (images' values per second on two cores).
 LONG_RUN_VALUES = 1.2e9
@@ -31,15 +35,19 @@ F_ = TypeVar("F_", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Engine:
-    """``precision`` of convolutions and matrix products; ``compile``: one fused kernel for what lies between."""
+    """``precision`` of convolutions and matrix products; ``compile``: one fused kernel for what lies between;
+    ``deterministic``: CUDA adds up in the same order every time, as the CPU does anyway.
+    """
 
     precision: Precision = "float32"
     compile: bool = False
+    deterministic: bool = False
 
     @property
     def label(self) -> str:
         """As records and the keys of caches name it: ``float32``, ``bf16, compiled``."""
-        return f"{self.precision}, compiled" if self.compile else self.precision
+        switches = {"compiled": self.compile, "deterministic": self.deterministic}
+        return ", ".join([self.precision, *(name for name, on in switches.items() if on)])
 
     @property
     def channels_last(self) -> bool:
@@ -53,6 +61,13 @@ class EngineSettings:
 
     precision: Literal["auto", "float32", "tf32", "bf16"] = "auto"
     compile: bool | Literal["auto"] = "auto"
+    deterministic: Annotated[bool, Field(strict=True)] = False
+
+
+def prepare(settings: EngineSettings) -> None:
+    """Settle what must be before CUDA multiplies its first matrices (torch.use_deterministic_algorithms)."""
+    if settings.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def choose(settings: EngineSettings, device: torch.device, values: float) -> Engine:
@@ -74,7 +89,13 @@ def choose(settings: EngineSettings, device: torch.device, values: float) -> Eng
         compiling = bool(compiler) and values > LONG_RUN_VALUES
     if precision == "auto":
         precision = "tf32" if device.type == "cuda" else "float32"
-    return Engine(precision, compiling)
+    deterministic = settings.deterministic and device.type == "cuda"
+    if deterministic:
+        log.info(
+            "engine.deterministic=true: the same bits in every run on this GPU model and these versions, at the price "
+            "of slower gradients; an operation that cannot be had so stops the run and is named"
+        )
+    return Engine(precision, compiling, deterministic)
 
 
 _engine = Engine()
@@ -87,18 +108,54 @@ def current() -> Engine:
 
 @contextlib.contextmanager
 def using(engine: Engine) -> Iterator[None]:
-    """Compute as ``engine`` says until the end of the block."""
+    """Compute as ``engine`` says until the end of the block.
+
+    Raises:
+        SettingError: when CUDA has no deterministic form of an operation, and the engine asks for it.
+    """
     global _engine
     before = _engine, torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     _engine = engine
     torch.set_float32_matmul_precision("high" if engine.precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = engine.precision == "tf32"
     try:
-        yield
+        with _deterministic() if engine.deterministic else contextlib.nullcontext():
+            yield
     finally:
         _engine = before[0]
         torch.set_float32_matmul_precision(before[1])
         torch.backends.cudnn.allow_tf32 = before[2]
+
+
+@contextlib.contextmanager
+def _deterministic() -> Iterator[None]:
+    cudnn = torch.backends.cudnn
+    before = torch.are_deterministic_algorithms_enabled(), cudnn.deterministic, cudnn.benchmark
+    torch.use_deterministic_algorithms(True)
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        reason = str(error).partition(", but you set")[0]
+        raise SettingError(f"engine.deterministic=true: {reason} -- or set engine.deterministic=false") from error
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        cudnn.deterministic, cudnn.benchmark = before[1:]
+
+
+@contextlib.contextmanager
+def in_any_order() -> Iterator[None]:
+    """For what is the same in any order, a maximum, and is refused all the same by a deterministic torch."""
+    before = torch.are_deterministic_algorithms_enabled()
+    if before:
+        torch.use_deterministic_algorithms(False)
+    try:
+        yield
+    finally:
+        if before:
+            torch.use_deterministic_algorithms(True)
 
 
 def _as_the_engine_says(function: F_, half: bool = True) -> F_:

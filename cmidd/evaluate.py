@@ -11,6 +11,7 @@ from torch import nn
 
 from cmidd import files
 from cmidd.errors import SettingError
+from cmidd.formats import Baseline, conforming
 from cmidd.objectives.base import Context
 from cmidd.sources import Split
 from cmidd.streams import Streams
@@ -104,5 +105,5 @@ def baselines(context: Context, protocol: Protocol, ipc: int) -> dict[str, list[
                         images = context.data.class_batches(ipc, own("images"))
                         values += evaluate(context, [(images, protocol.training)], 1, own)
                 files.write_json(path, {"accuracies": values, "made_by": made_by})
-            found[kind] = files.read_json(path)["accuracies"]
+            found[kind] = conforming(path, files.read_json(path), Baseline)["accuracies"]
     return found

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
 from cmidd import files
+from cmidd.caches import check_tensors, refuse_others
 from cmidd.streams import Streams
 from cmidd.training import Count, TrainingRecipe, refuse_diverged, train
 
@@ -57,16 +58,16 @@ class Experts:
         if context.warm_start is not None:
             made_by["after"] = context.warm_start.key
         self.folder = context.buffers / "experts" / f"{context.data.name}_{files.fingerprint(made_by)}"
-        missing = [index for index in range(self.count) if not self._path(index).exists()]
+        refuse_others(self.folder, made_by)
+        paths = [self._path(index) for index in range(self.count)]
+        missing = sum(not path.exists() for path in paths)
         if missing:
-            log.info("training %d of %d experts into %s", len(missing), self.count, self.folder)
+            log.info("training %d of %d experts into %s", missing, self.count, self.folder)
             files.write_json(self.folder / "settings.json", made_by)
-        # First what nobody else is at work on, then wait for the others.
-        for wait in (False, True):
-            for index in missing:
-                with files.claimed(self._path(index), wait=wait) as mine:
-                    if mine and not self._path(index).exists():
-                        self._make(index, context, settings)
+        files.make_missing(paths, lambda index: self._make(index, context, settings, made_by))
+        size = sum(p.numel() for p in context.blank_network().parameters())
+        shape = [len(settings.training.learning_rates) + 1, size]
+        check_tensors(paths, {"trajectory": shape}, made_by)
 
     def segment(self, expert: int, start: int, end: int) -> tuple[Tensor, Tensor]:
         """Flat parameters ``[P]`` of an expert after ``start`` and after ``end`` epochs; reads two rows."""
@@ -77,7 +78,7 @@ class Experts:
     def _path(self, index: int) -> Path:
         return self.folder / f"expert_{index:03d}.safetensors"
 
-    def _make(self, index: int, context: "Context", settings: ExpertSettings) -> None:
+    def _make(self, index: int, context: "Context", settings: ExpertSettings, made_by: dict[str, object]) -> None:
         streams = Streams(0).child("expert", index)
         network = context.new_network(streams("network"))
         if context.warm_start is not None:
@@ -94,4 +95,4 @@ class Experts:
         train(network, context.data.train, settings.training, streams, what=what, after_epoch=record)
         lr = settings.training.lr
         refuse_diverged(rows, f"method.experts.training.lr={lr:g}", f"training {what}")
-        files.write_tensors(self._path(index), {"trajectory": torch.stack(rows)}, {})
+        files.write_tensors(self._path(index), {"trajectory": torch.stack(rows)}, {"made_by": made_by})

@@ -1,6 +1,5 @@
 """The paper's figures from finished runs: what CMI does to the images, their embeddings, and the accuracy."""
 
-import json
 import logging
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -77,7 +76,7 @@ def embeddings(sets: Mapping[str, SyntheticSet], real: Split, network: Network, 
         axis.set_xlabel("t-SNE, first coordinate")
     axes[0][0].set_ylabel("t-SNE, second coordinate")
     classes = next(iter(sets.values())).classes[:MOST_CLASSES]
-    names = [f"{label}: {name}" for label, name in enumerate(classes) if str(label) != name]
+    names = [f"{label}: {name}".replace("$", r"\$") for label, name in enumerate(classes) if str(label) != name]
     figure.text(0.5, -0.02, "dots: real, numbers: synthetic    " + "   ".join(names), ha="center", fontsize=9)
     return figure
 
@@ -86,12 +85,12 @@ def accuracy_curves(groups: Mapping[str, Cell]) -> Figure | None:
     """Figure 3: accuracy over iterations and over seconds of distillation, mean and standard deviation; None when
     the runs were evaluated only at the end.
     """
-    if max(len(result.record["evaluations"]) for cell in groups.values() for result in cell.results) < 2:
+    if max(len(result.part("evaluations")) for cell in groups.values() for result in cell.results) < 2:
         return None
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), sharey=True)
     for (title, cell), style in zip(groups.items(), STYLES, strict=False):
-        iterations = sorted({int(at) for result in cell.results for at in result.record["evaluations"]})
-        values = [[a for r in cell.results for a in r.record["evaluations"].get(str(at), [])] for at in iterations]
+        iterations = sorted({int(at) for result in cell.results for at in result.part("evaluations")})
+        values = [[a for r in cell.results for a in r.part("evaluations").get(str(at), [])] for at in iterations]
         seconds = [_mean_seconds(cell.results, at) for at in iterations]
         label = f"{title} (n={min(map(len, values))})"
         _band(axes[0], iterations, values, label, style)
@@ -161,13 +160,13 @@ def _band(axis: Axes, x: Sequence[float], values: Sequence[Sequence[float]], lab
 
 
 def _mean_seconds(results: Sequence[Result], at: int) -> float:
-    found = [r.record["evaluated_at_seconds"][str(at)] for r in results if str(at) in r.record["evaluated_at_seconds"]]
+    found = [r.part("evaluated_at_seconds")[str(at)] for r in results if str(at) in r.part("evaluated_at_seconds")]
     return statistics.fmean(found)
 
 
 def _metric(result: Result, name: str) -> list[tuple[int, float]]:
     path = result.path.with_name("metrics.jsonl")
-    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    rows = files.read_rows(path) if path.exists() else []
     return [(row["iteration"], row[name]) for row in rows if name in row]
 
 

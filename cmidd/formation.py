@@ -26,7 +26,7 @@ class Formation:
         stored_as: ``input`` (network input space) or ``pixels`` (in [0, 1], clamped; IDC).
     """
 
-    factor: Annotated[int, Field(strict=True, gt=0)] = 1
+    factor: Annotated[int, Field(strict=True, gt=0, le=64)] = 1
     tile_order: Literal["rows", "columns"] = "rows"
     shrink: Literal["nearest", "bilinear"] = "nearest"
     stored_as: Literal["input", "pixels"] = "input"

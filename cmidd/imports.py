@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cmidd.errors import SettingError
+from cmidd.sources import read_picture
 
 KINDS = (
     "a synthetic.safetensors of cmidd, a folder of PNGs (one subfolder per class), images_*.pt with labels_*.pt "
@@ -63,13 +64,15 @@ def read(path: Path, classes: tuple[str, ...], channels: int) -> Imported:
         found = Imported(images.clamp(0, 1), labels, "pixels")
     else:
         raise SettingError(f"synthetic={path}: not a file of a known kind; give {KINDS}")
-    if found.images.ndim != 4 or len(found.images) != len(found.labels):
+    if found.images.ndim != 4 or found.labels.shape != found.images.shape[:1]:
         shapes = f"{list(found.images.shape)} and {list(found.labels.shape)}"
-        raise SettingError(f"synthetic={path}: expected images [N, C, H, W] and labels [N], found {shapes}")
-    if int(found.labels.min()) < 0 or int(found.labels.max()) >= len(classes):
         raise SettingError(
-            f"synthetic={path}: has label {int(found.labels.max())}, the data set has {len(classes)} classes; "
-            "check dataset="
+            f"synthetic={path}: expected images [N, C, H, W] and labels [N], found {shapes}; give {KINDS}"
+        )
+    beyond = found.labels[(found.labels < 0) | (found.labels >= len(classes))]
+    if len(beyond):
+        raise SettingError(
+            f"synthetic={path}: has label {int(beyond[0])}, the data set has {len(classes)} classes; check dataset="
         )
     return found
 
@@ -88,37 +91,55 @@ def _load(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged or unsafe file
         reason = " ".join(str(error).split())[:200]
-        raise SettingError(f"synthetic={path}: cannot be read as tensors: {reason}") from error
+        raise SettingError(f"synthetic={path}: cannot be read as tensors: {reason}; give {KINDS}") from error
 
 
 def _tensor(path: Path, value: Any) -> Tensor:
     if not isinstance(value, Tensor):
-        raise SettingError(f"synthetic={path}: expected a tensor, found {type(value).__name__}")
+        raise SettingError(f"synthetic={path}: expected a tensor, found {type(value).__name__}; give {KINDS}")
+    if value.layout != torch.strided or value.is_complex() or value.is_quantized or value.device.type != "cpu":
+        raise SettingError(f"synthetic={path}: a tensor of kind {value.dtype}, {value.layout}; give plain numbers")
+    # A tensor may repeat few stored numbers without end.
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise SettingError(
+            f"synthetic={path}: stores fewer numbers than its shape {list(value.shape)} has; save it anew"
+        )
+    if value.numel() == 0 or not value.isfinite().all():
+        raise SettingError(f"synthetic={path}: empty, or with numbers that are not finite; give another file")
     return value.detach().float()
 
 
 def _labels(path: Path) -> Tensor:
     beside = path.with_name(path.name.replace("images_", "labels_", 1))
-    return _tensor(beside, _load(beside)).long()
+    return _whole(beside, _tensor(beside, _load(beside)))
+
+
+def _whole(path: Path, labels: Tensor) -> Tensor:
+    if not torch.equal(labels, labels.round()):
+        raise SettingError(
+            f"synthetic={path}: labels are whole numbers, found {float(labels.flatten()[0]):g}, ...; give {KINDS}"
+        )
+    return labels.long()
 
 
 def _pair(path: Path, value: Any) -> tuple[Tensor, Tensor]:
     if not isinstance(value, list | tuple) or len(value) < 2:
-        raise SettingError(f"synthetic={path}: expected [images, labels], found {type(value).__name__}")
-    return _tensor(path, value[0]), _tensor(path, value[1]).long()
+        raise SettingError(f"synthetic={path}: expected [images, labels], found {type(value).__name__}; give {KINDS}")
+    return _tensor(path, value[0]), _whole(path, _tensor(path, value[1]))
 
 
 def _dc(path: Path) -> Imported:
     """A dictionary whose ``data`` holds ``[images, labels]`` of every experiment; the last one is taken."""
     value = _load(path)
-    if not isinstance(value, dict) or not value.get("data"):
-        raise SettingError(f"synthetic={path}: expected a dictionary with 'data', [images, labels] per experiment")
+    if not isinstance(value, dict) or not isinstance(value.get("data"), list) or not value["data"]:
+        raise SettingError(
+            f"synthetic={path}: expected a dictionary with 'data', [images, labels] per experiment; give {KINDS}"
+        )
     return Imported(*_pair(path, value["data"][-1]), "input")
 
 
 def _folder(path: Path, classes: tuple[str, ...], channels: int) -> Imported:
     """Pictures in subfolders named after the classes, or by numbers (``003``, ``003_cat``) that are the labels."""
-    from PIL import Image
     from torchvision.transforms.functional import pil_to_tensor
 
     images, labels = [], []
@@ -126,22 +147,19 @@ def _folder(path: Path, classes: tuple[str, ...], channels: int) -> Imported:
         number = folder.name.split("_")[0]
         if folder.name in classes:
             label = classes.index(folder.name)
-        elif number.isdigit():
+        elif number.isdecimal() and len(number) < 10:
             label = int(number)
         else:
             raise SettingError(
-                f"synthetic={path}: subfolder {folder.name!r} is neither a class name nor starts with a label; "
+                f"synthetic={path}: subfolder {folder.name!r} is no class name and starts with no label, rename it; "
                 f"the classes are {', '.join(classes[:10])}{', ...' if len(classes) > 10 else ''}"
             )
         for file in sorted(folder.glob("*.png")):
-            try:
-                with Image.open(file) as picture:
-                    images.append(pil_to_tensor(picture.convert("L" if channels == 1 else "RGB")) / 255)
-            except OSError as error:
-                raise SettingError(f"synthetic={path}: cannot read {file}: {error}") from error
+            picture = read_picture(file, path, "L" if channels == 1 else "RGB", f"synthetic={path}")
+            images.append(pil_to_tensor(picture) / 255)
             labels.append(label)
     if not images:
         raise SettingError(f"synthetic={path}: no <class>/<image>.png in it; give {KINDS}")
     if len({image.shape for image in images}) > 1:
-        raise SettingError(f"synthetic={path}: the pictures differ in size; distilled images have one size")
+        raise SettingError(f"synthetic={path}: the pictures differ in size; give pictures of one size")
     return Imported(torch.stack(images), torch.tensor(labels), "pixels")

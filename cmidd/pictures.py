@@ -42,7 +42,7 @@ def export(synthetic: SyntheticSet, folder: Path) -> None:
     Raises:
         SettingError: when the folder exists and is not empty.
     """
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise SettingError(f"to={folder}: exists and is not empty; choose a new folder")
     rows = []
     for number, (picture, label) in enumerate(zip(synthetic.pixels().cpu(), synthetic.labels.tolist(), strict=True)):
@@ -61,7 +61,7 @@ def _to_image(picture: Tensor) -> Image.Image:
 
 
 def _safe(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in name)
+    return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in name)[:60]
 
 
 def _with_names(picture: Image.Image, names: tuple[str, ...], height: int) -> Image.Image:

@@ -1,21 +1,26 @@
 """What the settings add to a method: its regularisers, what its set starts from, and its stages, one after another."""
 
 import functools
+import itertools
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cmidd import files
+from cmidd.checking import checked
 from cmidd.data import Dataset
 from cmidd.distill import Regularizer, distill
+from cmidd.errors import SettingError
+from cmidd.formats import Checkpoint, conforming
 from cmidd.objectives import OBJECTIVES, Context
 from cmidd.objectives.base import new_network
 from cmidd.records import merged
 from cmidd.regularizers import REGULARIZERS
 from cmidd.regularizers.cmi import CMI
 from cmidd.samplers import Sampler
-from cmidd.settings import Settings, checked, make_schedule
+from cmidd.settings import Settings, make_schedule
 from cmidd.streams import Streams
 from cmidd.synthetic import SyntheticSet
 from cmidd.teachers import TeacherPool
@@ -46,7 +51,9 @@ def make_regularizers(settings: Settings, context: Context) -> list[tuple[float,
 def starting_set(settings: Settings, data: Dataset, sampler: Sampler, ipc: int, streams: Streams) -> SyntheticSet:
     """``ipc`` images of every class that distillation starts from: real ones, as the sampler says, or noise."""
     data.check_ipc(ipc)
-    formation = settings.formation
+    formation, side = settings.formation, min(data.image_shape[1:])
+    if formation.factor > side:
+        raise SettingError(f"method.formation.factor={formation.factor}: images have {side} pixels a side; choose less")
     if settings.init == "noise":
         return SyntheticSet.from_noise(data, ipc, streams("init"), formation)
     network = functools.partial(new_network, data, settings.network)
@@ -65,10 +72,29 @@ def checkpoint_of(folder: Path, stage: int) -> Path:
     return folder / f"checkpoint{'' if stage == 0 else f'_stage{stage + 1}'}.safetensors"
 
 
-def progress_of(folder: Path) -> tuple[int, float]:
-    """How many iterations, of all stages, the checkpoints in a run's folder hold, and the seconds they took."""
-    states = [files.read_tensors(path)[1] for path in folder.glob("checkpoint*.safetensors")]
-    return sum(state["iteration"] for state in states), sum(state["seconds"] for state in states)
+@dataclass(frozen=True)
+class Progress:
+    """What the checkpoints of a run hold: iterations of all stages, the seconds they took, and after which of them the
+    set was evaluated.
+    """
+
+    iteration: int = 0
+    seconds: float = 0.0
+    evaluated: frozenset[int] = frozenset()
+
+
+def progress_of(folder: Path) -> Progress:
+    """Read the checkpoints in a run's folder."""
+    done = Progress()
+    for stage in itertools.count():
+        if not (path := checkpoint_of(folder, stage)).exists():
+            return done
+        state = conforming(path, files.read_tensors(path)[1], Checkpoint)
+        evaluated = {done.iteration + int(iteration) for iteration in state["evaluations"]}
+        done = Progress(
+            done.iteration + state["iteration"], done.seconds + state["seconds"], done.evaluated | evaluated
+        )
+    raise AssertionError
 
 
 def distill_stages(

@@ -82,6 +82,14 @@ class ZCA:
         }
 
 
+def expected_shapes(tensors: dict[str, Tensor], images: Tensor) -> dict[str, list[int]]:
+    """Which tensors :func:`from_tensors` reads for such ``images``, and their shapes."""
+    if "zca_mean" not in tensors:
+        return {"mean": [images.shape[1]], "std": [images.shape[1]]}
+    size = images[0].numel()
+    return {"zca_mean": [size], "zca_eigenvectors": [size, size], "zca_eigenvalues": [size], "zca_eps": []}
+
+
 def from_tensors(tensors: dict[str, Tensor]) -> Preprocessing:
     """The preprocessing whose ``tensors()`` were stored; other names are ignored."""
     if "zca_mean" in tensors:

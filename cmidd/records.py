@@ -29,6 +29,11 @@ def summary(values: list[float]) -> str:
     return f"{statistics.fmean(values):.2f}{spread} (n={len(values)})"
 
 
+def plain(text: str) -> str:
+    """Text that Markdown shows as it is: it opens no element, no code and no other cell."""
+    return " ".join("".join(f"&#{ord(sign)};" if sign in "<>&|`[]*" else sign for sign in text).split())
+
+
 def _commit() -> str | None:
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     found = subprocess.run(command, capture_output=True, text=True, check=False)

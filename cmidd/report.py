@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cmidd import files
 from cmidd.records import summary
 from cmidd.results import Result
 from cmidd.sweeps import duration
@@ -27,7 +28,7 @@ def page(table: Table, results: Sequence[Result]) -> str:
         "runs": [_run(result) for result in results],
     }
     # In a script element only "<" could end the data; JSON may spell it as an escape.
-    text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
     template = importlib.resources.files("cmidd").joinpath("report.html").read_text(encoding="utf-8")
     return template.replace("{{data}}", text)
 
@@ -36,13 +37,13 @@ def _run(result: Result) -> dict[str, Any]:
     record = result.record
     cmi = f" + CMI {result.weight:g}" if result.weight else ""
     facts = [
-        *(f"{kind}: {summary(values)}" for kind, values in record["baselines"].items()),
-        f"{duration(record['seconds'])} for {record['last']['iteration']} iterations, "
-        f"{record['peak_memory_mib']:.0f} MiB at most, {record['device']}",
+        *(f"{kind}: {summary(values)}" for kind, values in result.part("baselines").items()),
+        f"{duration(result.part('seconds'))} for {record['last']['iteration']} iterations, "
+        f"{result.part('peak_memory_mib'):.0f} MiB at most, {result.part('device')}",
     ]
     evaluated = [
         (float(at), statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
-        for at, values in sorted(record["evaluations"].items(), key=lambda item: int(item[0]))
+        for at, values in sorted(result.part("evaluations").items(), key=lambda item: int(item[0]))
     ]
     curves = [("test accuracy, per cent", evaluated if len(evaluated) > 1 else [])]
     metrics = _metrics(result.path.with_name("metrics.jsonl"))
@@ -62,7 +63,7 @@ def _run(result: Result) -> dict[str, Any]:
 
 
 def _metrics(path: Path) -> dict[str, Points]:
-    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    rows = files.read_rows(path) if path.exists() else []
     names = {name for row in rows for name in row} - {"iteration"}
     return {name: [(row["iteration"], row[name], 0.0) for row in rows if name in row] for name in names}
 

@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cmidd import files
 from cmidd.errors import SettingError
+from cmidd.formats import part, read_record
 from cmidd.records import differences, system
 
 # Settings that change what is recorded, or how sums are ordered, but not what a run computes.
-WITHOUT_EFFECT = ("cmi.measure", "engine.compile")
+WITHOUT_EFFECT = ("cmi.measure", "engine.compile", "engine.deterministic")
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,10 @@ class Result:
     def accuracies(self) -> list[float]:
         """Of the networks trained on the last iterate, in per cent."""
         return self.record["last"]["accuracies"]
+
+    def part(self, name: str) -> Any:
+        """What the record says of ``name``; refused where it is of a version that did not say it yet."""
+        return part(self.path, self.record, name)
 
     @property
     def changed(self) -> dict[str, list[Any]]:
@@ -113,15 +117,9 @@ def read_results(roots: Iterable[str | Path]) -> list[Result]:
         for path in sorted(root.rglob("*result.json")):
             if ".replaced" in path.parent.name or "evidence" in path.relative_to(root).parts:
                 continue
-            try:
-                record = files.read_json(path)
-                tested_on = record["tested_on"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise SettingError(
-                    f"{path}: not a record of a run ({error!r}); move it away, or run it again"
-                ) from error
-            if tested_on == "test":
-                found.append(Result(path, record))
+            result = Result(path, read_record(path))
+            if result.record["tested_on"] == "test":
+                found.append(result)
     return found
 
 

@@ -12,16 +12,19 @@ from typing import Any
 import torch
 
 from cmidd import files, pictures
+from cmidd.checking import checked
 from cmidd.data import load_dataset
 from cmidd.devices import claimed_device, peak_memory_mib, start_measuring_memory
-from cmidd.engine import Engine, choose, using
+from cmidd.engine import Engine, choose, prepare, using
 from cmidd.errors import SettingError
 from cmidd.evaluate import Protocol, baselines, evaluate, lessons_of, training_steps
+from cmidd.networks import blank_network
 from cmidd.objectives import OBJECTIVES, Context
 from cmidd.plugins import distill_stages, progress_of, stage_sizes, starting_set
 from cmidd.records import differences, provenance, summary, system
+from cmidd.resuming import check_folder, read_finished
 from cmidd.samplers import SAMPLERS
-from cmidd.settings import Settings, checked
+from cmidd.settings import Settings
 from cmidd.streams import Streams
 from cmidd.synthetic import SyntheticSet
 from cmidd.tracking import Tracker
@@ -47,10 +50,13 @@ def run(settings: Settings, arguments: dict[str, Any], admitted: Callable[[Path]
         _make_way(folder, settings)
         if (folder / "DONE").exists():
             log.info("%s is finished, skipping (overwrite=true runs it again)", folder)
-            record: dict[str, Any] = files.read_json(folder / "result.json")
+            record: dict[str, Any] = read_finished(folder)
         else:
             with claimed_device(settings.device) as device:
                 context = make_context(settings, device)
+                OBJECTIVES[settings.method["name"]].refuse(arguments, context.blank_network())
+                check_folder(settings, context.data.num_classes, context.data.image_shape)
+                _refuse_other_images(settings, context)
                 files.write_json(folder / "settings.json", settings.identity)
                 record = _work(settings, arguments, context, admitted(folder))
     report(folder, record)
@@ -59,9 +65,12 @@ def run(settings: Settings, arguments: dict[str, Any], admitted: Callable[[Path]
 
 def make_context(settings: Settings, device: torch.device) -> Context:
     """Load the data and the initial synthetic set; refuses an impossible ipc before any work."""
+    prepare(settings.engine)
     data = load_dataset(**settings.dataset, root=settings.data.root, download=settings.data.download, device=device)
     streams = Streams(settings.seed)
     data.check_ipc(settings.ipc)
+    for options in _networks(settings):
+        blank_network(image_shape=data.image_shape, num_classes=data.num_classes, **options)
     given = {key: value for key, value in settings.sampler.items() if key != "name"}
     kind = SAMPLERS[settings.sampler["name"]]
     sampler = kind(**checked(kind, given, "sampler"))
@@ -79,9 +88,16 @@ def make_context(settings: Settings, device: torch.device) -> Context:
     )
 
 
+def _networks(settings: Settings) -> list[dict[str, Any]]:
+    """The networks that a run trains: its own, and CMI's teacher where it has some."""
+    teaching = settings.cmi.weight > 0 or settings.cmi.measure
+    other = settings.cmi.teacher != settings.network["name"]
+    return [settings.network, *([{"name": settings.cmi.teacher}] if teaching and other else [])]
+
+
 def _make_way(folder: Path, settings: Settings) -> None:
     """Move a finished run aside on request; refuse to mix two runs of different settings."""
-    if settings.overwrite and (folder / "settings.json").exists():
+    if settings.overwrite and folder.is_dir() and any(folder.iterdir()):
         number = 1
         while (aside := folder.with_name(f"{folder.name}.replaced{number}")).exists():
             number += 1
@@ -94,10 +110,15 @@ def refuse_other_settings(settings: Settings) -> None:
     """Check that the folder of a run is new, or was begun with the same settings.
 
     Raises:
-        SettingError: naming the first setting that differs.
+        SettingError: naming the first setting that differs; or when nothing tells what the settings were.
     """
     folder = settings.folder
     if not (folder / "settings.json").exists():
+        if any((folder / name).exists() for name in ("checkpoint.safetensors", "result.json", "DONE")):
+            raise SettingError(
+                f"{folder}: a run without its settings.json, so nothing tells what made it; move the folder away, or "
+                "overwrite=true (which keeps it beside)"
+            )
         return
     before = files.read_json(folder / "settings.json")
     for name, old, new in differences(before, files.as_json(settings.identity)):
@@ -107,33 +128,51 @@ def refuse_other_settings(settings: Settings) -> None:
         )
 
 
+def _refuse_other_images(settings: Settings, context: Context) -> None:
+    """Refuse to go on with a user's folder of images when these are no longer those that the run began with."""
+    content, kept = context.data_key.get("content"), settings.folder / "content.json"
+    if content is None:
+        return
+    if kept.exists() and files.read_json(kept) != content:
+        raise SettingError(
+            f"data.root={settings.data.root}: the images have changed since the run in {settings.folder} began; put "
+            "them back, or overwrite=true (which keeps the earlier run beside it)"
+        )
+    files.write_json(kept, content)
+
+
 def _work(settings: Settings, arguments: dict[str, Any], context: Context, started: dict[str, Any]) -> dict[str, Any]:
     folder = settings.folder
     start_measuring_memory(context.data.device)
-    resume_at, _ = progress_of(folder)
-    if resume_at:
-        log.info("resuming at iteration %d", resume_at)
+    done = progress_of(folder)
+    if done.iteration:
+        log.info("resuming at iteration %d", done.iteration)
     started = {**started, **provenance(context.data.device)}  # Now: the code may change on disk while the run lasts.
-    tracker = Tracker(folder, resume_at, settings.wandb.mode, settings.wandb.project, settings.identity)
+    tracker = Tracker(folder, done, settings.wandb.mode, settings.wandb.project, settings.identity)
     engine = chosen_engine(settings, arguments, context)
     with using(engine):
         return _compute(settings, arguments, context, {**started, "engine": asdict(engine)}, tracker)
 
 
 def chosen_engine(settings: Settings, arguments: dict[str, Any], context: Context) -> Engine:
-    """The engine that the run began with, or else the one that its settings and length ask for."""
+    """The engine that the run began with, or else :func:`fitting_engine`."""
     kept = settings.folder / "engine.json"
     if kept.exists():
         return Engine(**files.read_json(kept))
+    engine = fitting_engine(settings, arguments, context)
+    files.write_json(kept, asdict(engine))
+    return engine
+
+
+def fitting_engine(settings: Settings, arguments: dict[str, Any], context: Context) -> Engine:
+    """The engine that the settings and the length of a run ask for; what is cached for the run is made by it too."""
     data, protocol = context.data, settings.evaluation
     objective = OBJECTIVES[settings.method["name"]]
     distilling = objective.images_per_iteration(data.num_classes, settings.ipc, arguments)
     images = settings.ipc * data.num_classes * settings.formation.tiles
     evaluating = protocol.repeats * protocol.training.epochs * images
     passing = settings.iterations * (distilling + evaluating / min(protocol.interval, settings.iterations))
-    engine = choose(settings.engine, data.device, passing * math.prod(data.image_shape))
-    files.write_json(kept, asdict(engine))
-    return engine
+    return choose(settings.engine, data.device, passing * math.prod(data.image_shape))
 
 
 def _compute(

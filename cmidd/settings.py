@@ -1,15 +1,14 @@
 """All settings of a run, typed and checked before any work; errors name the setting, the value and the way out."""
 
-import difflib
-import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationError, create_model
+from pydantic import Field
 
-from cmidd.data import load_dataset
+from cmidd.checking import PathText, checked, choose, known, mapping
+from cmidd.data import READERS, load_dataset
 from cmidd.engine import EngineSettings
 from cmidd.errors import SettingError
 from cmidd.evaluate import Protocol
@@ -20,9 +19,9 @@ from cmidd.records import PLAIN, merged, system
 from cmidd.regularizers import REGULARIZERS
 from cmidd.samplers import SAMPLERS
 from cmidd.schedules import SCHEDULES, Schedule
-from cmidd.training import Count
+from cmidd.training import Count, NonNegative
+from cmidd.weights import cmi_weight, take_regularizers
 
-CMI_KEYS = ("lambda", "fallback", "published", "teacher", "pool", "epochs", "centroids", "own", "measure")
 # How an error calls what an objective gives (Objective.gives).
 GIVEN = {"network": "the network it matches in", "real": "batches of real images"}
 # What may differ between two starts of the same run.
@@ -37,6 +36,7 @@ FREE = (
     "dry_run",
     "on_nan",
 )
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d{1,3}|free_gpu)$")]
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,14 @@ class CMISettings:
 
 @dataclass(frozen=True)
 class DataSettings:
-    root: str
+    root: PathText
     download: bool
 
 
 @dataclass(frozen=True)
 class WandbSettings:
     mode: Literal["disabled", "offline", "online"]
-    project: str
+    project: Annotated[str, Field(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Settings:
     """
 
     ipc: Count
-    seed: Annotated[int, Field(strict=True, ge=0)]
+    seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)]
     iterations: Count
     init: Literal["real", "noise"]
     formation: Formation
@@ -84,13 +84,13 @@ class Settings:
     cmi: CMISettings
     evaluation: Protocol
     engine: EngineSettings
-    device: str
+    device: Device
     data: DataSettings
     wandb: WandbSettings
-    results_root: str
-    buffers_root: str
+    results_root: PathText
+    buffers_root: PathText
     overwrite: bool
-    checkpoint_seconds: Annotated[float, Field(ge=0)]
+    checkpoint_seconds: NonNegative
     dry_run: bool
     regularizers: dict[str, dict[str, Any]] = field(default_factory=dict)
     sampler: dict[str, Any] = field(default_factory=lambda: {"name": "random"})
@@ -111,10 +111,13 @@ class Settings:
     def identity(self) -> dict[str, Any]:
         """The settings that make the result: plain values, equal for two starts of the same run.
 
-        Plug-ins are mentioned where there are any, so records from before there were some stay valid.
+        Plug-ins and ``engine.deterministic`` are mentioned where there are any, so records from before there were
+        some stay valid.
         """
         plain = {key: value for key, value in asdict(self).items() if key not in FREE and value != {}}
         plain = {key: value for key, value in plain.items() if value != {"name": PLAIN.get(key)}}
+        if not self.engine.deterministic:
+            del plain["engine"]["deterministic"]
         if self.dataset["name"] == "folder":
             plain["data"] = {"root": str(Path(self.data.root).expanduser().resolve())}
         return plain
@@ -126,69 +129,69 @@ def read_settings(config: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
     Raises:
         SettingError: one line for the first setting that is unknown, of the wrong type or out of range.
     """
-    config = dict(config)
-    method = dict(config["method"])
-    objective: type[Objective] = _choose(OBJECTIVES, method.pop("name", None), "method")
-    config["iterations"], config["init"] = method.pop("iterations", None), method.pop("init", "real")
-    config["formation"] = method.pop("formation", {})
+    config = mapping(config, "config")
+    parts = {name: mapping(config.get(name), name) for name in ("method", "network", "dataset", "cmi", *TABLES)}
+    method = parts["method"]
+    objective: type[Objective] = choose(OBJECTIVES, method.pop("name", None), "method")
+    common = {"formation": {}} | {key: method.pop(key) for key in ("iterations", "init", "formation") if key in method}
+    config.update(checked(Common, common, "method"))
     arguments = checked(objective, method, "method")
-    network = dict(config["network"])
-    checked(_choose(NETWORKS, network.pop("name", None), "network"), network, "network")
-    dataset = {key: value for key, value in config["dataset"].items() if key not in ("augment", "teacher")}
+    network = parts["network"]
+    checked(choose(NETWORKS, network.pop("name", None), "network"), network, "network")
+    dataset = {key: value for key, value in parts["dataset"].items() if key not in ("augment", "teacher")}
     config["dataset"] = dataset
     checked(load_dataset, dataset, "dataset")
-    config["regularizers"] = _regularizers(config, objective.gives, config["method"]["name"])
-    for kind, table in (("sampler", SAMPLERS), ("schedule", SCHEDULES)):
-        given = dict(config[kind])
-        plugin: Any = _choose(table, given.pop("name", None), kind)
+    choose(READERS, dataset["name"], "dataset")
+    name = config["method"]["name"]
+    config["regularizers"] = take_regularizers(config)
+    for regularizer in config["regularizers"]:
+        _refuse_unmet("regularizer", regularizer, REGULARIZERS[regularizer].needs, objective.gives, name)
+    for kind, table in TABLES.items():
+        given = parts[kind]
+        plugin: Any = choose(table, given.pop("name", None), kind)
         checked(plugin, given, kind)
         config[kind] = {"name": config[kind]["name"], **given}
-    needs = SAMPLERS[config["sampler"]["name"]].needs
-    _refuse_unmet("sampler", config["sampler"]["name"], needs, objective.gives, config["method"]["name"])
-    schedule = make_schedule(config["schedule"])
-    for stage in range(len(schedule.sizes(config["ipc"]))):
+    sampler = config["sampler"]["name"]
+    _refuse_unmet("sampler", sampler, SAMPLERS[sampler].needs, objective.gives, name)
+    config["cmi"] = _cmi(parts["cmi"], name, dataset["name"], config.get("ipc"))
+    settings = Settings(**checked(Settings, config, ""))
+    schedule = make_schedule(settings.schedule)
+    for stage in range(len(schedule.sizes(settings.ipc))):
         checked(objective, merged(method, schedule.method_settings(stage)), "schedule.overrides")
-    cmi = dict(config["cmi"])
-    for key in cmi:
-        _known(key, CMI_KEYS, "cmi")
-    rest = {key: cmi[key] for key in ("teacher", "pool", "epochs", "centroids", "measure")}
-    where = (config["method"]["name"], dataset["name"], config["ipc"])
-    config["cmi"] = {"weight": cmi_weight(cmi["lambda"], cmi["fallback"], cmi["published"], cmi["own"], *where), **rest}
-    return Settings(**checked(Settings, config, "")), arguments
+    return settings, arguments
 
 
-def cmi_weight(
-    value: Any,
-    fallback: str | None,
-    published: Mapping[int, float] | None,
-    own: float | None,
-    method: str,
-    dataset: str,
-    ipc: int,
-) -> float:
-    """The weight of CMI: a number, the published one for ``paper``, the published one or else the recipe's ``own``
-    for ``recipe``, or 0 (the baseline) for null.
-    """
-    value = fallback if value is None else value
-    if value is None:
-        return 0.0
-    if value == "paper":
-        if ipc not in (published or {}):
-            raise SettingError(
-                f"cmi=paper: no weight is published for method={method} dataset={dataset} ipc={ipc}; "
-                "give a number instead, e.g. cmi.lambda=0.1"
-            )
-        value = (published or {})[ipc]
-    if value == "recipe":
-        value = (published or {}).get(ipc, own)
-        if value is None:
-            raise SettingError(
-                f"cmi=recipe: configs/recipe/{method}_{dataset}.yaml has neither a published nor an own weight for "
-                f"ipc={ipc}; give a number instead, e.g. cmi.lambda=0.1"
-            )
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-        raise SettingError(f"cmi.lambda={value}: expected a number >= 0, null (baseline), paper or recipe")
-    return float(value)
+TABLES: dict[str, Mapping[str, Any]] = {"sampler": SAMPLERS, "schedule": SCHEDULES}
+
+
+@dataclass(frozen=True)
+class Common:
+    """What ``configs/method/<name>.yaml`` says of every method."""
+
+    iterations: Count
+    formation: Formation
+    init: Literal["real", "noise"] = "real"
+
+
+@dataclass(frozen=True)
+class WeightSources:
+    """Where ``configs/cmi/<name>.yaml`` and recipes take the weight of CMI from when ``lambda`` is null."""
+
+    fallback: Literal["paper", "recipe"] | None = None
+    published: dict[int, NonNegative] | None = None
+    own: NonNegative | None = None
+
+
+def _cmi(given: dict[str, Any], method: str, dataset: str, ipc: Any) -> dict[str, Any]:
+    """The settings of CMI with its resolved ``weight``."""
+    names = {each.name for each in (*fields(WeightSources), *fields(CMISettings))}
+    for key in given:
+        known(key, {"lambda", *names} - {"weight"}, "cmi")
+    value = given.pop("lambda", None)
+    sources = checked(
+        WeightSources, {key: given.pop(key) for key in ("fallback", "published", "own") if key in given}, "cmi"
+    )
+    return {"weight": cmi_weight(value, **sources, method=method, dataset=dataset, ipc=ipc), **given}
 
 
 def make_schedule(schedule: Mapping[str, Any]) -> Schedule:
@@ -198,24 +201,6 @@ def make_schedule(schedule: Mapping[str, Any]) -> Schedule:
     return kind(**checked(kind, given, "schedule"))
 
 
-def _regularizers(config: dict[str, Any], gives: frozenset[str], method: str) -> dict[str, dict[str, Any]]:
-    """Take the settings of the chosen regularisers out of a config; ``lambda`` becomes their ``weight``."""
-    chosen = {}
-    for name, kind in REGULARIZERS.items():
-        if name not in config:
-            continue
-        given = dict(config.pop(name))
-        if "default" not in given:
-            raise SettingError(f"{name}: not among the regularisers of this run; add regularizer={name}")
-        weight, default = given.pop("lambda"), given.pop("default")
-        weight = default if weight is None else weight
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < float("inf"):
-            raise SettingError(f"{name}.lambda={weight}: expected a number >= 0, or null for {default}")
-        chosen[name] = {"weight": float(weight), **checked(kind, given, name)}
-        _refuse_unmet("regularizer", name, kind.needs, gives, method)
-    return chosen
-
-
 def _refuse_unmet(kind: str, name: str, needs: frozenset[str], gives: frozenset[str], method: str) -> None:
     """Refuse a plug-in that needs what the method cannot give."""
     for need in sorted(needs - gives):
@@ -223,47 +208,3 @@ def _refuse_unmet(kind: str, name: str, needs: frozenset[str], gives: frozenset[
         raise SettingError(
             f"{kind}={name}: needs {GIVEN[need]}, and method={method} has none; use it with method={', '.join(able)}"
         )
-
-
-def checked(function: Callable[..., Any], arguments: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Check keyword arguments against a signature (types, ranges, unknown names); nested dataclasses are made.
-
-    Parameters without a given value keep their defaults; positional ones, which are no settings, are left out.
-    """
-    typed: Any = function
-    if isinstance(function, type):
-        typed = next(vars(base)["__init__"] for base in function.__mro__ if "__init__" in vars(base))
-    hints = get_type_hints(typed, include_extras=True)
-    parameters = inspect.signature(function).parameters.values()
-    skipped = {"self", "context", "teachers", "image_shape", "num_classes"}
-    skipped |= {"root", "download", "device", "preprocessing"}
-    if where == "":
-        skipped = {"self"}
-    fields: dict[str, Any] = {
-        p.name: (hints[p.name], ... if p.default is p.empty else p.default) for p in parameters if p.name not in skipped
-    }
-    for key in arguments:
-        _known(key, fields, where)
-    try:
-        model = create_model("Settings", __config__=ConfigDict(extra="forbid"), **fields)(**arguments)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(part for part in (where, *map(str, first["loc"])) if part)
-        given = "" if first["type"] == "missing" else f"={first['input']}"
-        raise SettingError(f"{name}{given}: {first['msg']}") from error
-    return {name: getattr(model, name) for name in fields}
-
-
-def _choose(table: Mapping[str, Any], name: Any, where: str) -> Any:
-    if name not in table:
-        raise SettingError(f"{where}={name}: unknown; choose one of {', '.join(sorted(table))}")
-    return table[name]
-
-
-def _known(key: str, known: Any, where: str) -> None:
-    if key in known:
-        return
-    prefix = f"{where}." if where else ""
-    close = difflib.get_close_matches(key, list(known), n=1)
-    hint = f"did you mean {prefix}{close[0]}? " if close else ""
-    raise SettingError(f"{prefix}{key}: unknown setting; {hint}known: {', '.join(sorted(known))}")

@@ -1,21 +1,33 @@
 """Where real images come from: scikit-learn's digits, torchvision's data sets, or the user's own folder."""
 
+import contextlib
 import gzip
 import math
-from collections.abc import Callable
+import os
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import URLError
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from cmidd import files
 from cmidd.errors import SettingError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 # Where Debian's package dataset-fashion-mnist puts its files.
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+# What a file holds need not be what its name says: Pillow would hand EPS to a program (Ghostscript).
+IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+MOST_PIXELS = 50_000_000  # of a picture
+MOST_BYTES = 2**31  # of a data set's file
 
 
 @dataclass(frozen=True)
@@ -72,16 +84,28 @@ def from_torchvision(name: str, root: Path, download: bool) -> Source:
         "svhn": "{train,test}_32x32.mat",
     }
     try:
-        train, test = makers[name](True), makers[name](False)
-    except (RuntimeError, URLError, OSError) as error:
-        reason = str(error).splitlines()[0]
+        with _alone(root / name, download):
+            train, test = makers[name](True), makers[name](False)
+            splits = _split_of(train), _split_of(test)
+    except Exception as error:  # torchvision raises whatever a damaged file leads to.
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise SettingError(
             f"dataset={name}: looked for {expected[name]} in {root.resolve()} (data.root), not usable: {reason} "
             "-- either run once with a network and data.download=true, or put the published files there"
             + (", or apt-get install dataset-fashion-mnist" if name == "fashion_mnist" else "")
         ) from error
     names = getattr(train, "classes", None) or [str(i) for i in range(10)]
-    return Source(_split_of(train), _split_of(test), tuple(names))
+    return Source(*splits, tuple(names))
+
+
+@contextlib.contextmanager
+def _alone(path: Path, download: bool) -> Iterator[None]:
+    """One process at a time: torchvision writes a download straight into its place, where others would read a part."""
+    if download:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    writable = download and os.access(path.parent, os.W_OK)
+    with files.claimed(path, wait=True) if writable else contextlib.nullcontext():
+        yield
 
 
 def fashion_mnist(root: Path, download: bool) -> Source:
@@ -111,7 +135,9 @@ def folder(root: Path, size: int, channels: int) -> Source:
         test, test_classes = _read_folder(root / "test", size, channels)
         if classes != test_classes:
             odd = sorted(set(classes) ^ set(test_classes))
-            raise SettingError(f"data.root={root}: train and test differ in their class folders: {', '.join(odd)}")
+            raise SettingError(
+                f"data.root={root}: train and test differ in class folders {', '.join(odd)}; make them alike"
+            )
     else:
         everything, classes = _read_folder(root, size, channels)
         counts = everything.labels.bincount()
@@ -150,17 +176,31 @@ def _split_of(dataset: object) -> Split:
 
 
 def _read_idx(path: Path) -> Tensor:
-    """A gzipped idx file of unsigned bytes: magic, one big-endian length per dimension, the bytes."""
-    content = gzip.decompress(path.read_bytes())
-    ndim = content[3]
-    shape = np.frombuffer(content, ">u4", count=ndim, offset=4).astype(int)
-    return torch.tensor(np.frombuffer(content, np.uint8, offset=4 + 4 * ndim).reshape(shape))
+    """A gzipped idx file of unsigned bytes: magic, one big-endian length per dimension, the bytes.
+
+    Raises:
+        SettingError: when it is damaged; no more is unpacked than its header announces.
+    """
+    try:
+        with gzip.open(path) as file:
+            magic = file.read(4)
+            if magic[:3] != bytes([0, 0, 8]) or magic[3:] not in (b"\1", b"\3"):
+                raise ValueError("no idx file of bytes")
+            shape = np.frombuffer(file.read(4 * magic[3]), ">u4", count=magic[3]).astype(int).tolist()
+            count = math.prod(shape)
+            content = file.read(count + 1) if count <= MOST_BYTES else b""
+            if len(content) != count:
+                raise ValueError(f"announces {shape}, and does not hold that")
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise SettingError(f"{path}: damaged ({error}); apt-get install --reinstall dataset-fashion-mnist") from error
+    return torch.tensor(np.frombuffer(content, np.uint8).reshape(shape))
 
 
 def _read_folder(root: Path, size: int, channels: int) -> tuple[Split, list[str]]:
     from PIL import Image
     from torchvision.transforms.functional import pil_to_tensor
 
+    setting = f"data.root={root}"
     if not root.is_dir():
         raise SettingError(f"data.root={root}: no such folder; give a folder with one subfolder of images per class")
     classes = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
@@ -169,19 +209,39 @@ def _read_folder(root: Path, size: int, channels: int) -> tuple[Split, list[str]
             f"data.root={root}: found {len(classes)} class folder(s), distillation needs 2 or more; "
             "expected <data.root>/<class>/<image>"
         )
+    for name in classes:
+        if not name.isprintable() or len(name) > 200:
+            raise SettingError(f"{setting}: class folder {name!r} is not named by 1 to 200 letters; rename it")
     images, labels = [], []
     for label, name in enumerate(classes):
         paths = sorted(path for path in (root / name).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
         if not paths:
             raise SettingError(f"data.root={root}: class folder {name!r} holds no image; fill it or remove it")
         for path in paths:
-            try:
-                with Image.open(path) as picture:
-                    pixels = picture.convert("L" if channels == 1 else "RGB").resize(
-                        (size, size), Image.Resampling.BICUBIC
-                    )
-            except OSError as error:
-                raise SettingError(f"data.root={root}: cannot read {path}: {error}; repair or remove it") from error
-            images.append(pil_to_tensor(pixels))
+            pixels = read_picture(path, root, "L" if channels == 1 else "RGB", setting)
+            images.append(pil_to_tensor(pixels.resize((size, size), Image.Resampling.BICUBIC)))
             labels.append(label)
     return Split(torch.stack(images), torch.tensor(labels)), classes
+
+
+def read_picture(path: Path, root: Path, mode: str, setting: str) -> "Image.Image":
+    """A picture that lies under ``root``, converted to Pillow's ``mode``.
+
+    Raises:
+        SettingError: starting with ``setting``, when it cannot be read, unpacks to too much, or links out of ``root``.
+    """
+    from PIL import Image
+
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise SettingError(f"{setting}: {path} links to {path.resolve()}, outside of it; put a copy into the folder")
+    try:
+        with warnings.catch_warnings(), Image.open(path, formats=IMAGE_FORMATS) as picture:
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            if picture.width * picture.height > MOST_PIXELS:
+                raise ValueError(f"{picture.width}x{picture.height} pixels, at most {MOST_PIXELS} are read")
+            if picture.mode.startswith(("I", "F")):  # Pillow would clip them to 255.
+                raise ValueError(f"pixels of more than 8 bits (mode {picture.mode})")
+            return picture.convert(mode)
+    except Exception as error:  # Pillow raises many kinds for a damaged file.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise SettingError(f"{setting}: cannot read {path}: {reason}; repair or remove it") from error

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cmidd import files
+from cmidd.formats import restoring
 from cmidd.soundness import Watch
 from cmidd.streams import Streams
 
@@ -70,18 +71,22 @@ class State:
         return tensors
 
     def load(self, path: Path, **newer: Any) -> None:
-        """Become the state of a file, but for the counts in ``newer``; every rollback changes draws and step sizes."""
+        """Become the state of a file, but for the counts in ``newer``; every rollback changes draws and step sizes.
+
+        Raises:
+            SettingError: when the file is damaged, or does not fit this run.
+        """
         tensors, stored = files.read_tensors(path)
         self.about.update(stored, **newer)
         self.optimizer.state.clear()
-        with torch.no_grad():
+        with restoring(path), torch.no_grad():
             for number, leaf in enumerate(self.leaves):
                 leaf.copy_(tensors[f"leaf_{number}"])
                 if f"momentum_{number}" in tensors:
                     self.optimizer.state[leaf]["momentum_buffer"] = tensors[f"momentum_{number}"].to(leaf.device)
-        for name, memory in self.memories.items():
-            own = f"{name}/"
-            memory.load_state({key.removeprefix(own): t for key, t in tensors.items() if key.startswith(own)})
+            for name, memory in self.memories.items():
+                own = f"{name}/"
+                memory.load_state({key.removeprefix(own): t for key, t in tensors.items() if key.startswith(own)})
         self.streams.attempt = self.about["rollbacks"]
         for group, step_size in zip(self.optimizer.param_groups, self.step_sizes, strict=True):
             group["lr"] = step_size / 2 ** self.about["rollbacks"]

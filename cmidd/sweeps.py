@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cmidd import files
+from cmidd.formats import BenchTable, conforming, read_record
 from cmidd.plugins import progress_of, stage_sizes
 from cmidd.records import system
 from cmidd.run import refuse_other_settings
@@ -56,8 +57,9 @@ def plan(settings: Settings) -> Plan:
         refuse_other_settings(settings)
     if (folder / "DONE").exists():
         return Plan("done", 0.0)
-    at, seconds = progress_of(folder)
-    own, iterations = seconds / at if at else None, settings.iterations * len(stage_sizes(settings))
+    progress = progress_of(folder)
+    at, iterations = progress.iteration, settings.iterations * len(stage_sizes(settings))
+    own = progress.seconds / at if at else None
     known = costs(Path(settings.results_root)).get(_kind(settings.identity))
     left = None
     if own or known:
@@ -74,11 +76,12 @@ def costs(results_root: Path) -> dict[tuple[Any, ...], tuple[float, float]]:
     """
     found: dict[tuple[Any, ...], list[tuple[float, float]]] = defaultdict(list)
     for path in results_root.rglob("result.json"):
-        record = files.read_json(path)
-        per_iteration = record["seconds"] / record["last"]["iteration"]
-        found[_kind(record["settings"])].append((per_iteration, record.get("evaluation_seconds", 0.0)))
+        record = read_record(path)
+        if "seconds" in record:
+            per_iteration = record["seconds"] / record["last"]["iteration"]
+            found[_kind(record["settings"])].append((per_iteration, record.get("evaluation_seconds", 0.0)))
     for path in results_root.glob("bench*.json"):
-        for cell in files.read_json(path)["cells"]:
+        for cell in conforming(path, files.read_json(path), BenchTable)["cells"]:
             kind = (cell["method"], cell["dataset"], cell["ipc"], cell["cmi"] > 0)
             if kind not in found:
                 found[kind].append((cell["seconds_per_iteration"], 0.0))

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from cmidd import files
+from cmidd.checking import checked
 from cmidd.data import Dataset
 from cmidd.errors import SettingError
 from cmidd.formation import Formation
-from cmidd.preprocessing import Preprocessing, from_tensors
+from cmidd.formats import Header, conforming
+from cmidd.preprocessing import Preprocessing, expected_shapes, from_tensors
 from cmidd.sources import Split
 
 FORMAT = 1
@@ -157,17 +158,43 @@ def load_synthetic(path: str | Path, device: torch.device | str = "cpu") -> Synt
     path = Path(path)
     if not path.is_file():
         raise SettingError(f"{path}: no such file; give a synthetic.safetensors that distill.py wrote")
-    try:
-        tensors, about = files.read_tensors(path)
-    except (SafetensorError, ValueError) as error:
-        raise SettingError(f"{path}: damaged or not a safetensors file ({error}); distil it again") from error
-    if about.pop("format", None) != FORMAT or not {"images", "labels"} <= tensors.keys():
-        raise SettingError(f"{path}: not a synthetic set of format {FORMAT}; give a synthetic.safetensors of cmidd")
+    tensors, about = files.read_tensors(path)
+    conforming(path, about, Header)
+    if flaw := _flaw(tensors, len(about["classes"])):
+        raise SettingError(f"{path}: {flaw}; give a synthetic.safetensors that distill.py wrote")
+    del about["format"]
     classes = tuple(about.pop("classes"))
-    formation = Formation(**about.pop("formation", {}))
+    formation = Formation(**checked(Formation, about.pop("formation", {}), f"{path}: formation"))
     images, labels = tensors["images"].to(device), tensors["labels"].to(device)
     stage_of = tensors.get("stages", torch.zeros(len(labels), dtype=torch.int64)).to(device)
     parts = [(images[stage_of == stage], labels[stage_of == stage]) for stage in range(int(stage_of.max()) + 1)]
     finished = [Stage(*part, tensors.get(f"syn_lr_{stage}")) for stage, part in enumerate(parts[:-1])]
     transform, syn_lr = from_tensors(tensors), tensors.get("syn_lr")
     return SyntheticSet(*parts[-1], transform, classes, formation, syn_lr, about, finished)
+
+
+def _flaw(tensors: dict[str, Tensor], num_classes: int) -> str | None:
+    """What is wrong with the tensors of a file, in words."""
+    images, labels = (tensors.get(name, torch.empty(0)) for name in ("images", "labels"))
+    if images.ndim != 4 or images.numel() == 0 or labels.shape != images.shape[:1]:
+        return f"images {list(images.shape)} and labels {list(labels.shape)} instead of [N, C, H, W] and [N]"
+    stages = tensors.get("stages", torch.zeros_like(labels))
+    for name, whole in (("labels", labels), ("stages", stages)):
+        if whole.dtype != torch.int64 or whole.shape != labels.shape:
+            return f"{name} {list(whole.shape)} of {whole.dtype} instead of one int64 for every image"
+    if int(labels.min()) < 0 or int(labels.max()) >= num_classes:
+        return f"labels from {int(labels.min())} to {int(labels.max())} for {num_classes} classes"
+    if (found := stages.unique().tolist()) != list(range(len(found))):
+        return f"stages {found[:5]} instead of 0, 1, ..."
+    for name, shape in expected_shapes(tensors, images).items():
+        if name not in tensors or list(tensors[name].shape) != shape:
+            has = list(tensors[name].shape) if name in tensors else "nothing"
+            return f"{name} {has} instead of {shape} for images {list(images.shape[1:])}"
+    for name, tensor in tensors.items():
+        if name not in ("labels", "stages") and not (tensor.is_floating_point() and tensor.isfinite().all()):
+            return f"{name} of {tensor.dtype} with other than finite floating-point numbers"
+        if name == "std" and not (tensor > 0).all():
+            return f"std {tensor.tolist()} instead of positive numbers"
+        if name.startswith("syn_lr") and (tensor.ndim > 0 or tensor <= 0):
+            return f"{name} {tensor.flatten().tolist()[:3]} instead of one positive number"
+    return None

@@ -5,11 +5,15 @@ import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
+
+from cmidd.checking import Name, checked
 from cmidd.errors import SettingError
-from cmidd.records import system
+from cmidd.records import plain, system
 from cmidd.results import Cell, Key
+from cmidd.training import Count
 
 NAMES = {
     "svhn": "SVHN",
@@ -22,8 +26,8 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Column:
-    dataset: str
-    ipc: int
+    dataset: Name
+    ipc: Count
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,25 @@ class Row:
             for kind, name in self.added.items()
         ]
         return " ".join([f"python scripts/distill.py method={self.method}", *words])
+
+
+@dataclass(frozen=True)
+class RowLayout:
+    """A row as ``configs/standalone/table/<name>.yaml`` has it."""
+
+    method: Name | None = None
+    cmi: bool = False
+    published: list[tuple[float, float | None] | None] | None = None
+    bound: bool = False
+    regularizer: list[Name] | None = None
+    sampler: Name | None = None
+    schedule: Name | None = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    columns: Annotated[list[Column], Field(min_length=1)]
+    groups: dict[str, dict[str, RowLayout]]
 
 
 @dataclass(frozen=True)
@@ -113,17 +136,20 @@ class Table:
 
 def read_layout(layout: Mapping[str, Any]) -> tuple[tuple[Column, ...], tuple[Row, ...]]:
     """Columns and rows of ``configs/standalone/table/<name>.yaml``."""
-    columns = tuple(Column(**column) for column in layout["columns"])
+    given = checked(Layout, layout, "table")
+    columns = tuple(given["columns"])
     rows = []
-    for group, members in layout["groups"].items():
+    for group, members in given["groups"].items():
         for name, row in members.items():
-            values = row.get("published") or [None] * len(columns)
+            values = row.published or [None] * len(columns)
             if len(values) != len(columns):
-                raise SettingError(f"table: row {name} has {len(values)} values for {len(columns)} columns")
-            added = {kind: row[kind] for kind in ("regularizer", "sampler", "schedule") if kind in row}
-            published = tuple(None if value is None else (value[0], value[1]) for value in values)
-            bound = row.get("bound", False)
-            rows.append(Row(name, group, row.get("method"), row.get("cmi", False), published, bound, added))
+                raise SettingError(
+                    f"table.groups.{group}.{name}.published: has {len(values)} values for {len(columns)} columns; give "
+                    "as many, null for what is not published"
+                )
+            kinds = {"regularizer": row.regularizer, "sampler": row.sampler, "schedule": row.schedule}
+            added = {kind: value for kind, value in kinds.items() if value}
+            rows.append(Row(name, group, row.method, row.cmi, tuple(values), row.bound, added))
     return columns, tuple(rows)
 
 
@@ -193,79 +219,21 @@ def _texts(table: Table, entry: Entry) -> list[str]:
 def markdown(table: Table) -> str:
     """The table, what the marks mean, and the commands for the missing cells."""
     lines = ["| " + " | ".join(header(table)) + " |", "| --- |" + " ---: |" * len(table.columns)]
-    lines += ["| " + " | ".join("<br>".join(cell) for cell in line) + " |" for line in lines_of(table)]
+    for (name,), *texts in lines_of(table):
+        lines.append("| " + " | ".join([plain(name), *("<br>".join(text) for text in texts)]) + " |")
     lines += [
         "",
         "Accuracy on the test set, per cent: ours, mean ± standard deviation over n trained networks of the last "
         "iterate; below it the published figure and our difference to it. ≈: within two joint standard deviations. "
         "-: not run, or not published.",
     ]
-    lines += [f"\n[{number}]: {text}" for number, text in enumerate(table.changes, 1)]
+    lines += [f"\n[{number}]: {plain(text)}" for number, text in enumerate(table.changes, 1)]
     if any("schedule" in row.added and table.entry(row, column).ours for row in table.rows for column in table.columns):
         lines.append("\nWhere a set has stages (PDD, SeqMatch), the networks are trained through them, for more steps.")
     commands = [entry.command for entry in table.entries.values() if entry.command]
     if commands:
         lines += ["", f"The {len(commands)} missing cells:", "", "```bash", *commands, "```"]
     return "\n".join(lines) + "\n"
-
-
-def latex(table: Table) -> str:
-    """The paper's layout with booktabs: the best of ours and of the published in bold, and what CMI adds."""
-    datasets = list(dict.fromkeys(column.dataset for column in table.columns))
-    per = {dataset: [column for column in table.columns if column.dataset == dataset] for dataset in datasets}
-    lines = [
-        "% accuracy in per cent; \\approx: within two joint standard deviations of the paper",
-        "\\begin{tabular}{l" + "".join(" " + "c" * len(per[dataset]) for dataset in datasets) + "}",
-        "\\toprule",
-        " & ".join(["", *(f"\\multicolumn{{{len(per[d])}}}{{c}}{{{NAMES.get(d, d)}}}" for d in datasets)]) + r" \\",
-    ]
-    first = 2
-    for dataset in datasets:
-        lines.append(f"\\cmidrule(lr){{{first}-{first + len(per[dataset]) - 1}}}")
-        first += len(per[dataset])
-    lines.append(" & ".join(["IPC", *(str(column.ipc) for column in table.columns)]) + r" \\")
-    best = {column: _best(table, column) for column in table.columns}
-    for before, row in zip((None, *table.rows), table.rows, strict=False):
-        if before is None or before.group != row.group:
-            lines.append("\\midrule")
-        ours, paper = [], []
-        for column in table.columns:
-            entry = table.entry(row, column)
-            ours.append(_latex_ours(entry, best[column][0]))
-            published = entry.published
-            paper.append("--" if published is None else _latex_value(*published, published[0] == best[column][1]))
-        if row.method is not None:
-            lines.append(" & ".join([row.name, *ours]) + r" \\")
-        if any(value is not None for value in row.published):
-            name = r"\quad published" if row.method is not None else f"{row.name} (published)"
-            lines.append(" & ".join([name, *paper]) + r" \\")
-        if row.with_cmi:
-            gains = [table.gain(row, column, published=False) for column in table.columns]
-            texts = ["--" if gain is None else f"${_signed(gain)}$" for gain in gains]
-            lines.append(" & ".join([r"\quad difference", *texts]) + r" \\")
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
-
-
-def _latex_ours(entry: Entry, best: float | None) -> str:
-    if entry.ours is None:
-        return "--"
-    mark = r"\,{\approx}" if entry.within else ""
-    mark += r"^{\dagger}" if entry.ours.changed else ""
-    value = _latex_value(round(entry.ours.mean, 1), round(entry.ours.spread, 1), entry.ours.mean == best)
-    return value[:-1] + mark + "$" if mark else value
-
-
-def _latex_value(mean: float, spread: float | None, bold: bool) -> str:
-    text = f"\\mathbf{{{mean}}}" if bold else f"{mean}"
-    return f"${text}$" if spread is None else f"${text}_{{\\pm {spread}}}$"
-
-
-def _best(table: Table, column: Column) -> tuple[float | None, float | None]:
-    """The best of ours, among runs that keep to their recipe, and the best published."""
-    entries = [table.entry(row, column) for row in table.rows if not row.bound]
-    ours = [entry.ours.mean for entry in entries if entry.ours and not entry.ours.changed]
-    published = [entry.published[0] for entry in entries if entry.published]
-    return max(ours, default=None), max(published, default=None)
 
 
 CSV_HEADER = [

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from cmidd import files
+from cmidd.caches import check_tensors, refuse_others
 from cmidd.networks import Network
 from cmidd.streams import Streams
 from cmidd.training import TrainingRecipe, refuse_diverged, train
@@ -31,20 +32,25 @@ class TeacherPool:
         options = context.network if name == context.network["name"] else {"name": name}
         made_by = {**context.made_by, "network": options, "training": asdict(recipe)}
         folder = context.buffers / "teachers" / f"{context.data.name}_{name}_{files.fingerprint(made_by)}"
-        files.write_json(folder / "settings.json", made_by)
-        self.networks: list[Network] = []
-        for index in range(size):
-            path = folder / f"teacher_{index:03d}.safetensors"
+        refuse_others(folder, made_by)
+        paths = [folder / f"teacher_{index:03d}.safetensors" for index in range(size)]
+
+        def make(index: int) -> None:
+            log.info("training teacher %d of %d into %s", index + 1, size, folder)
             streams = Streams(0).child("teacher", index)
             network = context.new_network(streams("network"), name)
-            with files.claimed(path, wait=True):
-                if not path.exists():
-                    log.info("training teacher %d of %d into %s", index + 1, size, folder)
-                    train(network, context.data.train, recipe, streams, what=f"teacher {index + 1}/{size}")
-                    refuse_diverged(
-                        network.parameters(), f"cmi.epochs={epochs}", f"training teacher {index + 1}/{size} ({name})"
-                    )
-                    files.write_tensors(path, network.state_dict(), {})
+            what = f"teacher {index + 1}/{size}"
+            train(network, context.data.train, recipe, streams, what=what)
+            refuse_diverged(network.parameters(), f"cmi.epochs={epochs}", f"training {what} ({name})")
+            files.write_tensors(paths[index], network.state_dict(), {"made_by": made_by})
+
+        if not all(path.exists() for path in paths):
+            files.write_json(folder / "settings.json", made_by)
+        files.make_missing(paths, make)
+        self.networks: list[Network] = []
+        for path in paths:
+            network = context.new_network(torch.Generator(), name)
+            check_tensors([path], {key: list(value.shape) for key, value in network.state_dict().items()}, made_by)
             network.load_state_dict(files.read_tensors(path)[0])
             self.networks.append(network.eval().requires_grad_(False))
 

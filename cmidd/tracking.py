@@ -2,15 +2,17 @@
 
 import json
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 from cmidd import files
 from cmidd.errors import SettingError
+from cmidd.plugins import Progress
 
 
 class Tracker:
-    """Appends metrics to ``metrics.jsonl``; a resumed run first drops what its checkpoint does not cover.
+    """Appends metrics to ``metrics.jsonl``; a resumed run first drops what its checkpoints do not hold.
 
     Raises:
         SettingError: when wandb is online and this machine is not logged in.
@@ -19,29 +21,30 @@ class Tracker:
     def __init__(
         self,
         folder: Path,
-        resume_at: int,
+        done: Progress,
         wandb_mode: Literal["disabled", "offline", "online"],
         project: str,
         config: dict[str, Any],
     ) -> None:
         self.path = folder / "metrics.jsonl"
-        self.forget(resume_at)
+        self._keep(lambda row: _covered(row, done))
         self.wandb: Any = None
         if wandb_mode != "disabled":
             self.wandb = _start_wandb(folder, wandb_mode, project, config)
 
     def __call__(self, metrics: dict[str, Any]) -> None:
         """Record one row; ``metrics`` has an ``iteration``."""
-        with self.path.open("a") as file:
-            file.write(json.dumps(metrics) + "\n")
+        files.append_line(self.path, json.dumps(metrics))
         if self.wandb is not None:
             self.wandb.log(metrics, step=metrics["iteration"])
 
     def forget(self, iteration: int) -> None:
         """Drop the rows after an iteration; wandb keeps them, and takes no others for the same iterations."""
-        lines = self.path.read_text().splitlines(keepends=True) if self.path.exists() else []
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["iteration"] <= iteration]
-        files.write_text(self.path, "".join(kept))
+        self._keep(lambda row: bool(row["iteration"] <= iteration))
+
+    def _keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
+        rows = files.read_rows(self.path) if self.path.exists() else []
+        files.write_text(self.path, "".join(f"{json.dumps(row)}\n" for row in rows if wanted(row)))
 
     def close(self, picture: Path, summary: dict[str, Any]) -> None:
         """Hand the image grid and the headline numbers to wandb."""
@@ -51,6 +54,13 @@ class Tracker:
             self.wandb.log({"synthetic": wandb.Image(str(picture))})
             self.wandb.summary.update(summary)
             self.wandb.finish()
+
+
+def _covered(row: dict[str, Any], done: Progress) -> bool:
+    """Whether the checkpoints hold what a row says: what they do not is done, and written, once more."""
+    if "accuracy" in row:
+        return row["iteration"] in done.evaluated
+    return bool(row["iteration"] <= done.iteration)
 
 
 def _start_wandb(folder: Path, mode: Literal["offline", "online"], project: str, config: dict[str, Any]) -> Any:

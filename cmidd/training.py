@@ -16,9 +16,11 @@ from cmidd.progress import progress
 from cmidd.sources import Split
 from cmidd.streams import Streams
 
-Count = Annotated[int, Field(strict=True, gt=0)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(strict=True, gt=0, le=10**9)]
+# Strict: true is no number.
+Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(strict=True, ge=0, lt=1)]
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,11 @@ class TrainingRecipe:
     epochs: Count = 1
     lr: Positive = 0.01
     momentum: Fraction = 0.9
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5e-4
+    weight_decay: NonNegative = 5e-4
     batch: Count = 256
     schedule: Literal["constant", "halfway", "late"] = "constant"
     augment: Augmentation = field(default_factory=lambda: Augmentation("none"))
-    cutmix: Annotated[float, Field(ge=0, le=1)] = 0.0
+    cutmix: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.0
 
     @property
     def learning_rates(self) -> list[float]:

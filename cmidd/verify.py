@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
+from cmidd.checking import checked
 from cmidd.engine import Engine, using
 from cmidd.results import Result
 from cmidd.run import evaluate_set, make_context
-from cmidd.settings import Settings, checked
+from cmidd.settings import Settings
 from cmidd.synthetic import load_synthetic
 
 SET = "synthetic.safetensors"
@@ -51,7 +52,7 @@ def verify(result: Result, device: torch.device, **free: Any) -> Verification:
     settings = rebuild(result, **free)
     context = make_context(settings, device)
     synthetic = load_synthetic(result.path.parent / SET, device)
-    with using(Engine(**result.record.get("engine", {}))):
+    with using(Engine(**checked(Engine, result.record.get("engine", {}), f"{result.path}: engine"))):
         measured = evaluate_set(context, synthetic, settings.evaluation, result.record["last"]["iteration"])
     return Verification(result.path, result.accuracies, measured)
 

@@ -1,14 +1,14 @@
 """Keep the records of runs, with a small picture each: ``python scripts/evidence.py results/digits``."""
 
+import argparse
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from cmidd import files
+from cmidd.errors import one_line_errors
 from cmidd.results import read_results
+from cmidd.sources import read_picture
 
 EVIDENCE = Path(__file__).parents[1] / "results" / "evidence"
 MOST_PIXELS = 500
@@ -21,7 +21,7 @@ def main(roots: list[str]) -> None:
         files.write_json(kept.with_name(f"{kept.name}.result.json"), _anywhere(result.record))
         picture = result.path.with_name("synthetic.png")
         if picture.exists():
-            small = Image.open(picture)
+            small = read_picture(picture, result.path.parent, "RGB", str(result.path.parent))
             small.thumbnail((MOST_PIXELS, MOST_PIXELS))
             with files.written_whole(kept.with_name(f"{kept.name}.png")) as beside:
                 small.quantize(64).save(beside, format="PNG", optimize=True)
@@ -38,6 +38,7 @@ def _anywhere(record: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit("usage: python scripts/evidence.py <folder of results> ...")
-    main(sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("roots", nargs="+", metavar="results")
+    with one_line_errors():
+        main(parser.parse_args().roots)

@@ -1,11 +1,10 @@
 """Write a synthetic set as PNGs and labels.csv: ``python scripts/export.py RUN/synthetic.safetensors FOLDER``."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from cmidd import load_synthetic
-from cmidd.errors import SettingError
+from cmidd.errors import one_line_errors
 from cmidd.pictures import export
 
 if __name__ == "__main__":
@@ -13,8 +12,5 @@ if __name__ == "__main__":
     parser.add_argument("synthetic", type=Path)
     parser.add_argument("folder", type=Path)
     given = parser.parse_args()
-    try:
+    with one_line_errors():
         export(load_synthetic(given.synthetic), given.folder)
-    except SettingError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)

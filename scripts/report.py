@@ -8,17 +8,19 @@ from cmidd import files
 from cmidd.cli import hydra_app, recipe_weight
 from cmidd.report import page
 from cmidd.results import cells, read_results
+from cmidd.standalone import ReportSettings, read_standalone
 from cmidd.table import make_table, read_layout
 
 log = logging.getLogger(__name__)
 
 
 def main(config: dict[str, Any]) -> None:
-    roots = config["results_root"]
-    results = read_results([roots] if isinstance(roots, str) else roots)
-    table = make_table(*read_layout(config["table"]), cells(results), recipe_weight)
-    files.write_text(Path(config["to"]), page(table, results))
-    log.info("%d runs, written: %s", len(results), config["to"])
+    settings = read_standalone(ReportSettings, config)
+    layout = read_layout(settings.table)
+    results = read_results(settings.results_root)
+    table = make_table(*layout, cells(results), recipe_weight)
+    files.write_text(Path(settings.to), page(table, results))
+    log.info("%d runs, written: %s", len(results), settings.to)
 
 
 if __name__ == "__main__":

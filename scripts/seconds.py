@@ -15,6 +15,7 @@ import torch
 
 from cmidd.cli import compose_run
 from cmidd.devices import pick_device
+from cmidd.errors import one_line_errors
 from cmidd.objectives import OBJECTIVES
 from cmidd.plugins import make_regularizers
 from cmidd.run import make_context
@@ -59,4 +60,5 @@ if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     logging.basicConfig(level=logging.ERROR)
-    main(sys.argv[1:])
+    with one_line_errors():
+        main(sys.argv[1:])

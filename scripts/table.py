@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,29 +10,32 @@ from cmidd import files
 from cmidd.cli import hydra_app, recipe_weight
 from cmidd.devices import pick_device
 from cmidd.records import summary
-from cmidd.results import cells, read_results
-from cmidd.table import as_csv, latex, make_table, markdown, read_layout
+from cmidd.results import Result, cells, read_results
+from cmidd.standalone import TableSettings, read_standalone
+from cmidd.table import as_csv, make_table, markdown, read_layout
+from cmidd.table_latex import latex
 from cmidd.verify import sample, verify
 
 log = logging.getLogger(__name__)
 
 
 def main(config: dict[str, Any]) -> None:
-    roots = config["results_root"]
-    results = read_results([roots] if isinstance(roots, str) else roots)
-    table = make_table(*read_layout(config["table"]), cells(results), recipe_weight)
-    to = Path(config["to"])
+    settings = read_standalone(TableSettings, config)
+    layout = read_layout(settings.table)
+    results = read_results(settings.results_root)
+    table = make_table(*layout, cells(results), recipe_weight)
+    to = Path(settings.to)
     for suffix, text in (("md", markdown(table)), ("tex", latex(table)), ("csv", as_csv(table))):
         files.write_text(to.with_name(f"{to.name}.{suffix}"), text)
     log.info("%s\nwritten: %s.md, %s.tex, %s.csv", markdown(table), to, to, to)
-    if config["verify"]:
-        verify_some(results, config)
+    if settings.verify:
+        verify_some(results, settings)
 
 
-def verify_some(results: list[Any], config: dict[str, Any]) -> None:
+def verify_some(results: list[Result], settings: TableSettings) -> None:
     """Evaluate stored sets once more; exit code 1 when one is not worth what its record says."""
-    device = pick_device(config["device"])
-    checks = [verify(result, device, data=config["data"]) for result in sample(results, config["verify"])]
+    device = pick_device(settings.device)
+    checks = [verify(result, device, data=asdict(settings.data)) for result in sample(results, settings.verify)]
     for check in checks:
         log.info("%s: %s, now %s: %s", check.path, summary(check.stored), summary(check.measured), check.verdict)
     if any(check.verdict == "DIFFERENT" for check in checks):

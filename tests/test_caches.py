@@ -88,7 +88,7 @@ def test_experts_in_half_precision_take_half_the_space_and_are_the_same_up_to_ro
     world = context(tmp_path)
     whole, half = Experts(world, SETTINGS), Experts(world, replace(SETTINGS, dtype="float16"))
     sizes = [sum(path.stat().st_size for path in e.folder.glob("*.safetensors")) for e in (whole, half)]
-    assert sizes[1] < 0.51 * sizes[0]
+    assert sizes[1] < 0.53 * sizes[0]
     for exact, rounded in zip(whole.segment(0, 0, 2), half.segment(0, 0, 2), strict=True):
         assert rounded.dtype == torch.float32
         torch.testing.assert_close(rounded, exact, rtol=2**-11, atol=2**-25)

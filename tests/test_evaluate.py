@@ -118,7 +118,7 @@ def test_nothing_in_a_file_is_executed(tmp_path, capsys):
         (["synthetic=absent.pt"], "synthetic=absent.pt: no such file or folder"),
         (["synthetic={tmp}/images_best.pt"], "dataset: {tmp}/images_best.pt does not say it; give dataset="),
         (["synthetic={tmp}/images_best.pt", "dataset=digits"], "training.lr: {tmp}/images_best.pt does not hold"),
-        (["synthetic={tmp}/images_best.pt", "network=[nosuch]"], "network=nosuch: unknown; choose among"),
+        (["synthetic={tmp}/images_best.pt", "network=[nosuch]"], "network=nosuch: unknown; choose one of"),
         (["synthetic={tmp}/x", "repeats=0"], "repeats=0: Input should be greater than 0"),
     ],
 )

@@ -14,7 +14,8 @@ import yaml
 
 from cmidd.errors import SettingError
 from cmidd.results import cells, read_results
-from cmidd.table import as_csv, latex, make_table, markdown, read_layout
+from cmidd.table import as_csv, make_table, markdown, read_layout
+from cmidd.table_latex import latex
 
 ROOT = Path(__file__).parents[1]
 LAYOUT = yaml.safe_load((ROOT / "configs" / "standalone" / "table" / "table1.yaml").read_text())
@@ -143,7 +144,7 @@ def test_protocols_are_not_mixed_and_no_run_counts_twice(tmp_path):
     with pytest.raises(SettingError, match="seed=0: the same run is in"):
         cells(read_results([tmp_path / "a", tmp_path / "b"]))
     one.write_text("[]")
-    with pytest.raises(SettingError, match="not a record of a run"):
+    with pytest.raises(SettingError, match=r"content=.*move it away"):
         table(tmp_path / "a")
 
 

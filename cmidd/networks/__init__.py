@@ -27,6 +27,8 @@ NETWORKS: dict[str, Callable[..., Network]] = {
     "resnet18": resnet18,
 }
 
+MOST_PARAMETERS = 2 * 10**9
+
 
 def build_network(
     name: str,
@@ -39,12 +41,33 @@ def build_network(
     """A new network for images ``[C, H, W]``, initialised as PyTorch does by default.
 
     Raises:
+        SettingError: as :func:`blank_network`.
+    """
+    network = blank_network(name, image_shape, num_classes, **options)
+    network.to_empty(device="cpu")
+    network.initialise(generator)
+    return network.to(device)
+
+
+def blank_network(name: str, image_shape: tuple[int, int, int], num_classes: int, **options: Any) -> Network:
+    """A network without numbers, which costs nothing: does it fit such images?
+
+    Raises:
         SettingError: for an unknown name, or a network that such images do not fit.
     """
     if name not in NETWORKS:
         raise SettingError(f"network={name}: unknown; choose one of {', '.join(sorted(NETWORKS))}")
-    with torch.device("meta"):
-        network = NETWORKS[name](image_shape, num_classes, **options)
-    network.to_empty(device="cpu")
-    network.initialise(generator)
-    return network.to(device)
+    try:
+        with torch.device("meta"):
+            network = NETWORKS[name](image_shape, num_classes, **options)
+    except SettingError:
+        raise
+    except (RuntimeError, ValueError) as error:  # of a layer that cannot be so
+        words = " ".join(f"network.{option}={value}" for option, value in options.items())
+        raise SettingError(f"network={name}: {words}: {error}; choose others") from error
+    if (size := sum(parameter.numel() for parameter in network.parameters())) > MOST_PARAMETERS:
+        raise SettingError(
+            f"network={name}: has {size:,} parameters for images of {'x'.join(map(str, image_shape))}, at most "
+            f"{MOST_PARAMETERS:,} are trained; choose a smaller network.width, or smaller images"
+        )
+    return network

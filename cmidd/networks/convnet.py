@@ -30,8 +30,8 @@ class ConvNet(Network):
         image_shape: tuple[int, int, int],
         num_classes: int,
         *,
-        width: Annotated[int, Field(strict=True, gt=0)] = 128,
-        depth: Annotated[int, Field(strict=True, gt=0)] = 3,
+        width: Annotated[int, Field(strict=True, gt=0, le=8192)] = 128,
+        depth: Annotated[int, Field(strict=True, gt=0, le=64)] = 3,
         norm: NormName = "instancenorm",
         activation: ActivationName = "relu",
         pooling: PoolingName = "avg",
@@ -48,7 +48,7 @@ class ConvNet(Network):
             side += 2 * padding - 2
             if side < (2 if pooling != "none" or norm == "instancenorm" else 1):
                 raise SettingError(
-                    f"network.depth={depth}: too deep for images of {image_width}x{image_width}; at most {block} fit"
+                    f"network.depth={depth}: too deep for images of {image_width}x{image_width}; choose at most {block}"
                 )
             blocks += [nn.Conv2d(channels if block == 0 else width, width, kernel_size=3, padding=padding)]
             blocks += [normalization(norm, width, side, side), ACTIVATIONS[activation]()]

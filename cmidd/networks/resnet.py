@@ -109,7 +109,7 @@ def resnet10(
     image_shape: tuple[int, int, int],
     num_classes: int,
     *,
-    width: Annotated[int, Field(strict=True, gt=0)] = 32,
+    width: Annotated[int, Field(strict=True, gt=0, le=8192)] = 32,
     norm: NormName = "batchnorm",
 ) -> ResNet:
     """IDC's ResNet10: one block per stage, convolutions drawn from N(0, 2 / fan_out).

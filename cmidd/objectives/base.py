@@ -14,7 +14,7 @@ from cmidd import engine
 from cmidd.data import Dataset
 from cmidd.embeddings import embed_real
 from cmidd.engine import embed_in_chunks
-from cmidd.networks import Network, build_network
+from cmidd.networks import Network, blank_network, build_network
 from cmidd.samplers.base import RandomSampler, Sampler
 from cmidd.sources import Split
 from cmidd.streams import Streams
@@ -61,6 +61,10 @@ class Context:
         """A random network for these images on their device; another of the zoo by ``name``."""
         options = self.network if name in (None, self.network["name"]) else {"name": name}
         return new_network(self.data, options, generator)
+
+    def blank_network(self) -> Network:
+        """The network without numbers: for its shapes."""
+        return blank_network(image_shape=self.data.image_shape, num_classes=self.data.num_classes, **self.network)
 
     def matching_network(self, generator: torch.Generator) -> Network:
         """A network to match in: a random one, or one trained through the earlier stages of the set."""
@@ -133,6 +137,15 @@ class Objective(ABC):
     def images_per_iteration(cls, num_classes: int, ipc: int, settings: Mapping[str, Any]) -> int:
         """About how many images pass through networks in an iteration: it decides whether compiling them pays."""
         return num_classes * (settings["batch_real"] + ipc)
+
+    @classmethod
+    def refuse(cls, settings: Mapping[str, Any], network: Network) -> None:
+        """Refuse settings that do not go together, and a network that the method cannot train, before any work.
+
+        Raises:
+            SettingError: naming the setting.
+        """
+        return None
 
     @abstractmethod
     def param_groups(self) -> list[dict[str, Any]]:

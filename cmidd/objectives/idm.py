@@ -1,11 +1,10 @@
 """IDM, improved distribution matching (Zhao et al., CVPR 2023; methods.md sections 1.4 and 1.6)."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor
 
 from cmidd.augment import Augmentation
@@ -14,7 +13,7 @@ from cmidd.engine import embed_in_chunks
 from cmidd.networks import Network
 from cmidd.objectives.base import Context, Match, Objective
 from cmidd.sources import Split
-from cmidd.training import Count, Fraction, Positive, TrainingRecipe, train_step
+from cmidd.training import Count, Fraction, NonNegative, Positive, TrainingRecipe, train_step
 
 
 class QueuedNetwork:
@@ -53,7 +52,7 @@ class IDM(Objective):
         lr_img: Positive,
         momentum: Fraction,
         batch_real: Count,
-        ce_weight: Annotated[float, Field(ge=0)],
+        ce_weight: NonNegative,
         queue_start: Count,
         queue_size: Count,
         net_generate_interval: Count,

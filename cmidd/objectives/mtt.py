@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils import vector_to_parameters
 
@@ -14,8 +13,9 @@ from cmidd import engine
 from cmidd.augment import Augmentation
 from cmidd.errors import SettingError
 from cmidd.experts import Experts, ExpertSettings
+from cmidd.networks import Network
 from cmidd.objectives.base import Context, Match, Objective
-from cmidd.training import Count, Fraction, Positive
+from cmidd.training import Count, Fraction, NonNegative, Positive
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class MTT(Objective):
         syn_steps: Count,
         expert_epochs: Count,
         max_start_epoch: Count,
-        lr_lr: Annotated[float, Field(ge=0)],
+        lr_lr: NonNegative,
         lr_teacher: Positive,
         batch_syn: Count | None,
         augment: Augmentation,
@@ -61,15 +61,19 @@ class MTT(Objective):
         self.expert_epochs, self.max_start_epoch = expert_epochs, max_start_epoch
         self.batch_syn = batch_syn or len(context.synthetic.leaf)
         self.student = context.new_network(context.streams("student"))
-        if any(True for _ in self.student.buffers()):
-            raise SettingError("network.norm=batchnorm: MTT cannot unroll running statistics; use instancenorm")
-        if experts.epochs < max_start_epoch - 1 + expert_epochs:
-            raise SettingError(
-                f"method.experts.training.epochs={experts.epochs}: shorter than the trajectories asked for; "
-                f"set it to at least {max_start_epoch - 1 + expert_epochs}"
-            )
         self.experts = Experts(context, experts)
         context.synthetic.syn_lr = torch.tensor(lr_teacher, device=context.data.device)
+
+    @classmethod
+    def refuse(cls, settings: Mapping[str, Any], network: Network) -> None:
+        if any(True for _ in network.buffers()):
+            raise SettingError("network.norm=batchnorm: MTT cannot unroll running statistics; use instancenorm")
+        needed = settings["max_start_epoch"] - 1 + settings["expert_epochs"]
+        if settings["experts"].epochs < needed:
+            raise SettingError(
+                f"method.experts.training.epochs={settings['experts'].epochs}: shorter than the trajectories asked "
+                f"for; set it to at least {needed}"
+            )
 
     @classmethod
     def images_per_iteration(cls, num_classes: int, ipc: int, settings: Mapping[str, Any]) -> int:

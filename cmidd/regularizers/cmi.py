@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cmidd.embeddings import embed_real
-from cmidd.engine import embed_in_chunks
+from cmidd.engine import embed_in_chunks, in_any_order
 from cmidd.networks import Network
 from cmidd.objectives.base import Match
 from cmidd.sources import Split
@@ -34,7 +34,8 @@ def conditional_mutual_information(features: Tensor, labels: Tensor, log_centroi
     index = group[:, None].expand_as(log_p)
     # log Q_y = logsumexp over the class of log P_s, minus log n_y.
     empty = log_p.new_full((len(count), log_p.shape[1]), -torch.inf)
-    peak = empty.scatter_reduce(0, index, log_p.detach(), "amax")
+    with in_any_order():
+        peak = empty.scatter_reduce(0, index, log_p.detach(), "amax")
     total = torch.zeros_like(peak).index_add(0, group, (log_p - peak[group]).exp())
     log_q = peak + total.log() - count[:, None].to(log_p.dtype).log()
     return (log_p.exp() * (log_p - log_q[group])).sum(1).mean()

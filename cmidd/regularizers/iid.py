@@ -9,10 +9,8 @@ Sources: IID/DM+ours/main_DM_IID.py:225-247, IDM+ours/IDM_cifar10_IID.py:360-383
 """
 
 from collections.abc import Callable
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from cmidd.embeddings import class_means
@@ -20,8 +18,7 @@ from cmidd.engine import embed_in_chunks
 from cmidd.objectives.base import Context, Match
 from cmidd.regularizers.base import Regularizer
 from cmidd.teachers import TeacherPool
-
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+from cmidd.training import NonNegative
 
 
 class IID(Regularizer):

@@ -1,0 +1,58 @@
+"""The settings of ``table.py``, ``report.py`` and ``figures.py``, typed and checked (``configs/standalone/``)."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field
+
+from cmidd.checking import Name, PathText, checked
+from cmidd.settings import DataSettings, Device
+from cmidd.training import Count, NonNegative
+
+Roots = Annotated[list[PathText], Field(min_length=1)]
+Kind = TypeVar("Kind")
+
+
+@dataclass(frozen=True)
+class TableSettings:
+    """``verify``: how many stored sets are evaluated once more."""
+
+    table: dict[str, Any]
+    results_root: Roots
+    to: PathText
+    verify: Annotated[int, Field(strict=True, ge=0)]
+    device: Device
+    data: DataSettings
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    table: dict[str, Any]
+    results_root: Roots
+    to: PathText
+
+
+@dataclass(frozen=True)
+class FigureSettings:
+    """``weight``: of CMI, null for the recipe's or the only one; ``real_per_class``: dots in the t-SNE."""
+
+    method: Name
+    dataset: Name
+    ipc: Count
+    weight: NonNegative | None
+    results_root: Roots
+    to: PathText
+    real_per_class: Count
+    buffers_root: PathText
+    device: Device
+    data: DataSettings
+
+
+def read_standalone(kind: type[Kind], config: dict[str, Any]) -> Kind:
+    """Check a resolved config; one root may be given without brackets.
+
+    Raises:
+        SettingError: one line for the first setting that is wrong.
+    """
+    roots = config.get("results_root")
+    return kind(**checked(kind, {**config, "results_root": [roots] if isinstance(roots, str) else roots}, ""))
