@@ -1,19 +1,15 @@
 """What the settings add to a method: its regularisers, what its set starts from, and its stages, one after another."""
 
 import functools
-import itertools
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from cmidd import files
 from cmidd.checking import checked
+from cmidd.checkpoints import checkpoint_of
 from cmidd.data import Dataset
 from cmidd.distill import Regularizer, distill
 from cmidd.errors import SettingError
-from cmidd.formats import Checkpoint, conforming
 from cmidd.objectives import OBJECTIVES, Context
 from cmidd.objectives.base import new_network
 from cmidd.records import merged
@@ -65,36 +61,6 @@ def starting_set(settings: Settings, data: Dataset, sampler: Sampler, ipc: int, 
 def stage_sizes(settings: Settings) -> list[int]:
     """Images per class of every stage."""
     return make_schedule(settings.schedule).sizes(settings.ipc)
-
-
-def checkpoint_of(folder: Path, stage: int) -> Path:
-    """Where the state of a stage is kept; a run of one stage has ``checkpoint.safetensors``."""
-    return folder / f"checkpoint{'' if stage == 0 else f'_stage{stage + 1}'}.safetensors"
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What the checkpoints of a run hold: iterations of all stages, the seconds they took, and after which of them the
-    set was evaluated.
-    """
-
-    iteration: int = 0
-    seconds: float = 0.0
-    evaluated: frozenset[int] = frozenset()
-
-
-def progress_of(folder: Path) -> Progress:
-    """Read the checkpoints in a run's folder."""
-    done = Progress()
-    for stage in itertools.count():
-        if not (path := checkpoint_of(folder, stage)).exists():
-            return done
-        state = conforming(path, files.read_tensors(path)[1], Checkpoint)
-        evaluated = {done.iteration + int(iteration) for iteration in state["evaluations"]}
-        done = Progress(
-            done.iteration + state["iteration"], done.seconds + state["seconds"], done.evaluated | evaluated
-        )
-    raise AssertionError
 
 
 def distill_stages(

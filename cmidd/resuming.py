@@ -6,10 +6,11 @@ import torch
 
 from cmidd import files
 from cmidd.checking import checked
+from cmidd.checkpoints import checkpoint_of
 from cmidd.engine import Engine
 from cmidd.errors import SettingError
 from cmidd.formats import Checkpoint, conforming, part, read_record
-from cmidd.plugins import checkpoint_of, stage_sizes
+from cmidd.plugins import stage_sizes
 from cmidd.settings import Settings
 
 

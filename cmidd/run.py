@@ -13,6 +13,7 @@ import torch
 
 from cmidd import files, pictures
 from cmidd.checking import checked
+from cmidd.checkpoints import progress_of
 from cmidd.data import load_dataset
 from cmidd.devices import claimed_device, peak_memory_mib, start_measuring_memory
 from cmidd.engine import Engine, choose, prepare, using
@@ -20,7 +21,7 @@ from cmidd.errors import SettingError
 from cmidd.evaluate import Protocol, baselines, evaluate, lessons_of, training_steps
 from cmidd.networks import blank_network
 from cmidd.objectives import OBJECTIVES, Context
-from cmidd.plugins import distill_stages, progress_of, stage_sizes, starting_set
+from cmidd.plugins import distill_stages, stage_sizes, starting_set
 from cmidd.records import differences, provenance, summary, system
 from cmidd.resuming import check_folder, read_finished
 from cmidd.samplers import SAMPLERS

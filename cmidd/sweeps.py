@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from cmidd import files
+from cmidd.checkpoints import progress_of
 from cmidd.formats import BenchTable, conforming, read_record
-from cmidd.plugins import progress_of, stage_sizes
+from cmidd.plugins import stage_sizes
 from cmidd.records import system
 from cmidd.run import refuse_other_settings
 from cmidd.settings import Settings

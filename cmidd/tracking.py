@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cmidd import files
+from cmidd.checkpoints import Progress
 from cmidd.errors import SettingError
-from cmidd.plugins import Progress
 
 
 class Tracker:
