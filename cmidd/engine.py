@@ -8,6 +8,7 @@ against. ``bf16`` and ``tf32`` change the numbers (README: what that does to acc
 import contextlib
 import functools
 import logging
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -214,12 +215,43 @@ def directional_loss(network: nn.Module, theta: Tensor, direction: Tensor, image
     return derivative
 
 
+def gradient_at(network: nn.Module, theta: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+    """Gradient ``[P]`` of the mean cross-entropy at the flat parameters ``theta``, a part of the images at a time."""
+    total = torch.zeros_like(theta)
+    for some, own, share in _parts(images, labels):
+        with torch.enable_grad():
+            leaf = theta.detach().requires_grad_()
+            loss = F.cross_entropy(logits_at(network, leaf, some), own)
+        total += share * torch.autograd.grad(loss, leaf)[0]
+    return total
+
+
 def along(
     network: nn.Module, theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """:func:`directional_loss` with its gradients in ``theta`` ``[P]`` and in ``images``: ``<g, direction>`` and the
-    second derivatives of the loss times ``direction``. Without compilation a backward of a backward pass is faster.
+    second derivatives of the loss times ``direction``, a part of the images at a time.
     """
+    derivative, d_theta, d_images = theta.new_zeros(()), torch.zeros_like(theta), []
+    for some, own, share in _parts(images, labels):
+        of_part = _along(network, theta, direction, some, own)
+        derivative += share * of_part[0]
+        d_theta += share * of_part[1]
+        d_images.append(share * of_part[2])
+    return derivative, d_theta, torch.cat(d_images)
+
+
+def _parts(images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor, float]]:
+    """Images and labels in parts of about the same size, with each one's share."""
+    count = math.ceil(len(images) / chunk_size(images))
+    for some, own in zip(images.tensor_split(count), labels.tensor_split(count), strict=True):
+        yield some, own, len(own) / len(labels)
+
+
+def _along(
+    network: nn.Module, theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """:func:`along` at once. Without compilation a backward of a backward pass is faster."""
     leaves = (theta.detach().requires_grad_(), images.detach().requires_grad_())
     with torch.enable_grad():
         if _engine.compile:

@@ -77,10 +77,14 @@ def test_the_former_engine_is_back_after_the_block():
     assert engine.current() == Engine()
 
 
+@pytest.mark.parametrize("parts", [1, 3])
 @pytest.mark.parametrize("compiling", [False, True])
-def test_the_derivative_along_a_direction_is_the_product_with_the_gradient_and_the_hessian(compiling, monkeypatch):
+def test_the_derivative_along_a_direction_is_the_product_with_the_gradient_and_the_hessian(
+    compiling, parts, monkeypatch
+):
     """Both ways of computing it, in float64; the forward one without its compilation."""
     network, images, labels, generator = world()
+    monkeypatch.setattr(engine, "CHUNK_VALUES", -(-len(images) // parts) * images[0].numel())
     network, images = network.double(), images.double().requires_grad_()
     theta = torch.cat([p.detach().flatten() for p in network.parameters()]).requires_grad_()
     direction = torch.randn(len(theta), dtype=torch.float64, generator=generator)
@@ -90,6 +94,9 @@ def test_the_derivative_along_a_direction_is_the_product_with_the_gradient_and_t
     ours = engine.along(network, theta, direction, images, labels)
     loss = F.cross_entropy(engine.flat_call(network, theta, images), labels)
     (gradient,) = torch.autograd.grad(loss, theta, create_graph=True)
+    torch.testing.assert_close(
+        engine.gradient_at(network, theta, images, labels), gradient.detach(), rtol=1e-9, atol=1e-12
+    )
     plain = (gradient @ direction, *torch.autograd.grad(gradient @ direction, (theta, images)))
     for mine, theirs in zip(ours, plain, strict=True):
         torch.testing.assert_close(mine, theirs.detach(), rtol=1e-9, atol=1e-12)

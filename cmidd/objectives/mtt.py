@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import vector_to_parameters
 
@@ -138,10 +137,7 @@ class Unroll(torch.autograd.Function):
         thetas, theta = [], start
         for step in steps:
             thetas.append(theta)
-            with torch.enable_grad():
-                leaf = theta.detach().requires_grad_()
-                loss = F.cross_entropy(engine.logits_at(step.network, leaf, step.batch(images.detach())), step.labels)
-            theta = theta - syn_lr * torch.autograd.grad(loss, leaf)[0]
+            theta = theta - syn_lr * engine.gradient_at(step.network, theta, step.batch(images.detach()), step.labels)
         ctx.steps, ctx.thetas = steps, thetas
         ctx.save_for_backward(images, syn_lr)
         return theta.clone()
