@@ -98,44 +98,69 @@ def bench(settings: BenchSettings, compose: Compose) -> list[Path]:
         compose: settings and method arguments of ``distill.py`` for a list of overrides.
     """
     device = pick_device(settings.device)
-    rates = {
-        precision: measure_machine(torch.bfloat16 if precision == "bf16" else torch.float32, device)
-        for precision in ("float32", "bf16")
-    }
-    for precision, machine in rates.items():
-        log.info("%s: %.0f GFLOP/s, %.1f GB/s", precision, machine.operations / 1e9, machine.bytes / 1e9)
-    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as buffers:
-        for dataset, size, ipc, task, weight in itertools.product(
-            settings.dataset, settings.image_size, settings.ipc, settings.task, settings.cmi
-        ):
-            words = [f"method={TASKS[task]}", f"dataset={dataset}", f"ipc={ipc}", f"cmi.lambda={weight}"]
-            words += ["cmi.pool=1", "cmi.epochs=1", f"buffers_root={buffers}"]
-            composed = compose([*words, *settings.overrides.get(task, [])])
-            workload = Workload(task, *composed, size, settings.images_per_class, device)
-            operations, moved = _apart(count_step, workload)
-            of_cell: list[dict[str, Any]] = []
-            for mode in settings.mode:
-                log.info("measuring %s %s, %s", task, " ".join(words[1:4]), mode)
-                row = _apart(measure, workload, mode, settings.steps) | {"operations": operations, "bytes": moved}
-                precision = "bf16" if MODES[mode].precision == "bf16" else "float32"
-                of_cell.append(row | _compared(row, of_cell, rates[precision]))
-                log.info("%s", _line(of_cell[-1]))
-            rows += of_cell
-    lines = ["| " + " | ".join(HEADER) + " |", "| --- " * len(HEADER) + "|", *(_line(row) for row in rows)]
-    log.info("\n".join(lines))
-    record = {
-        "settings": asdict(settings),
-        "machine": {precision: asdict(machine) for precision, machine in rates.items()},
-        "cells": rows,
-        "threads": torch.get_num_threads(),
-        **provenance(device),
-    }
-    paths = files.unused(Path(settings.results_root) / "bench", ("json", "md"))
-    files.write_json(paths[0], record)
-    files.write_text(paths[1], "\n".join(lines) + "\n")
+        workloads = [
+            _workload(settings, compose, *cell, buffers, device)
+            for cell in itertools.product(
+                settings.dataset, settings.image_size, settings.ipc, settings.task, settings.cmi
+            )
+        ]
+        for workload in workloads:
+            workload.check()
+        rates = {
+            precision: measure_machine(torch.bfloat16 if precision == "bf16" else torch.float32, device)
+            for precision in ("float32", "bf16")
+        }
+        for precision, machine in rates.items():
+            log.info("%s: %.0f GFLOP/s, %.1f GB/s", precision, machine.operations / 1e9, machine.bytes / 1e9)
+        record = {
+            "settings": asdict(settings),
+            "machine": {precision: asdict(machine) for precision, machine in rates.items()},
+            "threads": torch.get_num_threads(),
+            **provenance(device),
+        }
+        rows: list[dict[str, Any]] = []
+        paths: list[Path] = []
+        for workload in workloads:
+            rows += _measured_cell(workload, settings, rates)
+            paths = paths or files.unused(Path(settings.results_root) / "bench", ("json", "md"))
+            table = ["| " + " | ".join(HEADER) + " |", "| --- " * len(HEADER) + "|", *(_line(row) for row in rows)]
+            files.write_json(paths[0], record | {"cells": rows})
+            files.write_text(paths[1], "\n".join(table) + "\n")
+    log.info("\n".join(table))
     log.info("written: %s, %s", *paths)
     return paths
+
+
+def _workload(
+    settings: BenchSettings,
+    compose: Compose,
+    dataset: str,
+    size: int | None,
+    ipc: int,
+    task: str,
+    weight: float,
+    buffers: str,
+    device: torch.device,
+) -> Workload:
+    """The task as ``distill.py`` would be told to do it; one teacher and short training of it: it is only timed."""
+    words = [f"method={TASKS[task]}", f"dataset={dataset}", f"ipc={ipc}", f"cmi.lambda={weight}"]
+    words += ["cmi.pool=1", "cmi.epochs=1", f"buffers_root={buffers}"]
+    composed = compose([*words, *settings.overrides.get(task, [])])
+    return Workload(task, *composed, size, settings.images_per_class, device)
+
+
+def _measured_cell(workload: Workload, settings: BenchSettings, rates: dict[str, Machine]) -> list[dict[str, Any]]:
+    """A row for every mode."""
+    operations, moved = _apart(count_step, workload)
+    rows: list[dict[str, Any]] = []
+    for mode in settings.mode:
+        log.info("measuring %s %s", workload.label, mode)
+        row = _apart(measure, workload, mode, settings.steps) | {"operations": operations, "bytes": moved}
+        precision = "bf16" if MODES[mode].precision == "bf16" else "float32"
+        rows.append(row | _compared(row, rows, rates[precision]))
+        log.info("%s", _line(rows[-1]))
+    return rows
 
 
 def _apart(function: Callable[..., Any], *arguments: Any) -> Any:

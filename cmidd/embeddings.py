@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from cmidd.engine import chunk_size, embed
 from cmidd.networks import Network
+from cmidd.passes import chunk_size, embed
 
 
 @torch.no_grad()

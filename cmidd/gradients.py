@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn.utils import parameters_to_vector
 
-from cmidd import engine
+from cmidd import engine, passes
 from cmidd.sources import Split
 
 EPS = 1e-6  # of the cosine distances, in all references
@@ -50,7 +50,7 @@ def gradients_one_by_one(
     parameters = list(network.parameters())
     per_class = []
     for indices in members:
-        loss = F.cross_entropy(engine.logits(network, data.images[indices]), data.labels[indices])
+        loss = F.cross_entropy(passes.logits(network, data.images[indices]), data.labels[indices])
         per_class.append(torch.autograd.grad(loss, parameters, create_graph=create_graph))
     return [torch.stack(same) for same in zip(*per_class, strict=True)]
 
@@ -58,7 +58,7 @@ def gradients_one_by_one(
 class RecomputedGradients(torch.autograd.Function):
     """:func:`gradients_one_by_one`, differentiable in the images without keeping its graph.
 
-    The backward pass goes through the classes once more (:func:`cmidd.engine.along`), so memory holds one class at
+    The backward pass goes through the classes once more (:func:`cmidd.passes.along`), so memory holds one class at
     a time, and all passes can be compiled.
     """
 
@@ -78,7 +78,7 @@ class RecomputedGradients(torch.autograd.Function):
         grad_images = torch.zeros_like(images)
         for label, indices in enumerate(ctx.members):
             direction = torch.cat([gradient[label].flatten() for gradient in grad_outputs])
-            _, _, d_images = engine.along(ctx.network, theta, direction, images[indices], ctx.labels[indices])
+            _, _, d_images = passes.along(ctx.network, theta, direction, images[indices], ctx.labels[indices])
             grad_images.index_copy_(0, indices, d_images)
         return grad_images, None, None, None
 

@@ -6,8 +6,6 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
-from torchvision.transforms.functional import to_pil_image
-from torchvision.utils import make_grid
 
 from cmidd import files
 from cmidd.errors import SettingError
@@ -16,6 +14,8 @@ from cmidd.synthetic import SyntheticSet
 
 def grid(synthetic: SyntheticSet, columns: int = 10) -> Image.Image:
     """One row of at most ``columns`` images per class, the class name at its left."""
+    from torchvision.utils import make_grid
+
     pixels = synthetic.pixels().cpu()
     zoom = max(1, 48 // pixels.shape[-1])
     pixels = pixels.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
@@ -24,7 +24,7 @@ def grid(synthetic: SyntheticSet, columns: int = 10) -> Image.Image:
     columns = max(len(row) for row in rows)
     blank = torch.ones_like(pixels[:1])
     cells = torch.cat([torch.cat([row, blank.expand(columns - len(row), -1, -1, -1)]) for row in rows])
-    picture = to_pil_image(make_grid(cells, nrow=columns, padding=2, pad_value=1))
+    picture = _to_image(make_grid(cells, nrow=columns, padding=2, pad_value=1))
     return _with_names(picture, synthetic.classes, height=pixels.shape[-1] + 2)
 
 
@@ -56,6 +56,8 @@ def export(synthetic: SyntheticSet, folder: Path) -> None:
 
 
 def _to_image(picture: Tensor) -> Image.Image:
+    from torchvision.transforms.functional import to_pil_image  # Imports for a second: here, where it is needed.
+
     image: Image.Image = to_pil_image(picture)
     return image
 

@@ -19,7 +19,6 @@ from torch.nn.utils import parameters_to_vector
 from cmidd import files
 from cmidd.augment import MAX_ANGLE, MAX_SCALE, Transform
 from cmidd.data import Dataset
-from cmidd.engine import flat_call
 from cmidd.gradients import convolutions
 from cmidd.networks import Network
 from cmidd.objectives.dm import DM
@@ -27,6 +26,7 @@ from cmidd.objectives.gradient import GradientMatching
 from cmidd.objectives.idc import IDC
 from cmidd.objectives.idm import IDM
 from cmidd.objectives.mtt import MTT
+from cmidd.passes import flat_call
 from cmidd.regularizers.cmi import conditional_mutual_information
 from cmidd.sources import Split
 from cmidd.training import TrainingRecipe, train, train_step

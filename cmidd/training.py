@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from cmidd import engine
+from cmidd import passes
 from cmidd.augment import Augmentation, cutmix
 from cmidd.errors import SettingError
 from cmidd.progress import progress
@@ -111,10 +111,10 @@ def train_step(
     images, labels = recipe.augment.per_image(len(batch), generator)(batch.images), batch.labels
     if recipe.cutmix > 0 and float(torch.rand((), generator=generator)) < recipe.cutmix:
         images, partner, share = cutmix(images, generator)
-        logits = engine.logits(network, images)
+        logits = passes.logits(network, images)
         loss = share * F.cross_entropy(logits, labels) + (1 - share) * F.cross_entropy(logits, labels[partner])
     else:
-        logits = engine.logits(network, images)
+        logits = passes.logits(network, images)
         loss = F.cross_entropy(logits, labels)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
@@ -126,7 +126,7 @@ def train_step(
 def accuracy(network: nn.Module, data: Split) -> float:
     """Share of ``data`` that ``network`` classifies correctly, in per cent."""
     network.eval()
-    chunk = engine.chunk_size(data.images)
+    chunk = passes.chunk_size(data.images)
     pairs = zip(data.images.split(chunk), data.labels.split(chunk), strict=True)
-    correct = sum((engine.logits(network, images).argmax(1) == labels).sum() for images, labels in pairs)
+    correct = sum((passes.logits(network, images).argmax(1) == labels).sum() for images, labels in pairs)
     return 100 * float(correct) / len(data)

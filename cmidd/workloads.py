@@ -12,6 +12,7 @@ from torch import Tensor
 from cmidd import plain
 from cmidd.data import Dataset
 from cmidd.distill import Regularizer, distillation_step
+from cmidd.networks import blank_network
 from cmidd.objectives import OBJECTIVES, Context
 from cmidd.objectives.base import Match, Objective
 from cmidd.plugins import make_regularizers
@@ -49,11 +50,25 @@ class Workload:
     images_per_class: int
     device: torch.device
 
+    @property
+    def label(self) -> str:
+        return f"{self.task} {self.settings.dataset['name']} ipc={self.settings.ipc} cmi={self.settings.cmi.weight:g}"
+
+    def check(self) -> None:
+        """Refuse what the method cannot do, before anything is measured.
+
+        Raises:
+            SettingError: as ``distill.py`` would.
+        """
+        if self.task in OBJECTIVES:
+            shape, num_classes = self._shape()
+            network = blank_network(image_shape=shape, num_classes=num_classes, **self.settings.network)
+            OBJECTIVES[self.task].refuse(self.arguments, network)
+
     def context(self) -> Context:
         """The world of a run, on standard normal images."""
         settings = self.settings
-        (channels, height, width), num_classes = SHAPES[settings.dataset["name"]]
-        height, width = (self.image_size,) * 2 if self.image_size else (height, width)
+        (channels, height, width), num_classes = self._shape()
         labels = torch.arange(num_classes).repeat_interleave(self.images_per_class)
         generator = torch.Generator().manual_seed(0)
         images = torch.randn(len(labels), channels, height, width, generator=generator)
@@ -69,6 +84,11 @@ class Workload:
         synthetic = SyntheticSet.from_noise(data, settings.ipc, streams("init"), settings.formation)
         key = {"random": [self.images_per_class, height, width]}
         return Context(data, synthetic, streams, Path(settings.buffers_root), settings.network, key)
+
+    def _shape(self) -> tuple[tuple[int, int, int], int]:
+        """Shape of an image, and how many classes."""
+        (channels, height, width), num_classes = SHAPES[self.settings.dataset["name"]]
+        return (channels, self.image_size or height, self.image_size or width), num_classes
 
     def steps(self, context: Context, in_plain: bool) -> Iterator[None]:
         """An endless generator that does one step between two of its values."""

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from cmidd import engine
+from cmidd import passes
 from cmidd.networks import build_network
 from cmidd.regularizers.cmi import class_log_centroids, conditional_mutual_information
 from cmidd.sources import Split
@@ -56,7 +56,7 @@ def test_huge_features_and_a_missing_class_give_finite_values():
 def test_real_centroids_are_the_mean_softmax_of_the_class_and_give_one_image_per_class_a_gradient(monkeypatch):
     real = Split(torch.randn(30, 1, 8, 8), torch.arange(3).repeat(10))
     network = build_network("convnet", (1, 8, 8), 3, torch.Generator().manual_seed(0), width=8, depth=1)
-    monkeypatch.setattr(engine, "CHUNK_VALUES", 7 * 64)
+    monkeypatch.setattr(passes, "CHUNK_VALUES", 7 * 64)
     log_q = class_log_centroids(network, real)
     p = network.embed(real.images).softmax(1)
     torch.testing.assert_close(log_q.exp(), torch.stack([p[real.labels == label].mean(0) for label in range(3)]))

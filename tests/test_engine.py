@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cmidd import engine
+from cmidd import engine, passes
 from cmidd.engine import Engine, EngineSettings, choose
 from cmidd.errors import SettingError
 from cmidd.gradients import class_gradients, squared
@@ -24,17 +24,17 @@ def world(side=8):
     return network, images, torch.arange(3).repeat(4), generator
 
 
-def passes(network, images, labels, generator):
+def every_pass(network, images, labels, generator):
     """Every pass of the engine with every gradient that is taken of it."""
     theta = torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
     direction = torch.randn(len(theta), generator=generator)
     leaf = images.clone().requires_grad_()
-    embedded = engine.embed(network, leaf)
+    embedded = passes.embed(network, leaf)
     (d_embedded,) = torch.autograd.grad(embedded.square().sum(), leaf)
-    loss = F.cross_entropy(engine.logits(network, images), labels)
+    loss = F.cross_entropy(passes.logits(network, images), labels)
     gradient = torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(network.parameters()))])
     with torch.no_grad():
-        without_graph = engine.embed(network, images)
+        without_graph = passes.embed(network, images)
     per_class = class_gradients(network, Split(leaf, labels), 3, create_graph=True)
     (d_distance,) = torch.autograd.grad(squared(per_class, [torch.ones_like(g) for g in per_class]).sum(), leaf)
     return (
@@ -43,7 +43,7 @@ def passes(network, images, labels, generator):
         gradient,
         without_graph,
         d_distance,
-        *engine.along(network, theta, direction, images, labels),
+        *passes.along(network, theta, direction, images, labels),
     )
 
 
@@ -53,18 +53,18 @@ def relative(ours, plain):
 
 @needs_compiler
 def test_compiled_float32_is_plain_float32_up_to_the_order_of_sums():
-    plain = passes(*world())
+    plain = every_pass(*world())
     with engine.using(Engine(compile=True)):
-        compiled = passes(*world())
+        compiled = every_pass(*world())
     for ours, theirs in zip(compiled, plain, strict=True):
         assert relative(ours, theirs) < 2e-5
 
 
 @pytest.mark.parametrize("compiling", [False, pytest.param(True, marks=needs_compiler)])
 def test_bf16_is_near_and_comes_back_in_float32(compiling):
-    plain = passes(*world())
+    plain = every_pass(*world())
     with engine.using(Engine("bf16", compiling)):
-        half = passes(*world())
+        half = every_pass(*world())
     assert all(ours.dtype == torch.float32 for ours in half)
     assert 1e-6 < relative(half[0], plain[0]) < 0.02
     assert max(relative(ours, theirs) for ours, theirs in zip(half, plain, strict=True)) < 0.2
@@ -84,18 +84,18 @@ def test_the_derivative_along_a_direction_is_the_product_with_the_gradient_and_t
 ):
     """Both ways of computing it, in float64; the forward one without its compilation."""
     network, images, labels, generator = world()
-    monkeypatch.setattr(engine, "CHUNK_VALUES", -(-len(images) // parts) * images[0].numel())
+    monkeypatch.setattr(passes, "CHUNK_VALUES", -(-len(images) // parts) * images[0].numel())
     network, images = network.double(), images.double().requires_grad_()
     theta = torch.cat([p.detach().flatten() for p in network.parameters()]).requires_grad_()
     direction = torch.randn(len(theta), dtype=torch.float64, generator=generator)
     monkeypatch.setattr(engine, "_engine", Engine("float32", compiling))
-    monkeypatch.setattr(engine, "directional_loss", engine.directional_loss.__wrapped__)
-    monkeypatch.setattr(engine, "logits_at", engine.logits_at.__wrapped__)
-    ours = engine.along(network, theta, direction, images, labels)
-    loss = F.cross_entropy(engine.flat_call(network, theta, images), labels)
+    monkeypatch.setattr(passes, "directional_loss", passes.directional_loss.__wrapped__)
+    monkeypatch.setattr(passes, "logits_at", passes.logits_at.__wrapped__)
+    ours = passes.along(network, theta, direction, images, labels)
+    loss = F.cross_entropy(passes.flat_call(network, theta, images), labels)
     (gradient,) = torch.autograd.grad(loss, theta, create_graph=True)
     torch.testing.assert_close(
-        engine.gradient_at(network, theta, images, labels), gradient.detach(), rtol=1e-9, atol=1e-12
+        passes.gradient_at(network, theta, images, labels), gradient.detach(), rtol=1e-9, atol=1e-12
     )
     plain = (gradient @ direction, *torch.autograd.grad(gradient @ direction, (theta, images)))
     for mine, theirs in zip(ours, plain, strict=True):
@@ -106,9 +106,9 @@ def test_a_large_set_is_embedded_in_chunks_with_the_same_gradient(monkeypatch):
     network, images, _, _ = world()
     results = []
     for values in (10**9, 5 * images[0].numel()):
-        monkeypatch.setattr(engine, "CHUNK_VALUES", values)
+        monkeypatch.setattr(passes, "CHUNK_VALUES", values)
         leaf = images.clone().requires_grad_()
-        embedded = engine.embed_in_chunks(network, leaf)
+        embedded = passes.embed_in_chunks(network, leaf)
         results.append((embedded, torch.autograd.grad(embedded.square().sum(), leaf)[0]))
     for whole, chunked in zip(*results, strict=True):
         torch.testing.assert_close(whole, chunked, rtol=1e-5, atol=1e-6)

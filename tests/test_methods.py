@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cmidd import engine
+from cmidd import passes
 from cmidd.augment import Augmentation
 from cmidd.data import load_dataset
 from cmidd.embeddings import embed_real
@@ -82,7 +82,8 @@ def test_the_learned_step_size_has_a_learning_rate_of_its_own(context):
     assert (images["lr"], images["momentum"], step_size["lr"], step_size["momentum"]) == (10.0, 0.5, 1e-3, 0.5)
     assert float(step_size["params"][0].detach()) == pytest.approx(0.02)
     with pytest.raises(SettingError, match=r"epochs=2: shorter than the trajectories asked for; set it to at least 3"):
-        mtt(context, experts, expert_epochs=2)
+        given = {"max_start_epoch": 2, "expert_epochs": 2, "experts": experts}
+        OBJECTIVES["mtt"].refuse(given, context.blank_network())
 
 
 def test_experts_come_in_shuffled_turns_and_students_see_every_image_before_one_again(context):
@@ -196,10 +197,11 @@ def test_embeddings_that_the_objective_did_not_make_are_made_once_and_those_it_m
     assert Match(torch.zeros(10), synthetic.images, synthetic.labels, embedded=kept).embeddings is kept
 
 
-def test_real_images_are_embedded_in_parts_without_a_graph(context):
+def test_real_images_are_embedded_in_parts_without_a_graph(context, monkeypatch):
     network = context.new_network(Streams(0)("network"))
     images = context.data.train.images[:10]
-    parts = embed_real(network, images, batch=3)
+    monkeypatch.setattr(passes, "CHUNK_VALUES", 3 * images[0].numel())
+    parts = embed_real(network, images)
     assert not parts.requires_grad
     torch.testing.assert_close(parts, network.embed(images).detach())
 
@@ -222,7 +224,7 @@ def test_a_large_set_is_taken_class_by_class_once_more_with_the_same_gradient(mo
     """Batch norm mixes the images of a class and has running statistics, so it always keeps its graph."""
     results = []
     for values in (10**9, 1):
-        monkeypatch.setattr(engine, "CHUNK_VALUES", values)
+        monkeypatch.setattr(passes, "CHUNK_VALUES", values)
         network, data = three_classes(norm)
         gradients = class_gradients(network, data, 3, create_graph=True)
         (d_images,) = torch.autograd.grad(

@@ -3,7 +3,6 @@ import torch
 import torch.nn.functional as F
 
 from cmidd.embeddings import mean_embedding_distance
-from cmidd.engine import flat_call
 from cmidd.formation import Formation
 from cmidd.gradients import (
     DC_DISTANCES,
@@ -17,6 +16,7 @@ from cmidd.gradients import (
 from cmidd.networks import ConvNet
 from cmidd.objectives.idm import matching_loss
 from cmidd.objectives.mtt import StudentStep, trajectory_distance
+from cmidd.passes import flat_call
 from cmidd.sources import Split
 from tests.conftest import load_golden, load_parameters
 

@@ -27,6 +27,7 @@ TINY_METHOD = {
         "method=mtt",
         "method.iterations=4",
         "method.syn_steps=2",
+        "method.expert_epochs=1",
         "method.max_start_epoch=1",
         "method.experts.count=2",
         "method.experts.training.epochs=1",
@@ -92,11 +93,11 @@ def test_a_resumed_run_gives_the_bits_of_an_undisturbed_one(tmp_path, method, bu
     shutil.move(tmp_path / "results", whole)
     # Stop after the checkpoint of iteration 2, as a kill would: the checkpoint is there, the rest is not.
     code = (
-        "import sys; sys.argv = sys.argv[1:]; import cmidd.distill as d; write = d.files.write_tensors\n"
+        "import sys; sys.argv = sys.argv[1:]; import cmidd.state as s; write = s.files.write_tensors\n"
         "def dying(path, tensors, about):\n"
         "    write(path, tensors, about)\n"
         "    if about.get('iteration') == 2: import os; os._exit(9)\n"
-        "d.files.write_tensors = dying\n"
+        "s.files.write_tensors = dying\n"
         "from cmidd.cli import app; from cmidd.run import run; app(run)"
     )
     killed = subprocess.run([sys.executable, "-c", code, "distill", *TINY, *words], cwd=tmp_path, check=False)

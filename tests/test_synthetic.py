@@ -90,12 +90,14 @@ def test_what_is_no_set_of_ours_is_refused_with_its_name(data, tmp_path):
     with pytest.raises(SettingError, match="damaged or not a safetensors file"):
         load_synthetic(path)
     images, labels = torch.rand(2, 1, 8, 8), torch.arange(2)
-    for tensors, about in (
-        ({"images": images, "labels": labels}, {}),
-        ({"images": images, "labels": labels}, {"format": 2}),
-        ({"images": images}, {"format": 1}),
-        ({"labels": labels}, {"format": 1}),
+    header = {"format": 1, "classes": ["0", "1"]}
+    for tensors, about, flaw in (
+        ({"images": images, "labels": labels}, {}, "format: missing"),
+        ({"images": images, "labels": labels}, header | {"format": 2}, "format=2: Input should be 1"),
+        ({"images": images, "labels": labels}, {"format": 1}, "classes: missing"),
+        ({"images": images}, header, r"labels \[0\] instead of"),
+        ({"labels": labels}, header, r"images \[0\] and labels"),
     ):
         files.write_tensors(path, tensors, about)
-        with pytest.raises(SettingError, match="not a synthetic set of format 1; give a synthetic"):
+        with pytest.raises(SettingError, match=f"set.safetensors: .*{flaw}"):
             load_synthetic(path)

@@ -13,8 +13,8 @@ from torch import Tensor
 from cmidd import engine
 from cmidd.data import Dataset
 from cmidd.embeddings import embed_real
-from cmidd.engine import embed_in_chunks
 from cmidd.networks import Network, blank_network, build_network
+from cmidd.passes import embed_in_chunks
 from cmidd.samplers.base import RandomSampler, Sampler
 from cmidd.sources import Split
 from cmidd.streams import Streams

@@ -5,8 +5,8 @@ from typing import Any
 
 from cmidd.augment import Augmentation
 from cmidd.embeddings import embed_real, mean_embedding_distance
-from cmidd.engine import embed_in_chunks
 from cmidd.objectives.base import Context, Match, Objective
+from cmidd.passes import embed_in_chunks
 from cmidd.sources import Split
 from cmidd.training import Count, Fraction, Positive
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from cmidd.augment import Augmentation
 from cmidd.embeddings import class_means, embed_real, mean_embedding_distance
-from cmidd.engine import embed_in_chunks
 from cmidd.networks import Network
 from cmidd.objectives.base import Context, Match, Objective
+from cmidd.passes import embed_in_chunks
 from cmidd.sources import Split
 from cmidd.training import Count, Fraction, NonNegative, Positive, TrainingRecipe, train_step
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import vector_to_parameters
 
-from cmidd import engine
+from cmidd import passes
 from cmidd.augment import Augmentation
 from cmidd.errors import SettingError
 from cmidd.experts import Experts, ExpertSettings
@@ -137,7 +137,7 @@ class Unroll(torch.autograd.Function):
         thetas, theta = [], start
         for step in steps:
             thetas.append(theta)
-            theta = theta - syn_lr * engine.gradient_at(step.network, theta, step.batch(images.detach()), step.labels)
+            theta = theta - syn_lr * passes.gradient_at(step.network, theta, step.batch(images.detach()), step.labels)
         ctx.steps, ctx.thetas = steps, thetas
         ctx.save_for_backward(images, syn_lr)
         return theta.clone()
@@ -151,7 +151,7 @@ class Unroll(torch.autograd.Function):
         for step, theta in zip(reversed(ctx.steps), reversed(ctx.thetas), strict=True):
             with torch.enable_grad():
                 batch = step.batch(images)
-            derivative, d_theta, d_batch = engine.along(step.network, theta, adjoint, batch, step.labels)
+            derivative, d_theta, d_batch = passes.along(step.network, theta, adjoint, batch, step.labels)
             grad_lr -= derivative
             grad_images -= syn_lr * torch.autograd.grad(batch, images, d_batch)[0]
             adjoint = adjoint - syn_lr * d_theta

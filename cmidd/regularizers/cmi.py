@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from cmidd.embeddings import embed_real
-from cmidd.engine import embed_in_chunks, in_any_order
+from cmidd.engine import in_any_order
 from cmidd.networks import Network
 from cmidd.objectives.base import Match
+from cmidd.passes import embed_in_chunks
 from cmidd.sources import Split
 from cmidd.teachers import TeacherPool
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from cmidd.embeddings import class_means
-from cmidd.engine import embed_in_chunks
 from cmidd.objectives.base import Context, Match
+from cmidd.passes import embed_in_chunks
 from cmidd.regularizers.base import Regularizer
 from cmidd.teachers import TeacherPool
 from cmidd.training import NonNegative
