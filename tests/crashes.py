@@ -30,7 +30,7 @@ import cmidd.teachers
 from cmidd import files
 from cmidd.cli import app
 
-TIMES = ("seconds", "evaluation_seconds", "evaluated_at_seconds", "peak_memory_mib")
+TIMES = ("seconds", "evaluation_seconds", "evaluated_at", "evaluated_at_seconds", "peak_memory_mib")
 LONGEST = 200
 shared = mmap.mmap(-1, LONGEST)  # What a child is at, for its parent to read when it is dead.
 
@@ -147,15 +147,23 @@ def ended(child: int) -> bool:
 
 
 def left_by(root: Path) -> dict[str, object]:
-    """What a finished run must have in common with any other: bytes, and the figures that are no times."""
+    """What a finished run must have in common with any other: bytes, figures (no times), the state that it ended in."""
     left: dict[str, object] = {}
     for path in sorted(path for path in root.rglob("*") if path.is_file()):
         name = str(path.relative_to(root))
         if path.name == "result.json":
-            left[name] = {key: value for key, value in files.read_json(path).items() if key not in TIMES}
-        elif path.name not in ("distill.log", "checkpoint.safetensors", "wandb_id.txt") and "wandb" not in path.parts:
+            left[name] = timeless(files.read_json(path))
+        elif path.name.startswith("checkpoint"):
+            tensors, about = files.read_tensors(path)
+            left[name] = timeless(about), {key: tensor.tolist() for key, tensor in tensors.items()}
+        elif path.name not in ("distill.log", "wandb_id.txt") and "wandb" not in path.parts:
             left[name] = path.read_bytes()
     return left
+
+
+def timeless(record: dict[str, object]) -> dict[str, object]:
+    """A record without what no two runs have in common."""
+    return {key: value for key, value in record.items() if key not in TIMES}
 
 
 def main(timed: int, most_points: str, settings, arguments, admitted) -> None:
