@@ -166,6 +166,13 @@ def timeless(record: dict[str, object]) -> dict[str, object]:
     return {key: value for key, value in record.items() if key not in TIMES}
 
 
+def apart(one: object, other: object) -> list[object]:
+    """What in two records differs."""
+    if not (isinstance(one, dict) and isinstance(other, dict)):
+        return []
+    return [(key, one.get(key), other.get(key)) for key in {**one, **other} if one.get(key) != other.get(key)]
+
+
 def main(timed: int, most_points: str, settings, arguments, admitted) -> None:
     chance, landed, lives = random.Random(0), {"timed": collections.Counter(), "at points": []}, 0
     with tempfile.TemporaryDirectory() as folder:
@@ -200,7 +207,7 @@ def main(timed: int, most_points: str, settings, arguments, admitted) -> None:
                     landed["at points"].append(die_at)
             left = left_by(Path(folder, "killed"))
             assert left.keys() == whole.keys(), sorted(left.keys() ^ whole.keys())
-            different = [name for name in whole if left[name] != whole[name]]
+            different = [(name, *apart(whole[name], left[name])) for name in whole if left[name] != whole[name]]
             assert not different, different
             Path(folder, "killed").rename(Path(folder, f"life{lives}"))
     print(json.dumps({"seconds": takes, "runs": lives, **landed}))
