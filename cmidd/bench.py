@@ -99,14 +99,7 @@ def bench(settings: BenchSettings, compose: Compose) -> list[Path]:
     """
     device = pick_device(settings.device)
     with tempfile.TemporaryDirectory() as buffers:
-        workloads = [
-            _workload(settings, compose, *cell, buffers, device)
-            for cell in itertools.product(
-                settings.dataset, settings.image_size, settings.ipc, settings.task, settings.cmi
-            )
-        ]
-        for workload in workloads:
-            workload.check()
+        workloads = _workloads(settings, compose, buffers, device)
         rates = {
             precision: measure_machine(torch.bfloat16 if precision == "bf16" else torch.float32, device)
             for precision in ("float32", "bf16")
@@ -124,30 +117,26 @@ def bench(settings: BenchSettings, compose: Compose) -> list[Path]:
         for workload in workloads:
             rows += _measured_cell(workload, settings, rates)
             paths = paths or files.unused(Path(settings.results_root) / "bench", ("json", "md"))
-            table = ["| " + " | ".join(HEADER) + " |", "| --- " * len(HEADER) + "|", *(_line(row) for row in rows)]
+            table = "\n".join([*HEAD, *(_line(row) for row in rows)])
             files.write_json(paths[0], record | {"cells": rows})
-            files.write_text(paths[1], "\n".join(table) + "\n")
-    log.info("\n".join(table))
+            files.write_text(paths[1], f"{table}\n")
+    log.info("%s", table)
     log.info("written: %s, %s", *paths)
     return paths
 
 
-def _workload(
-    settings: BenchSettings,
-    compose: Compose,
-    dataset: str,
-    size: int | None,
-    ipc: int,
-    task: str,
-    weight: float,
-    buffers: str,
-    device: torch.device,
-) -> Workload:
-    """The task as ``distill.py`` would be told to do it; one teacher and short training of it: it is only timed."""
-    words = [f"method={TASKS[task]}", f"dataset={dataset}", f"ipc={ipc}", f"cmi.lambda={weight}"]
-    words += ["cmi.pool=1", "cmi.epochs=1", f"buffers_root={buffers}"]
-    composed = compose([*words, *settings.overrides.get(task, [])])
-    return Workload(task, *composed, size, settings.images_per_class, device)
+def _workloads(settings: BenchSettings, compose: Compose, buffers: str, device: torch.device) -> list[Workload]:
+    """All cells, as ``distill.py`` would be told to do them and would refuse them; a teacher trains for an epoch."""
+    workloads = []
+    for dataset, size, ipc, task, weight in itertools.product(
+        settings.dataset, settings.image_size, settings.ipc, settings.task, settings.cmi
+    ):
+        words = [f"method={TASKS[task]}", f"dataset={dataset}", f"ipc={ipc}", f"cmi.lambda={weight}"]
+        words += ["cmi.pool=1", "cmi.epochs=1", f"buffers_root={buffers}"]
+        composed = compose([*words, *settings.overrides.get(task, [])])
+        workloads.append(Workload(task, *composed, size, settings.images_per_class, device))
+        workloads[-1].check()
+    return workloads
 
 
 def _measured_cell(workload: Workload, settings: BenchSettings, rates: dict[str, Machine]) -> list[dict[str, Any]]:
@@ -194,6 +183,7 @@ HEADER = (
     "peak memory above data and libraries, MiB",
     "share of data / augmentation / regulariser / backward / forward and rest, per cent",
 )
+HEAD = ("| " + " | ".join(HEADER) + " |", "| --- " * len(HEADER) + "|")
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from cmidd.synthetic import SyntheticSet
 
 def grid(synthetic: SyntheticSet, columns: int = 10) -> Image.Image:
     """One row of at most ``columns`` images per class, the class name at its left."""
-    from torchvision.utils import make_grid
+    from torchvision.utils import make_grid  # torchvision imports for a second: here, where it is needed.
 
     pixels = synthetic.pixels().cpu()
     zoom = max(1, 48 // pixels.shape[-1])
@@ -56,7 +56,7 @@ def export(synthetic: SyntheticSet, folder: Path) -> None:
 
 
 def _to_image(picture: Tensor) -> Image.Image:
-    from torchvision.transforms.functional import to_pil_image  # Imports for a second: here, where it is needed.
+    from torchvision.transforms.functional import to_pil_image
 
     image: Image.Image = to_pil_image(picture)
     return image

@@ -29,6 +29,7 @@ import cmidd.run
 import cmidd.teachers
 from cmidd import files
 from cmidd.cli import app
+from cmidd.records import differences
 
 TIMES = ("seconds", "evaluation_seconds", "evaluated_at", "evaluated_at_seconds", "peak_memory_mib")
 LONGEST = 200
@@ -155,7 +156,7 @@ def left_by(root: Path) -> dict[str, object]:
             left[name] = timeless(files.read_json(path))
         elif path.name.startswith("checkpoint"):
             tensors, about = files.read_tensors(path)
-            left[name] = timeless(about), {key: tensor.tolist() for key, tensor in tensors.items()}
+            left[name] = timeless(about) | {key: files.fingerprint(tensor.tolist()) for key, tensor in tensors.items()}
         elif path.name not in ("distill.log", "wandb_id.txt") and "wandb" not in path.parts:
             left[name] = path.read_bytes()
     return left
@@ -164,13 +165,6 @@ def left_by(root: Path) -> dict[str, object]:
 def timeless(record: dict[str, object]) -> dict[str, object]:
     """A record without what no two runs have in common."""
     return {key: value for key, value in record.items() if key not in TIMES}
-
-
-def apart(one: object, other: object) -> list[object]:
-    """What in two records differs."""
-    if not (isinstance(one, dict) and isinstance(other, dict)):
-        return []
-    return [(key, one.get(key), other.get(key)) for key in {**one, **other} if one.get(key) != other.get(key)]
 
 
 def main(timed: int, most_points: str, settings, arguments, admitted) -> None:
@@ -207,8 +201,7 @@ def main(timed: int, most_points: str, settings, arguments, admitted) -> None:
                     landed["at points"].append(die_at)
             left = left_by(Path(folder, "killed"))
             assert left.keys() == whole.keys(), sorted(left.keys() ^ whole.keys())
-            different = [(name, *apart(whole[name], left[name])) for name in whole if left[name] != whole[name]]
-            assert not different, different
+            assert left == whole, [name for name, _, _ in differences(whole, left)]
             Path(folder, "killed").rename(Path(folder, f"life{lives}"))
     print(json.dumps({"seconds": takes, "runs": lives, **landed}))
 
