@@ -24,7 +24,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from cmidd import files, sweeps
 from cmidd.errors import SettingError
-from cmidd.records import PLAIN, differences
+from cmidd.records import PLAIN, identity_differences
 from cmidd.settings import Settings, read_settings
 from cmidd.sweeps import Journal
 from cmidd.targets import check_all_configs
@@ -59,6 +59,7 @@ def by_name(name: str, table: Any) -> Any:
 
 check_all_configs()
 OmegaConf.register_new_resolver("gpu_count", lambda: max(1, torch.cuda.device_count()), replace=True)
+OmegaConf.register_new_resolver("pool_size", lambda given, size: size if given is None else None, replace=True)
 OmegaConf.register_new_resolver("by_ipc", by_ipc, replace=True, use_cache=False)
 OmegaConf.register_new_resolver("by_name", by_name, replace=True, use_cache=False)
 
@@ -227,7 +228,7 @@ def _admitted(folder: Path, config: DictConfig, settings: Settings) -> dict[str,
     words += [f"regularizer=[{','.join(settings.regularizers)}]"]
     words += [f"sampler={choices['sampler']}", f"schedule={choices['schedule']}"]
     recipe = files.as_json(compose(words).identity)
-    changed = differences(files.as_json(settings.identity), recipe)
+    changed = identity_differences(files.as_json(settings.identity), recipe)
     repeated = ("method.iterations", "method.init", "method.formation")  # they stand on top as well
     return {
         "command": shlex.join(["python", "scripts/distill.py", *_words()]),

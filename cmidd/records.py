@@ -58,6 +58,20 @@ def differences(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]
     return [] if old == new else [(name, old, new)]
 
 
+BEFORE: dict[str, Any] = {"cmi.input": "preprocessed", "regularizers.iid.teacher_weight_decay": 1e-3}
+"""What settings that the identity of a run does not mention were before there were such settings: only with these
+values does a run go on that was begun then."""
+
+
+def identity_differences(old: Any, new: Any) -> list[tuple[str, Any, Any]]:
+    """:func:`differences` of two identities of runs, with the values of what one of them does not mention."""
+
+    def meant(name: str, value: Any) -> Any:
+        return BEFORE.get(name) if value is None else value
+
+    return [(name, meant(name, first), meant(name, second)) for name, first, second in differences(old, new)]
+
+
 PLAIN = {"sampler": "random", "schedule": "whole"}
 """The plug-ins that every method has by itself."""
 

@@ -22,12 +22,13 @@ from cmidd.evaluate import Protocol, baselines, evaluate, lessons_of, training_s
 from cmidd.networks import blank_network
 from cmidd.objectives import OBJECTIVES, Context
 from cmidd.plugins import distill_stages, stage_sizes, starting_set
-from cmidd.records import differences, provenance, summary, system
+from cmidd.records import identity_differences, provenance, summary, system
 from cmidd.resuming import check_folder, read_finished
 from cmidd.samplers import SAMPLERS
 from cmidd.settings import Settings
 from cmidd.streams import Streams
 from cmidd.synthetic import SyntheticSet
+from cmidd.teacher_files import refuse_unfit
 from cmidd.tracking import Tracker
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,9 @@ def make_context(settings: Settings, device: torch.device) -> Context:
     data.check_ipc(settings.ipc)
     for options in _networks(settings):
         blank_network(image_shape=data.image_shape, num_classes=data.num_classes, **options)
+    cmi = settings.cmi
+    if settings.taught and cmi.teachers is not None and cmi.teachers.path is not None:
+        refuse_unfit(cmi.teachers.path, cmi.pool, cmi.teacher, data, settings.network)
     given = {key: value for key, value in settings.sampler.items() if key != "name"}
     kind = SAMPLERS[settings.sampler["name"]]
     sampler = kind(**checked(kind, given, "sampler"))
@@ -90,10 +94,10 @@ def make_context(settings: Settings, device: torch.device) -> Context:
 
 
 def _networks(settings: Settings) -> list[dict[str, Any]]:
-    """The networks that a run trains: its own, and CMI's teacher where it has some."""
-    teaching = settings.cmi.weight > 0 or settings.cmi.measure
-    other = settings.cmi.teacher != settings.network["name"]
-    return [settings.network, *([{"name": settings.cmi.teacher}] if teaching and other else [])]
+    """The networks that a run trains: its own, and the teacher where it has some."""
+    cmi, own = settings.cmi, settings.network
+    trained = settings.taught and cmi.teachers is None and cmi.teacher != own["name"]
+    return [own, *([{"name": cmi.teacher}] if trained else [])]
 
 
 def _make_way(folder: Path, settings: Settings) -> None:
@@ -122,7 +126,8 @@ def refuse_other_settings(settings: Settings) -> None:
             )
         return
     before = files.read_json(folder / "settings.json")
-    for name, old, new in differences(before, files.as_json(settings.identity)):
+    for name, old, new in identity_differences(before, files.as_json(settings.identity)):
+        name = name.removeprefix("regularizers.")  # as the command line calls it
         raise SettingError(
             f"{name}={new}: the run in {folder} was made with {name}={old}; set it back, give another "
             "results_root=..., or overwrite=true (which keeps the earlier run beside it)"
@@ -214,6 +219,7 @@ def _compute(
         "training_steps": training_steps(lessons_of(synthetic, protocol.training)),
         "evaluated_at_seconds": state["evaluated_at"],
         "baselines": baselines(context, protocol, settings.ipc),
+        "teachers": state["teachers"],
         "rollbacks": state["rollbacks"],
         "seconds": state["seconds"],
         "evaluation_seconds": state["evaluation_seconds"],
