@@ -68,6 +68,8 @@ class TeacherPool:
             network.load_state_dict(tensors)
             self.networks.append(network.eval().requires_grad_(False))
             accuracies += [about["accuracy"]] if "accuracy" in about else []
+        tested = f"accuracy on {context.data.held_out} {summary(accuracies)}" if accuracies else "accuracy not measured"
+        log.info("%d teachers in %s, %s", size, folder, tested)
         self.about = {
             **{"network": name, "count": size, "epochs": epochs, "weight_decay": recipe.weight_decay},
             **{"tested_on": context.data.held_out, "accuracies": accuracies},

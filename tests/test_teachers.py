@@ -1,6 +1,7 @@
 """Teachers: a pool for every training recipe, those of others from files, what they see, what a record says of them."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -16,9 +17,11 @@ from cmidd.objectives import Match
 from cmidd.plugins import make_regularizers
 from cmidd.preprocessing import ZCA
 from cmidd.regularizers.cmi import conditional_mutual_information
+from cmidd.results import Result
 from cmidd.run import make_context
 from cmidd.teachers import TeacherPools
-from tests.refusals import bytes_of, refused
+from cmidd.verify import rebuild
+from tests.refusals import bytes_of, edited, refused, without
 from tests.runs import run_here
 from tests.test_run import TINY, TINY_METHOD
 
@@ -127,8 +130,20 @@ def test_a_run_with_the_pool_as_files_gives_the_bits_of_the_run_with_the_pool(tm
     settings = read_record(again / "result.json")["settings"]
     assert settings["cmi"]["pool"] == 2
     assert str(pool) not in json.dumps(settings)
+    rebuilt = rebuild(Result(again / "result.json", {"settings": settings}))
+    assert files.as_json(rebuilt.identity) == settings
     one = run_here(tmp_path / "one", "dm", *CMI, f"cmi.teachers={pool}", "cmi.pool=1")
     assert read_record(one / "result.json")["settings"]["cmi"]["teachers"] != settings["cmi"]["teachers"]
+
+
+def test_a_pool_from_before_serves_though_nothing_tells_its_accuracy(tmp_path, trained):
+    run, pool = trained
+    shutil.copytree(pool, tmp_path / "buffers" / "teachers" / pool.name)
+    for path in (tmp_path / "buffers" / "teachers" / pool.name).glob("*.safetensors"):
+        edited(without("accuracy"))(path)
+    again = run_here(tmp_path / "results", "dm", *CMI, "cmi.pool=2")
+    assert torch.equal(images_of(again), images_of(run))
+    assert read_record(again / "result.json")["teachers"][0]["accuracies"] == []
 
 
 def test_the_same_files_elsewhere_go_on_and_others_in_the_same_place_are_refused(tmp_path, trained):
@@ -200,9 +215,9 @@ def world():
     return replace(context, data=replace(data, train=split, test=split, classes=("a", "b", "c")))
 
 
-def pool_of(world, tmp_path, place, teacher):
+def pool_of(world, tmp_path, place, teacher, **changes):
     read = compose([f"cmi.teachers={place}", f"cmi.teacher={teacher}"]).cmi
-    return TeacherPools(replace(world, buffers=tmp_path / "buffers"), read)()
+    return TeacherPools(replace(world, buffers=tmp_path / "buffers"), read)(**changes)
 
 
 def test_what_the_published_pre_training_saves_is_our_resnet18(tmp_path, world):
@@ -235,7 +250,7 @@ def test_a_pool_is_in_the_order_of_its_numbers(tmp_path, world):
     state = build_network("mlp", (3, 32, 32), 3, torch.Generator().manual_seed(0)).state_dict()
     for number in (10, 9, 2):
         torch.save({**state, "classifier.bias": torch.full((3,), float(number))}, tmp_path / f"buffer{number}.pth")
-    pool = pool_of(world, tmp_path, tmp_path, "mlp")
+    pool = pool_of(world, tmp_path, tmp_path, "mlp", weight_decay=5e-4)  # Files are for everybody.
     assert [float(network.classifier.bias[0]) for network in pool.networks] == [2, 9, 10]
 
 
