@@ -122,7 +122,7 @@ class Settings:
     @property
     def taught(self) -> bool:
         """Whether a term of the loss asks for teachers."""
-        return self.cmi.active or any(REGULARIZERS[name].taught for name in self.regularizers)
+        return self.cmi.active or any(REGULARIZERS[name].taught for name in self.regularizers if name in REGULARIZERS)
 
     @property
     def identity(self) -> dict[str, Any]:

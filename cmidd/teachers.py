@@ -136,7 +136,7 @@ class TeacherPools:
 
     def __call__(self, **changes: Any) -> TeacherPool:
         cmi, context = self.cmi, self.context
-        key = "" if cmi.teachers else str(sorted(changes.items()))
+        key = "" if cmi.teachers else str(replace(teacher_recipe(cmi.epochs), **changes))
         if key not in self._pools:
             if cmi.teachers:
                 self._pools[key] = FilePool(context, cmi.teacher, cmi.pool, cmi.teachers)

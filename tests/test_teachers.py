@@ -307,3 +307,11 @@ def test_all_files_are_used_unless_a_pool_is_given_and_twenty_are_trained(traine
     for words, count in (([*cifar10, "cmi=recipe"], 20), ([*cifar10, "cmi=paper"], 200), (["cmi=recipe"], 5)):
         assert compose(words).cmi.pool == count
         assert compose([*words, f"cmi.teachers={trained[1]}"]).cmi.pool == 2
+
+
+def test_who_trains_as_cmi_does_shares_its_pool(tmp_path):
+    settings, _ = compose_run([*TINY, *TINY_METHOD["dm"], f"buffers_root={tmp_path}"])
+    pools = TeacherPools(make_context(settings, torch.device("cpu")), settings.cmi)
+    assert pools() is pools(weight_decay=1e-3)
+    assert pools() is not pools(weight_decay=5e-4)
+    assert [pool["weight_decay"] for pool in pools.about] == [1e-3, 5e-4]
