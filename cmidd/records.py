@@ -67,3 +67,9 @@ def system(settings: Mapping[str, Any]) -> str:
     others = [settings.get(kind, {}).get("name", plain) for kind, plain in PLAIN.items()]
     added = [*sorted(settings.get("regularizers", {})), *(name for name in others if name not in PLAIN.values())]
     return "+".join([settings["method"]["name"], *added])
+
+
+def dataset_name(settings: Mapping[str, Any]) -> str:
+    """The data set of an identity, as tables name it: ``cifar10``; a file of arrays is ``arrays_<file>``."""
+    name: str = settings["dataset"]["name"]
+    return f"arrays_{settings['data']['file']}" if name == "arrays" else name

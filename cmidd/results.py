@@ -10,7 +10,7 @@ from typing import Any
 
 from cmidd.errors import SettingError
 from cmidd.formats import part, read_record
-from cmidd.records import differences, system
+from cmidd.records import dataset_name, differences, system
 
 # Settings that change what is recorded, or how sums are ordered, but not what a run computes.
 WITHOUT_EFFECT = ("cmi.measure", "engine.compile", "engine.deterministic")
@@ -38,7 +38,7 @@ class Result:
 
     @property
     def dataset(self) -> str:
-        return self.settings["dataset"]["name"]
+        return dataset_name(self.settings)
 
     @property
     def ipc(self) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from cmidd import files, pictures
-from cmidd.checking import checked
+from cmidd.checking import checked, mapping
 from cmidd.checkpoints import progress_of
 from cmidd.data import load_dataset
 from cmidd.devices import claimed_device, peak_memory_mib, start_measuring_memory
@@ -58,7 +58,7 @@ def run(settings: Settings, arguments: dict[str, Any], admitted: Callable[[Path]
                 OBJECTIVES[settings.method["name"]].refuse(arguments, context.blank_network())
                 check_folder(settings, context.data.num_classes, context.data.image_shape)
                 _refuse_other_images(settings, context)
-                files.write_json(folder / "settings.json", settings.identity)
+                files.write_json(folder / "settings.json", identity_of(settings, context))
                 record = _work(settings, arguments, context, admitted(folder))
     report(folder, record)
     return record
@@ -76,6 +76,8 @@ def make_context(settings: Settings, device: torch.device) -> Context:
     kind = SAMPLERS[settings.sampler["name"]]
     sampler = kind(**checked(kind, given, "sampler"))
     key = dict(settings.dataset)
+    if data.content is not None:
+        key["content"] = data.content
     if data.name == "folder":  # The user may change the images: the caches go by their content.
         key["content"] = hashlib.sha256(data.train.images.cpu().numpy().tobytes()).hexdigest()
     return Context(
@@ -123,23 +125,38 @@ def refuse_other_settings(settings: Settings) -> None:
         return
     before = files.read_json(folder / "settings.json")
     for name, old, new in differences(before, files.as_json(settings.identity)):
+        if name in ("data", "data.content"):  # Known once they are read: see _refuse_other_images.
+            continue
         raise SettingError(
             f"{name}={new}: the run in {folder} was made with {name}={old}; set it back, give another "
             "results_root=..., or overwrite=true (which keeps the earlier run beside it)"
         )
 
 
+def identity_of(settings: Settings, context: Context) -> dict[str, Any]:
+    """The settings that make a run's result, and the hash of its images where they are not the published files."""
+    identity = settings.identity
+    if context.data.content is not None:
+        identity["data"] = {**identity.get("data", {}), "content": context.data.content}
+    return identity
+
+
 def _refuse_other_images(settings: Settings, context: Context) -> None:
-    """Refuse to go on with a user's folder of images when these are no longer those that the run began with."""
-    content, kept = context.data_key.get("content"), settings.folder / "content.json"
-    if content is None:
-        return
-    if kept.exists() and files.read_json(kept) != content:
-        raise SettingError(
-            f"data.root={settings.data.root}: the images have changed since the run in {settings.folder} began; put "
-            "them back, or overwrite=true (which keeps the earlier run beside it)"
-        )
-    files.write_json(kept, content)
+    """Refuse to go on when the images are no longer those that the run began with."""
+    content, kept, begun = context.data_key.get("content"), settings.folder / "content.json", None
+    if (path := settings.folder / "settings.json").exists():
+        begun = mapping(files.read_json(path), str(path)).get("data", {}).get("content")
+        if kept.exists():
+            begun = files.read_json(kept)
+        elif context.data.name == "folder":
+            begun = content
+        if begun != content:
+            raise SettingError(
+                f"data.root={settings.data.root}: the images have changed since the run in {settings.folder} began; "
+                "put them back, or overwrite=true (which keeps the earlier run beside it)"
+            )
+    if context.data.name == "folder":
+        files.write_json(kept, content)
 
 
 def _work(settings: Settings, arguments: dict[str, Any], context: Context, started: dict[str, Any]) -> dict[str, Any]:
@@ -205,7 +222,8 @@ def _compute(
     last = str(state["iteration"])
     record = {
         **started,
-        "settings": settings.identity,
+        "settings": identity_of(settings, context),
+        "read_from": context.data.origin or "published files",
         "network": settings.network["name"],
         "tested_on": context.data.held_out,
         "last": {"iteration": int(last), "accuracies": evaluations[last]},

@@ -101,9 +101,9 @@ class Settings:
     def folder(self) -> Path:
         """Where the run's files go."""
         weight = f"{self.cmi.weight:.10g}"
-        dataset = self.dataset["name"]
-        if dataset == "folder":
-            dataset = f"folder_{Path(self.data.root).expanduser().resolve().name}"
+        dataset, root = self.dataset["name"], Path(self.data.root).expanduser().resolve()
+        if dataset in ("folder", "arrays"):
+            dataset = f"{dataset}_{root.name if dataset == 'folder' else root.stem}"
         parts = (dataset, system(vars(self)), f"ipc{self.ipc}", f"cmi{weight}", f"seed{self.seed}")
         return Path(self.results_root, *parts)
 
@@ -120,6 +120,8 @@ class Settings:
             del plain["engine"]["deterministic"]
         if self.dataset["name"] == "folder":
             plain["data"] = {"root": str(Path(self.data.root).expanduser().resolve())}
+        if self.dataset["name"] == "arrays":
+            plain["data"] = {"file": Path(self.data.root).expanduser().resolve().stem}
         return plain
 
 
