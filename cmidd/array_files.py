@@ -90,21 +90,21 @@ def _split(arrays: Mapping[str, Tensor], part: str, path: Path) -> Split:
     for name in (f"{part}_images", f"{part}_labels"):
         if name not in arrays:
             raise SettingError(
-                f"data.root={path}: has no {name}, only {', '.join(sorted(arrays)) or 'nothing'}; an array file holds "
-                "train_images, train_labels, test_images and test_labels"
+                f"data.root={path}: has no {name}, only {', '.join(sorted(arrays)) or 'nothing'}; add it: a file of "
+                "arrays holds train_images, train_labels, test_images and test_labels"
             )
     images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
     where = f"data.root={path}: {part}_images"
     if images.dtype != torch.uint8:
-        raise SettingError(f"{where} of {images.dtype}; store pixels as uint8, 0 to 255")
+        raise SettingError(f"{where} of {images.dtype}; give pixels as uint8, 0 to 255")
     if images.ndim == 3:
         images = images[:, None]
     channels_first, channels_last = [images.ndim == 4 and images.shape[axis] in (1, 3) for axis in (1, -1)]
     if channels_first == channels_last and images.ndim == 4 and images.shape[1:] != (1, 1, 1):
         which = "could be [N, H, W, C] as well as [N, C, H, W]" if channels_first else "have neither 1 nor 3 channels"
-        raise SettingError(f"{where} {list(images.shape)} {which}; store them as [N, H, W, 3] or [N, H, W]")
+        raise SettingError(f"{where} {list(images.shape)} {which}; give them as [N, H, W, 3] or [N, H, W]")
     if images.ndim != 4 or not len(images):
-        raise SettingError(f"{where} {list(images.shape)}; store them as [N, H, W], [N, H, W, C] or [N, C, H, W]")
+        raise SettingError(f"{where} {list(images.shape)}; give them as [N, H, W], [N, H, W, C] or [N, C, H, W]")
     if channels_last:
         images = images.permute(0, 3, 1, 2)
     return Split(images.contiguous(), _labels(labels, len(images), f"data.root={path}: {part}_labels"))
@@ -114,13 +114,13 @@ def _labels(labels: Tensor, count: int, where: str) -> Tensor:
     if labels.ndim == 2 and labels.shape[1] > 1:
         raise SettingError(f"{where} {list(labels.shape)}: several labels an image; give one class for each image")
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise SettingError(f"{where} of {labels.dtype}; store class numbers as integers")
+        raise SettingError(f"{where} of {labels.dtype}; give class numbers as integers")
     if labels.ndim not in (1, 2) or labels.numel() != count:
         raise SettingError(f"{where} {list(labels.shape)} for {count} images; give one class number for each")
     labels = labels.flatten().to(torch.int64)
     if int(labels.min()) < 0 or int(labels.max()) >= count:
         raise SettingError(
-            f"{where} from {int(labels.min())} to {int(labels.max())}; number the classes 0, 1, 2, ... without gaps"
+            f"{where} from {int(labels.min())} to {int(labels.max())}; give the classes the numbers 0, 1, 2, ..."
         )
     return labels
 
