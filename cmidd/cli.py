@@ -24,7 +24,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from cmidd import files, sweeps
 from cmidd.errors import SettingError
-from cmidd.records import PLAIN, differences
+from cmidd.records import PLAIN, comparable, differences
 from cmidd.settings import Settings, read_settings
 from cmidd.sweeps import Journal
 from cmidd.targets import check_all_configs
@@ -226,13 +226,13 @@ def _admitted(folder: Path, config: DictConfig, settings: Settings) -> dict[str,
     words += [f"seed={settings.seed}", f"cmi.lambda={settings.cmi.weight}", f"data.root={settings.data.root}"]
     words += [f"regularizer=[{','.join(settings.regularizers)}]"]
     words += [f"sampler={choices['sampler']}", f"schedule={choices['schedule']}"]
-    recipe = files.as_json(compose(words).identity)
-    changed = differences(files.as_json(settings.identity), recipe)
+    own, recipe = (comparable(files.as_json(each.identity)) for each in (settings, compose(words)))
+    changed = differences(own, recipe)
     repeated = ("method.iterations", "method.init", "method.formation")  # they stand on top as well
     return {
         "command": shlex.join(["python", "scripts/distill.py", *_words()]),
         "differs_from_recipe": {
-            name: [own, published] for name, own, published in changed if not name.startswith(repeated)
+            name: [value, published] for name, value, published in changed if not name.startswith(repeated)
         },
     }
 

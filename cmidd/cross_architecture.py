@@ -14,7 +14,7 @@ from cmidd import files, imports
 from cmidd.checking import Name, PathText, checked, choose, mapping
 from cmidd.data import Dataset, load_dataset
 from cmidd.errors import SettingError
-from cmidd.evaluate import evaluate, lessons_of, training_steps
+from cmidd.evaluate import digest, evaluate, lessons_of, training_steps
 from cmidd.networks import NETWORKS
 from cmidd.objectives import Context
 from cmidd.records import plain, provenance, summary
@@ -159,10 +159,17 @@ def _real(
 
 
 def cross_architecture(settings: EvaluationSettings, subject: Subject) -> list[Path]:
-    """Evaluate every network, log the table, and write it beside the set as JSON and Markdown under a new number."""
+    """Evaluate every network, log the table, and write it beside the set as JSON and Markdown under a new number.
+
+    Each network is kept beside the set as soon as it is measured, until the table is written.
+    """
     synthetic, data = subject.synthetic, subject.data
     decoded, lessons = synthetic.decode(), lessons_of(synthetic, subject.recipe)
     per_class = len(decoded) / data.num_classes
+    path = Path(settings.synthetic).expanduser().resolve()
+    name = path.name if path.is_dir() else path.stem
+    kept = path.with_name(f"{name}.evaluating.json")
+    key = {"tested on": digest([(data.test, subject.recipe)])}
     rows: dict[str, list[float]] = {}
     for given in settings.network:
         options = {"name": given} if isinstance(given, str) else given
@@ -171,9 +178,9 @@ def cross_architecture(settings: EvaluationSettings, subject: Subject) -> list[P
         title = options["name"] if isinstance(given, str) else " ".join(f"{k}={v}" for k, v in given.items())
         if options.get("norm") == "batchnorm" and per_class <= 1:
             log.warning("network=%s: batch norm at one image per class trains on few, unlike images", title)
-        context = Context(data, synthetic, Streams(settings.seed), Path(), options, {})
+        context = Context(data, synthetic, Streams(settings.seed), Path(), options, key)
         log.info("training %d x %s", settings.repeats, title)
-        rows[title] = evaluate(context, lessons, settings.repeats, context.streams.child(title))
+        rows[title] = evaluate(context, lessons, settings.repeats, context.streams.child(title), kept)
     lines = [
         f"Accuracy on the test set of {data.name}, per cent: mean +- standard deviation of {settings.repeats} networks "
         f"trained from scratch on {plain(settings.synthetic)}",
@@ -193,10 +200,9 @@ def cross_architecture(settings: EvaluationSettings, subject: Subject) -> list[P
         "synthetic": synthetic.about,
         **provenance(data.device),
     }
-    path = Path(settings.synthetic).expanduser().resolve()
-    name = path.name if path.is_dir() else path.stem
     paths = files.unused(path.with_name(f"{name}.evaluation"), ("json", "md"))
     files.write_json(paths[0], record)
     files.write_text(paths[1], "\n".join(lines) + "\n")
+    kept.unlink(missing_ok=True)
     log.info("\nwritten: %s, %s", *paths)
     return paths

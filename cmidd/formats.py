@@ -79,6 +79,10 @@ class Baseline(TypedDict):
     accuracies: Accuracies
 
 
+Pieces = dict[Name, Accuracies]
+"""What is measured so far of an evaluation or baseline that is not finished."""
+
+
 class BenchCell(TypedDict):
     method: str
     dataset: str

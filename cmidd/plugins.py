@@ -63,6 +63,13 @@ def stage_sizes(settings: Settings) -> list[int]:
     return make_schedule(settings.schedule).sizes(settings.ipc)
 
 
+def stage_arguments(settings: Settings, arguments: dict[str, Any]) -> list[dict[str, Any]]:
+    """The method's arguments in every stage."""
+    schedule = make_schedule(settings.schedule)
+    stages = range(len(schedule.sizes(settings.ipc)))
+    return [_in_stage(settings, arguments, schedule.method_settings(stage)) for stage in stages]
+
+
 def distill_stages(
     settings: Settings,
     arguments: dict[str, Any],
@@ -77,6 +84,7 @@ def distill_stages(
     """
     schedule, protocol = make_schedule(settings.schedule), settings.evaluation
     sizes, regularizers = schedule.sizes(settings.ipc), make_regularizers(settings, context)
+    given_in = stage_arguments(settings, arguments)
 
     def distill_stage(stage: int) -> dict[str, Any]:
         before = stage * settings.iterations
@@ -85,9 +93,8 @@ def distill_stages(
             log.info("stage %d of %d: %d more images per class", stage + 1, len(sizes), sizes[stage])
             new = starting_set(settings, context.data, context.sampler, sizes[stage], world.streams)
             context.synthetic.begin_stage(new.leaf, new.leaf_labels)
-        given = _in_stage(settings, arguments, schedule.method_settings(stage))
         return distill(
-            OBJECTIVES[settings.method["name"]](world, **given),
+            OBJECTIVES[settings.method["name"]](world, **given_in[stage]),
             context.synthetic,
             regularizers,
             world.streams,
@@ -99,7 +106,7 @@ def distill_stages(
             eval_interval=protocol.interval,
             evaluate_last=stage + 1 == len(sizes),
             remembering={"sampler": context.sampler},
-            arguments=given,
+            arguments=given_in[stage],
             log_metrics=lambda row: tracker({**row, "iteration": before + row["iteration"]}),
             forget_metrics=lambda done: tracker.forget(before + done),
         )

@@ -58,6 +58,55 @@ def differences(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]
     return [] if old == new else [(name, old, new)]
 
 
+EXPERTS_LENGTH = "method.experts.training.epochs"
+
+
+def without_effect(settings: Any) -> list[str]:
+    """The settings among those of a run that do not change what it computes: which baselines are measured beside, the
+    length of experts whose learning rate does not depend on it, and a ``dtype`` that older records do not name.
+    """
+    names = ["evaluation.baselines"]
+    if (_at(settings, "method.experts.training.schedule") or "constant") == "constant":
+        names.append(EXPERTS_LENGTH)
+    if _at(settings, "method.experts.dtype") == "float32":
+        names.append("method.experts.dtype")
+    return names
+
+
+def comparable(settings: Any) -> Any:
+    """The settings of a run without those of :func:`without_effect`; equal for runs of which one may go on as the
+    other, and which share a cell but for their seeds.
+    """
+    method, overrides = _at(settings, "method"), _at(settings, "schedule.overrides")
+    for name in without_effect(settings):
+        settings = _without(settings, name)
+    if not isinstance(overrides, list | tuple) or not isinstance(method, dict):
+        return settings
+    in_stages = []
+    for override in overrides:
+        whole = {"method": merged(method, override) if isinstance(override, dict) else {}}
+        ignored = EXPERTS_LENGTH in without_effect(whole)
+        in_stages.append(_without(override, EXPERTS_LENGTH.removeprefix("method.")) if ignored else override)
+    return {**settings, "schedule": {**settings["schedule"], "overrides": in_stages}}
+
+
+def _at(settings: Any, name: str) -> Any:
+    """What stands under a dotted name; None where there is nothing."""
+    for key in name.split("."):
+        settings = settings.get(key) if isinstance(settings, dict) else None
+    return settings
+
+
+def _without(settings: Any, name: str) -> Any:
+    """Nested settings without the one of a dotted name, and without what is empty then."""
+    key, _, rest = name.partition(".")
+    if not isinstance(settings, dict) or key not in settings:
+        return settings
+    below = _without(settings[key], rest) if rest else {}
+    others = {other: value for other, value in settings.items() if other != key}
+    return others if below == {} else {**settings, key: below}
+
+
 PLAIN = {"sampler": "random", "schedule": "whole"}
 """The plug-ins that every method has by itself."""
 

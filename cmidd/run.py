@@ -18,12 +18,12 @@ from cmidd.data import load_dataset
 from cmidd.devices import claimed_device, peak_memory_mib, start_measuring_memory
 from cmidd.engine import Engine, choose, prepare, using
 from cmidd.errors import SettingError
-from cmidd.evaluate import Protocol, baselines, evaluate, lessons_of, training_steps
+from cmidd.evaluate import Protocol, baseline_file, baselines, evaluate, lessons_of, training_steps
 from cmidd.networks import blank_network
 from cmidd.objectives import OBJECTIVES, Context
-from cmidd.plugins import distill_stages, stage_sizes, starting_set
-from cmidd.records import differences, provenance, summary, system
-from cmidd.resuming import check_folder, read_finished
+from cmidd.plugins import distill_stages, stage_arguments, stage_sizes, starting_set
+from cmidd.records import comparable, differences, provenance, summary, system
+from cmidd.resuming import EVALUATING, check_folder, read_finished
 from cmidd.samplers import SAMPLERS
 from cmidd.settings import Settings
 from cmidd.streams import Streams
@@ -55,7 +55,8 @@ def run(settings: Settings, arguments: dict[str, Any], admitted: Callable[[Path]
         else:
             with claimed_device(settings.device) as device:
                 context = make_context(settings, device)
-                OBJECTIVES[settings.method["name"]].refuse(arguments, context.blank_network())
+                for given in stage_arguments(settings, arguments):
+                    OBJECTIVES[settings.method["name"]].refuse(given, context.blank_network())
                 check_folder(settings, context.data.num_classes, context.data.image_shape)
                 _refuse_other_images(settings, context)
                 files.write_json(folder / "settings.json", identity_of(settings, context))
@@ -123,8 +124,8 @@ def refuse_other_settings(settings: Settings) -> None:
                 "overwrite=true (which keeps it beside)"
             )
         return
-    before = files.read_json(folder / "settings.json")
-    for name, old, new in differences(before, files.as_json(settings.identity)):
+    before, now = files.read_json(folder / "settings.json"), files.as_json(settings.identity)
+    for name, old, new in differences(comparable(before), comparable(now)):
         if name in ("data", "data.content"):  # Known once they are read: see _refuse_other_images.
             continue
         raise SettingError(
@@ -210,7 +211,7 @@ def _compute(
     }
 
     def evaluate_now(iteration: int) -> list[float]:
-        accuracies = evaluate_set(context, synthetic, protocol, iteration)
+        accuracies = evaluate_set(context, synthetic, protocol, iteration, folder / EVALUATING)
         tracker({"iteration": iteration, "accuracy": statistics.fmean(accuracies)})
         return accuracies
 
@@ -238,15 +239,47 @@ def _compute(
         "peak_memory_mib": peak_memory_mib(context.data.device),
     }
     files.write_json(folder / "result.json", record)
+    (folder / EVALUATING).unlink(missing_ok=True)
     tracker.close(folder / "synthetic.png", {"accuracy": statistics.fmean(evaluations[last])})
     files.write_text(folder / "DONE", "")
     return record
 
 
-def evaluate_set(context: Context, synthetic: SyntheticSet, protocol: Protocol, iteration: int) -> list[float]:
-    """The accuracies of a run's synthetic set after ``iteration``: the same numbers whenever they are asked for."""
+def evaluate_set(
+    context: Context, synthetic: SyntheticSet, protocol: Protocol, iteration: int, kept: Path | None = None
+) -> list[float]:
+    """The accuracies of a run's synthetic set after ``iteration``: the same numbers whenever they are asked for.
+
+    Args:
+        kept: as for :func:`cmidd.evaluate.evaluate`.
+    """
     lessons = lessons_of(synthetic, protocol.training)
-    return evaluate(context, lessons, protocol.repeats, context.streams.child("evaluate", iteration))
+    return evaluate(context, lessons, protocol.repeats, context.streams.child("evaluate", iteration), kept)
+
+
+def record_baselines(settings: Settings, context: Context) -> None:
+    """Measure the baselines that the settings name, and those alone; log them, and write each into
+    ``<results_root>/<dataset>/baselines`` with what it depends on.
+    """
+    found = baselines(context, settings.evaluation, settings.ipc)
+    for kind in settings.evaluation.baselines:
+        cached, made_by = baseline_file(context, settings.evaluation, settings.ipc, kind)
+        path, values = settings.folder.parents[3] / "baselines" / cached.name, found[kind]
+        record = {
+            "baseline": kind,
+            "mean": statistics.fmean(values),
+            "spread": statistics.stdev(values) if len(values) > 1 else None,
+            "n": len(values),
+            "accuracies": values,
+            "tested_on": context.data.held_out,
+            "made_by": made_by,
+            **provenance(context.data.device),
+        }
+        files.write_json(path, record)
+        what = f"{kind}, ipc={settings.ipc}" if kind == "random" else kind
+        log.info(
+            "%s: %s per cent on %s of %s, in %s", what, summary(values), record["tested_on"], made_by["data"], path
+        )
 
 
 def report(folder: Path, record: dict[str, Any]) -> None:
@@ -261,3 +294,8 @@ def report(folder: Path, record: dict[str, Any]) -> None:
     names = {"images": "synthetic.safetensors", "picture": "synthetic.png", "record": "result.json"}
     lines += [f"{what:<36} {folder / name}" for what, name in names.items()]
     log.info("accuracy on %s, per cent:\n%s", record["tested_on"], "\n".join(lines))
+    if record["baselines"] and "whole" not in record["baselines"]:
+        log.info(
+            "the whole data set has not been measured; scripts/baselines.py does it with the same settings and "
+            "'evaluation.baselines=[whole]'"
+        )

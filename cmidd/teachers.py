@@ -10,7 +10,7 @@ from cmidd import files
 from cmidd.caches import check_tensors, refuse_others
 from cmidd.networks import Network
 from cmidd.streams import Streams
-from cmidd.training import TrainingRecipe, refuse_diverged, train
+from cmidd.training import TrainingRecipe, refuse_diverged, train_kept
 
 if TYPE_CHECKING:
     from cmidd.objectives.base import Context
@@ -40,7 +40,8 @@ class TeacherPool:
             streams = Streams(0).child("teacher", index)
             network = context.new_network(streams("network"), name)
             what = f"teacher {index + 1}/{size}"
-            train(network, context.data.train, recipe, streams, what=what)
+            keep = files.unfinished(paths[index])
+            train_kept(network, context.data.train, recipe, streams, what=what, keep=keep, made_by=made_by)
             refuse_diverged(network.parameters(), f"cmi.epochs={epochs}", f"training {what} ({name})")
             files.write_tensors(paths[index], network.state_dict(), {"made_by": made_by})
 
@@ -49,6 +50,7 @@ class TeacherPool:
         files.make_missing(paths, make)
         self.networks: list[Network] = []
         for path in paths:
+            files.remove_unfinished(path)
             network = context.new_network(torch.Generator(), name)
             check_tensors([path], {key: list(value.shape) for key, value in network.state_dict().items()}, made_by)
             network.load_state_dict(files.read_tensors(path)[0])
