@@ -17,6 +17,7 @@ from cmidd.data import load_dataset
 from cmidd.evaluate import Protocol, baselines, evaluate
 from cmidd.experts import ExpertRecipe, Experts, ExpertSettings
 from cmidd.objectives.base import new_network
+from cmidd.records import comparable, merged
 from cmidd.results import cells, read_results
 from cmidd.run import run
 from cmidd.streams import Streams
@@ -97,10 +98,10 @@ def test_what_is_kept_of_another_training_is_refused_and_what_diverged_is_not_ke
     assert not keep.exists()
     go_on()
     kept = keep.read_bytes()
-    refused("kept", "settings", lambda: go_on(made_by=2), keep)
+    refused("pieces", "settings", lambda: go_on(made_by=2), keep)
     for flaw in (without("classifier.weight"), put("classifier.weight", torch.zeros(2)), without("epoch")):
         edited(flaw)(keep)
-        refused("kept", flaw, go_on, keep)
+        refused("pieces", flaw, go_on, keep)
         keep.write_bytes(kept)
 
 
@@ -351,9 +352,19 @@ def test_a_run_from_before_goes_on_and_shares_a_cell_with_new_ones(tmp_path):
     assert cell.changed == {}
 
 
-def test_where_the_length_of_experts_matters_a_run_of_another_length_is_refused(tmp_path):
-    words = ["+method.experts.training.schedule=halfway", "method.experts.training.epochs=1"]
-    run_until(2, "checkpoint.safetensors", tmp_path / "results", "mtt", "checkpoint_seconds=0", *words)
-    words[1] = "method.experts.training.epochs=2"
-    name = "method.experts.training.epochs=2"
-    refused("run", words, lambda: again(tmp_path / "results", *words, method="mtt"), name)
+def test_the_length_of_experts_is_compared_only_where_it_matters_in_every_stage():
+    def run_of(epochs, in_stage, **training):
+        method = {"name": "mtt", "experts": {"count": 2, "training": {"epochs": epochs, **training}}}
+        schedule = {"name": "seqmatch", "overrides": [{"max_start_epoch": 8, **in_stage}]}
+        return {"method": method, "schedule": schedule}
+
+    twenty = {"experts": {"training": {"epochs": 20}}}
+    late = {"experts": {"training": {"schedule": "late"}}}
+    assert comparable(run_of(50, twenty)) == comparable(run_of(None, {}))
+    for one, other in [
+        (run_of(50, {}, schedule="halfway"), run_of(None, {}, schedule="halfway")),
+        (run_of(None, twenty, schedule="late"), run_of(None, {}, schedule="late")),
+        (run_of(None, merged(late, twenty)), run_of(None, late)),
+        (run_of(None, {"experts": {"count": 3}}), run_of(None, {})),
+    ]:
+        assert comparable(one) != comparable(other)
