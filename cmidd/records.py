@@ -58,6 +58,21 @@ def differences(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]
     return [] if old == new else [(name, old, new)]
 
 
+EARLIER: dict[str, Any] = {"sampler.rounds": 20, "evaluation.optimizer": "fresh", "method.distinct": False}
+"""What held before there was a setting. With this value it is no part of a run's identity, so that what was made before
+goes on, loads and counts; with another, what was made before is refused by the setting's name.
+"""
+
+
+def identity_differences(old: Any, new: Any) -> list[tuple[str, Any, Any]]:
+    """:func:`differences` of the identities of two runs, each with what held where it says nothing."""
+
+    def said(name: str, value: Any) -> Any:
+        return EARLIER.get(name) if value is None else value
+
+    return [(name, said(name, one), said(name, other)) for name, one, other in differences(old, new)]
+
+
 PLAIN = {"sampler": "random", "schedule": "whole"}
 """The plug-ins that every method has by itself."""
 
