@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 Lesson = tuple[Split, TrainingRecipe]
 """Images to train on, and how."""
+Optimizer = Literal["fresh", "carried"]
+"""What a lesson after the first begins with: an optimiser of its own, or the momentum of the lesson before."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Protocol:
 
     ``repeats`` networks every ``interval`` iterations and at the end; a learned step size replaces
     ``training.lr``. ``baselines`` says which are measured beside: ``random`` real images, trained on like the
-    synthetic set, and the ``whole`` data set, trained on by the recipe ``whole``.
+    synthetic set, and the ``whole`` data set, trained on by the recipe ``whole``. ``optimizer`` is what a network takes
+    from one stage of a set to the next.
     """
 
     repeats: Count
@@ -38,23 +41,36 @@ class Protocol:
     training: TrainingRecipe
     whole: TrainingRecipe
     baselines: tuple[Literal["random", "whole"], ...] = ("random", "whole")
+    optimizer: Optimizer = "fresh"
 
 
-def evaluate(context: Context, lessons: Sequence[Lesson], repeats: int, streams: Streams) -> list[float]:
+def evaluate(
+    context: Context, lessons: Sequence[Lesson], repeats: int, streams: Streams, optimizer: Optimizer = "fresh"
+) -> list[float]:
     """Accuracy (per cent, on the held-out split) of ``repeats`` networks trained from scratch through ``lessons``."""
     accuracies = []
     for repeat in range(repeats):
         own = streams.child("repeat", repeat)
         network = context.new_network(own("network"))
-        train_through(network, lessons, own, what=f"evaluating {repeat + 1}/{repeats}")
+        train_through(network, lessons, own, what=f"evaluating {repeat + 1}/{repeats}", optimizer=optimizer)
         accuracies.append(accuracy(network, context.data.test))
     return accuracies
 
 
-def train_through(network: nn.Module, lessons: Sequence[Lesson], streams: Streams, *, what: str | None) -> None:
-    """Train a network in place on one lesson after the other, each with a new optimiser."""
+def train_through(
+    network: nn.Module,
+    lessons: Sequence[Lesson],
+    streams: Streams,
+    *,
+    what: str | None,
+    optimizer: Optimizer = "fresh",
+) -> None:
+    """Train a network in place on one lesson after the other; learning rates begin anew with each."""
+    carried = None
     for number, (data, recipe) in enumerate(lessons):
-        train(network, data, recipe, streams.child("lesson", number) if number else streams, what=what)
+        own = streams.child("lesson", number) if number else streams
+        used = train(network, data, recipe, own, what=what, optimizer=carried)
+        carried = used if optimizer == "carried" else None
 
 
 def training_steps(lessons: Sequence[Lesson]) -> int:

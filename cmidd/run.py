@@ -22,7 +22,7 @@ from cmidd.evaluate import Protocol, baselines, evaluate, lessons_of, training_s
 from cmidd.networks import blank_network
 from cmidd.objectives import OBJECTIVES, Context
 from cmidd.plugins import distill_stages, stage_sizes, starting_set
-from cmidd.records import differences, provenance, summary, system
+from cmidd.records import identity_differences, provenance, summary, system
 from cmidd.resuming import check_folder, read_finished
 from cmidd.samplers import SAMPLERS
 from cmidd.settings import Settings
@@ -122,7 +122,7 @@ def refuse_other_settings(settings: Settings) -> None:
             )
         return
     before = files.read_json(folder / "settings.json")
-    for name, old, new in differences(before, files.as_json(settings.identity)):
+    for name, old, new in identity_differences(before, files.as_json(settings.identity)):
         raise SettingError(
             f"{name}={new}: the run in {folder} was made with {name}={old}; set it back, give another "
             "results_root=..., or overwrite=true (which keeps the earlier run beside it)"
@@ -190,6 +190,7 @@ def _compute(
         "data": settings.dataset,
         "network": settings.network,
         "training": asdict(protocol.training),
+        **({} if protocol.optimizer == "fresh" else {"optimizer": protocol.optimizer}),
     }
 
     def evaluate_now(iteration: int) -> list[float]:
@@ -203,6 +204,7 @@ def _compute(
     evaluations: dict[str, list[float]] = state["evaluations"]
     best = max(evaluations, key=lambda iteration: statistics.fmean(evaluations[iteration]))
     last = str(state["iteration"])
+    lessons = lessons_of(synthetic, protocol.training)
     record = {
         **started,
         "settings": settings.identity,
@@ -211,7 +213,8 @@ def _compute(
         "last": {"iteration": int(last), "accuracies": evaluations[last]},
         f"best_on_{context.data.held_out}": {"iteration": int(best), "accuracies": evaluations[best]},
         "evaluations": evaluations,
-        "training_steps": training_steps(lessons_of(synthetic, protocol.training)),
+        "training_steps": training_steps(lessons),
+        **({"optimizer_between_stages": protocol.optimizer} if len(lessons) > 1 else {}),
         "evaluated_at_seconds": state["evaluated_at"],
         "baselines": baselines(context, protocol, settings.ipc),
         "rollbacks": state["rollbacks"],
@@ -228,7 +231,8 @@ def _compute(
 def evaluate_set(context: Context, synthetic: SyntheticSet, protocol: Protocol, iteration: int) -> list[float]:
     """The accuracies of a run's synthetic set after ``iteration``: the same numbers whenever they are asked for."""
     lessons = lessons_of(synthetic, protocol.training)
-    return evaluate(context, lessons, protocol.repeats, context.streams.child("evaluate", iteration))
+    streams = context.streams.child("evaluate", iteration)
+    return evaluate(context, lessons, protocol.repeats, streams, protocol.optimizer)
 
 
 def report(folder: Path, record: dict[str, Any]) -> None:

@@ -68,15 +68,19 @@ def train(
     *,
     what: str | None,
     after_epoch: Callable[[], None] | None = None,
-) -> None:
-    """Train ``network`` in place; pass p shuffles and augments by ``streams("train", p)``.
+    optimizer: torch.optim.SGD | None = None,
+) -> torch.optim.SGD:
+    """Train ``network`` in place; pass p shuffles and augments by ``streams("train", p)``. Returns the optimiser.
 
     Args:
         what: what the progress bar says; None for no bar.
         after_epoch: called after every pass, e.g. to record a trajectory.
+        optimizer: one that trained this network before, whose momentum is taken over.
     """
     network.train()
-    optimizer = recipe.optimizer(network)
+    before, optimizer = optimizer, recipe.optimizer(network)
+    if before is not None:
+        optimizer.state = before.state
     for epoch, lr in enumerate(progress(recipe.learning_rates, what)):
         for group in optimizer.param_groups:
             if group["lr"] != lr and recipe.schedule == "halfway":
@@ -88,6 +92,7 @@ def train(
             train_step(network, optimizer, data[chunk], recipe, generator)
         if after_epoch is not None:
             after_epoch()
+    return optimizer
 
 
 def refuse_diverged(parameters: Iterable[Tensor], setting: str, what: str) -> None:
