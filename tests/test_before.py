@@ -23,10 +23,11 @@ MTT = ["method=mtt", "method.iterations=4", "method.syn_steps=2", "method.expert
 DM = ["method=dm", "method.iterations=4", "method.batch_real=8", "cmi.lambda=1"]
 IDC = ["method=idc", "method.formation.factor=2", "method.iterations=4", "method.inner_loop=2", "method.batch_real=8"]
 IDC += ["method.net_images=64"]
-FINISHED = {"dm": DM, "idc": IDC, "mtt": [*MTT, "cmi.lambda=1"]}
+REPEATING = "method.distinct=false"  # since then images of a start may not repeat
+FINISHED = {"dm": DM, "idc": [*IDC, REPEATING], "mtt": [*MTT, "cmi.lambda=1"]}
 UNFINISHED = {  # by the name of the set in ended/
     "dm_cmi1": [*DM, "seed=1"],
-    "idc_cmi0": [*IDC, "seed=1"],
+    "idc_cmi0": [*IDC, REPEATING, "seed=1"],
     "mtt_cmi1": [*MTT, "cmi.lambda=1", "seed=1"],
     "mtt_cmi0.5": [*MTT, "cmi.lambda=0.5", "method.experts.training.epochs=5"],
 }
@@ -82,6 +83,13 @@ def test_runs_of_before_count_beside_todays_in_one_cell(before):
 def test_a_run_of_before_with_other_settings_is_refused_by_name(before):
     with pytest.raises(SettingError, match=r"method\.lr_img=3: the run in"):
         start(before, [*DM, "method.lr_img=3"])
+
+
+def test_a_default_that_changes_what_is_computed_refuses_a_run_of_before_and_says_what_it_was(before):
+    with pytest.raises(
+        SettingError, match=r"method\.distinct=True: .* was made with method\.distinct=False; set it back"
+    ):
+        start(before, IDC)
 
 
 @pytest.mark.parametrize("name", UNFINISHED)
