@@ -24,7 +24,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from cmidd import files, sweeps
 from cmidd.errors import SettingError
-from cmidd.records import PLAIN, comparable, differences
+from cmidd.records import PLAIN, identity_differences
 from cmidd.settings import Settings, read_settings
 from cmidd.sweeps import Journal
 from cmidd.targets import check_all_configs
@@ -57,10 +57,25 @@ def by_name(name: str, table: Any) -> Any:
     return table[first]
 
 
+def with_term(name: str, value: Any, otherwise: Any, *, _root_: DictConfig) -> Any:
+    """``value`` for runs with CMI or another regulariser at a weight above 0, else ``otherwise``."""
+    term = OmegaConf.select(_root_, name)
+    if not isinstance(term, DictConfig):
+        return otherwise
+    weight = term.get("lambda")
+    if weight is None:
+        weight = term.get("default", term.get("fallback"))
+    if weight is None or weight == 0:
+        return otherwise
+    log.info("with %s the recipe says %s, without %s", name, value, otherwise)
+    return value
+
+
 check_all_configs()
 OmegaConf.register_new_resolver("gpu_count", lambda: max(1, torch.cuda.device_count()), replace=True)
 OmegaConf.register_new_resolver("by_ipc", by_ipc, replace=True, use_cache=False)
 OmegaConf.register_new_resolver("by_name", by_name, replace=True, use_cache=False)
+OmegaConf.register_new_resolver("with_term", with_term, replace=True, use_cache=False)
 
 
 def app(main: Main, config_name: str = "distill") -> None:
@@ -226,8 +241,8 @@ def _admitted(folder: Path, config: DictConfig, settings: Settings) -> dict[str,
     words += [f"seed={settings.seed}", f"cmi.lambda={settings.cmi.weight}", f"data.root={settings.data.root}"]
     words += [f"regularizer=[{','.join(settings.regularizers)}]"]
     words += [f"sampler={choices['sampler']}", f"schedule={choices['schedule']}"]
-    own, recipe = (comparable(files.as_json(each.identity)) for each in (settings, compose(words)))
-    changed = differences(own, recipe)
+    recipe = files.as_json(compose(words).identity)
+    changed = identity_differences(files.as_json(settings.identity), recipe)
     repeated = ("method.iterations", "method.init", "method.formation")  # they stand on top as well
     return {
         "command": shlex.join(["python", "scripts/distill.py", *_words()]),

@@ -100,6 +100,23 @@ class Dataset:
         drawn = [members[torch.randperm(len(members), generator=generator)[:size]] for members in self.class_members]
         return self.train[torch.cat(drawn).to(self.device)]
 
+    def distinct_class_batches(self, size: int, count: int, generator: torch.Generator) -> list[Split]:
+        """``count`` of :meth:`class_batches` in which no image comes again before all of its class have come.
+
+        Where chance alone repeats none, they are what ``count`` calls of :meth:`class_batches` give.
+        """
+        used = [torch.zeros(len(members), dtype=torch.int64) for members in self.class_members]
+        batches = []
+        for _ in range(count):
+            drawn = []
+            for members, times in zip(self.class_members, used, strict=True):
+                order = torch.randperm(len(members), generator=generator)
+                chosen = order[times[order].argsort(stable=True)[:size]]
+                times[chosen] += 1
+                drawn.append(members[chosen])
+            batches.append(self.train[torch.cat(drawn).to(self.device)])
+        return batches
+
     def cycled_class_batches(self, size: int, number: int, streams: Streams) -> Split:
         """Batch ``number`` of every class, when the shuffled images of a class are gone through again and again;
         what fills no batch at the end of a pass is left out (IDC).

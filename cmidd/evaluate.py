@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 Lesson = tuple[Split, TrainingRecipe]
 """Images to train on, and how."""
+Optimizer = Literal["fresh", "carried"]
+"""What a lesson after the first begins with: an optimiser of its own, or the momentum of the lesson before."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Protocol:
     ``repeats`` networks every ``interval`` iterations and at the end; a learned step size replaces
     ``training.lr``. ``baselines`` says which are measured beside: ``random`` real images, trained on like the
     synthetic set, and the ``whole`` data set, trained on by the recipe ``whole`` (hours on a CPU, but for the digits).
+    ``optimizer`` is what a network takes from one stage of a set to the next.
     """
 
     repeats: Count
@@ -40,10 +43,16 @@ class Protocol:
     training: TrainingRecipe
     whole: TrainingRecipe
     baselines: tuple[Literal["random", "whole"], ...] = ("random",)
+    optimizer: Optimizer = "fresh"
 
 
 def evaluate(
-    context: Context, lessons: Sequence[Lesson], repeats: int, streams: Streams, kept: Path | None = None
+    context: Context,
+    lessons: Sequence[Lesson],
+    repeats: int,
+    streams: Streams,
+    kept: Path | None = None,
+    optimizer: Optimizer = "fresh",
 ) -> list[float]:
     """Accuracy (per cent, on the held-out split) of ``repeats`` networks trained from scratch through ``lessons``.
 
@@ -54,17 +63,20 @@ def evaluate(
 
     def measure(repeat: int) -> float:
         what = f"evaluating {repeat + 1}/{repeats}"
-        return _accuracy_of_one(context, lessons, streams.child("repeat", repeat), what)
+        return _accuracy_of_one(context, lessons, streams.child("repeat", repeat), what, optimizer)
 
     if kept is None:
         return [measure(repeat) for repeat in range(repeats)]
     made_by = {**context.made_by, "network": context.network, "lessons": digest(lessons), "streams": streams.seed}
+    made_by |= {} if optimizer == "fresh" else {"optimizer": optimizer}
     return in_pieces(kept, files.fingerprint(made_by), repeats, measure)
 
 
-def _accuracy_of_one(context: Context, lessons: Sequence[Lesson], streams: Streams, what: str) -> float:
+def _accuracy_of_one(
+    context: Context, lessons: Sequence[Lesson], streams: Streams, what: str, optimizer: Optimizer = "fresh"
+) -> float:
     network = context.new_network(streams("network"))
-    train_through(network, lessons, streams, what=what)
+    train_through(network, lessons, streams, what=what, optimizer=optimizer)
     return accuracy(network, context.data.test)
 
 
@@ -104,10 +116,20 @@ def digest(lessons: Sequence[Lesson]) -> str:
     return found.hexdigest()
 
 
-def train_through(network: nn.Module, lessons: Sequence[Lesson], streams: Streams, *, what: str | None) -> None:
-    """Train a network in place on one lesson after the other, each with a new optimiser."""
+def train_through(
+    network: nn.Module,
+    lessons: Sequence[Lesson],
+    streams: Streams,
+    *,
+    what: str | None,
+    optimizer: Optimizer = "fresh",
+) -> None:
+    """Train a network in place on one lesson after the other; learning rates begin anew with each."""
+    carried = None
     for number, (data, recipe) in enumerate(lessons):
-        train(network, data, recipe, streams.child("lesson", number) if number else streams, what=what)
+        own = streams.child("lesson", number) if number else streams
+        used = train(network, data, recipe, own, what=what, optimizer=carried)
+        carried = used if optimizer == "carried" else None
 
 
 def training_steps(lessons: Sequence[Lesson]) -> int:

@@ -53,9 +53,8 @@ def starting_set(settings: Settings, data: Dataset, sampler: Sampler, ipc: int, 
     if settings.init == "noise":
         return SyntheticSet.from_noise(data, ipc, streams("init"), formation)
     network = functools.partial(new_network, data, settings.network)
-    return SyntheticSet.from_batches(
-        data, sampler.first(data, ipc, formation.tiles, streams("init"), network), formation
-    )
+    drawn = sampler.first(data, ipc, formation.tiles, streams("init"), network, settings.distinct)
+    return SyntheticSet.from_batches(data, drawn, formation)
 
 
 def stage_sizes(settings: Settings) -> list[int]:

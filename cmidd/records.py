@@ -74,9 +74,7 @@ def without_effect(settings: Any) -> list[str]:
 
 
 def comparable(settings: Any) -> Any:
-    """The settings of a run without those of :func:`without_effect`; equal for runs of which one may go on as the
-    other, and which share a cell but for their seeds.
-    """
+    """The settings of a run without those of :func:`without_effect`."""
     method, overrides = _at(settings, "method"), _at(settings, "schedule.overrides")
     for name in without_effect(settings):
         settings = _without(settings, name)
@@ -105,6 +103,25 @@ def _without(settings: Any, name: str) -> Any:
     below = _without(settings[key], rest) if rest else {}
     others = {other: value for other, value in settings.items() if other != key}
     return others if below == {} else {**settings, key: below}
+
+
+EARLIER: dict[str, Any] = {"sampler.rounds": 20, "evaluation.optimizer": "fresh", "method.distinct": False}
+"""What held before there was a setting. With this value it is no part of a run's identity, so that what was made before
+goes on, loads and counts; with another, what was made before is refused by the setting's name.
+"""
+
+
+def identity_differences(old: Any, new: Any) -> list[tuple[str, Any, Any]]:
+    """:func:`differences` of the identities of two runs in what they compute, each with what held where it says
+    nothing; none for runs of which one may go on as the other, and which share a cell but for their seeds.
+    """
+
+    def said(name: str, value: Any) -> Any:
+        return EARLIER.get(name) if value is None else value
+
+    return [
+        (name, said(name, one), said(name, other)) for name, one, other in differences(comparable(old), comparable(new))
+    ]
 
 
 PLAIN = {"sampler": "random", "schedule": "whole"}

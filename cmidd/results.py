@@ -10,7 +10,7 @@ from typing import Any
 
 from cmidd.errors import SettingError
 from cmidd.formats import part, read_record
-from cmidd.records import comparable, dataset_name, differences, system, without_effect
+from cmidd.records import dataset_name, identity_differences, system, without_effect
 
 # Settings that change what is recorded, or how sums are ordered, but not what a run computes.
 WITHOUT_EFFECT = ("cmi.measure", "engine.compile", "engine.deterministic")
@@ -136,7 +136,7 @@ def cells(results: Iterable[Result]) -> dict[Key, Cell]:
     for group in groups.values():
         first, seeds = group[0], {group[0].seed: group[0]}
         for other in group[1:]:
-            for name, old, new in differences(comparable(first.settings), comparable(other.settings)):
+            for name, old, new in identity_differences(first.settings, other.settings):
                 if name != "seed":
                     raise SettingError(
                         f"{name}: {old} in {first.path} but {new} in {other.path}; a cell does not mix protocols: "

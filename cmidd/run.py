@@ -22,7 +22,7 @@ from cmidd.evaluate import Protocol, baseline_file, baselines, evaluate, lessons
 from cmidd.networks import blank_network
 from cmidd.objectives import OBJECTIVES, Context
 from cmidd.plugins import distill_stages, stage_arguments, stage_sizes, starting_set
-from cmidd.records import comparable, differences, provenance, summary, system
+from cmidd.records import identity_differences, provenance, summary, system
 from cmidd.resuming import EVALUATING, check_folder, read_finished
 from cmidd.samplers import SAMPLERS
 from cmidd.settings import Settings
@@ -124,8 +124,8 @@ def refuse_other_settings(settings: Settings) -> None:
                 "overwrite=true (which keeps it beside)"
             )
         return
-    before, now = files.read_json(folder / "settings.json"), files.as_json(settings.identity)
-    for name, old, new in differences(comparable(before), comparable(now)):
+    before = files.read_json(folder / "settings.json")
+    for name, old, new in identity_differences(before, files.as_json(settings.identity)):
         if name in ("data", "data.content"):  # Known once they are read: see _refuse_other_images.
             continue
         raise SettingError(
@@ -208,6 +208,7 @@ def _compute(
         "data": settings.dataset,
         "network": settings.network,
         "training": asdict(protocol.training),
+        **({} if protocol.optimizer == "fresh" else {"optimizer": protocol.optimizer}),
     }
 
     def evaluate_now(iteration: int) -> list[float]:
@@ -221,6 +222,7 @@ def _compute(
     evaluations: dict[str, list[float]] = state["evaluations"]
     best = max(evaluations, key=lambda iteration: statistics.fmean(evaluations[iteration]))
     last = str(state["iteration"])
+    lessons = lessons_of(synthetic, protocol.training)
     record = {
         **started,
         "settings": identity_of(settings, context),
@@ -230,7 +232,8 @@ def _compute(
         "last": {"iteration": int(last), "accuracies": evaluations[last]},
         f"best_on_{context.data.held_out}": {"iteration": int(best), "accuracies": evaluations[best]},
         "evaluations": evaluations,
-        "training_steps": training_steps(lessons_of(synthetic, protocol.training)),
+        "training_steps": training_steps(lessons),
+        **({"optimizer_between_stages": protocol.optimizer} if len(lessons) > 1 else {}),
         "evaluated_at_seconds": state["evaluated_at"],
         "baselines": baselines(context, protocol, settings.ipc),
         "rollbacks": state["rollbacks"],
@@ -254,7 +257,8 @@ def evaluate_set(
         kept: as for :func:`cmidd.evaluate.evaluate`.
     """
     lessons = lessons_of(synthetic, protocol.training)
-    return evaluate(context, lessons, protocol.repeats, context.streams.child("evaluate", iteration), kept)
+    streams = context.streams.child("evaluate", iteration)
+    return evaluate(context, lessons, protocol.repeats, streams, kept, protocol.optimizer)
 
 
 def record_baselines(settings: Settings, context: Context) -> None:

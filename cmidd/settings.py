@@ -15,7 +15,7 @@ from cmidd.evaluate import Protocol
 from cmidd.formation import Formation
 from cmidd.networks import NETWORKS
 from cmidd.objectives import OBJECTIVES, Objective
-from cmidd.records import PLAIN, merged, system
+from cmidd.records import EARLIER, PLAIN, merged, system
 from cmidd.regularizers import REGULARIZERS
 from cmidd.samplers import SAMPLERS
 from cmidd.schedules import SCHEDULES, Schedule
@@ -108,6 +108,11 @@ class Settings:
         return Path(self.results_root, *parts)
 
     @property
+    def distinct(self) -> bool:
+        """Whether the set starts from real images of which none stands in two tiles of a grid."""
+        return bool(self.method.get("distinct")) and self.init == "real" and self.formation.tiles > 1
+
+    @property
     def identity(self) -> dict[str, Any]:
         """The settings that make the result: plain values, equal for two starts of the same run.
 
@@ -118,6 +123,12 @@ class Settings:
         plain = {key: value for key, value in plain.items() if value != {"name": PLAIN.get(key)}}
         if not self.engine.deterministic:
             del plain["engine"]["deterministic"]
+        if not self.distinct:
+            plain["method"].pop("distinct", None)
+        for name, value in EARLIER.items():
+            part, setting = name.split(".")
+            if plain.get(part, {}).get(setting) == value:
+                del plain[part][setting]
         if self.dataset["name"] == "folder":
             plain["data"] = {"root": str(Path(self.data.root).expanduser().resolve())}
         if self.dataset["name"] == "arrays":
@@ -135,8 +146,10 @@ def read_settings(config: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
     parts = {name: mapping(config.get(name), name) for name in ("method", "network", "dataset", "cmi", *TABLES)}
     method = parts["method"]
     objective: type[Objective] = choose(OBJECTIVES, method.pop("name", None), "method")
-    common = {"formation": {}} | {key: method.pop(key) for key in ("iterations", "init", "formation") if key in method}
-    config.update(checked(Common, common, "method"))
+    common = {"formation": {}} | {each.name: method.pop(each.name) for each in fields(Common) if each.name in method}
+    common = checked(Common, common, "method")
+    del common["distinct"]  # It stays among the method's own.
+    config.update(common)
     arguments = checked(objective, method, "method")
     network = parts["network"]
     checked(choose(NETWORKS, network.pop("name", None), "network"), network, "network")
@@ -168,11 +181,15 @@ TABLES: dict[str, Mapping[str, Any]] = {"sampler": SAMPLERS, "schedule": SCHEDUL
 
 @dataclass(frozen=True)
 class Common:
-    """What ``configs/method/<name>.yaml`` says of every method."""
+    """What ``configs/method/<name>.yaml`` says of every method.
+
+    ``distinct``: no real image stands in two tiles of the grid that a set with a ``formation`` starts from.
+    """
 
     iterations: Count
     formation: Formation
     init: Literal["real", "noise"] = "real"
+    distinct: bool = False
 
 
 @dataclass(frozen=True)

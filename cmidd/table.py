@@ -224,8 +224,9 @@ def markdown(table: Table) -> str:
     lines += [
         "",
         "Accuracy on the test set, per cent: ours, mean ± standard deviation over n trained networks of the last "
-        "iterate; below it the published figure and our difference to it. ≈: within two joint standard deviations. "
-        "-: not run, or not published.",
+        "iterate, after their last epoch; below it the published figure and our difference to it. ≈: within two joint "
+        "standard deviations. -: not run, or not published. The code of IDC and DREAM reports the best of several "
+        "tests within a training, which is picked on the test set and not kept here.",
     ]
     lines += [f"\n[{number}]: {plain(text)}" for number, text in enumerate(table.changes, 1)]
     if any("schedule" in row.added and table.entry(row, column).ours for row in table.rows for column in table.columns):

@@ -115,10 +115,26 @@ class Training:
             yield self.done
 
 
-def train(network: nn.Module, data: Split, recipe: TrainingRecipe, streams: Streams, *, what: str | None) -> None:
-    """Train ``network`` in place, as :meth:`Training.epochs`."""
-    for _ in Training(network, recipe).epochs(data, streams, what=what):
+def train(
+    network: nn.Module,
+    data: Split,
+    recipe: TrainingRecipe,
+    streams: Streams,
+    *,
+    what: str | None,
+    optimizer: torch.optim.SGD | None = None,
+) -> torch.optim.SGD:
+    """Train ``network`` in place, as :meth:`Training.epochs`; returns the optimiser.
+
+    Args:
+        optimizer: one that trained this network before, whose momentum is taken over.
+    """
+    training = Training(network, recipe)
+    if optimizer is not None:
+        training.optimizer.state = optimizer.state
+    for _ in training.epochs(data, streams, what=what):
         pass
+    return training.optimizer
 
 
 def train_kept(
