@@ -3,6 +3,7 @@
 import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import is_dataclass
 from typing import Annotated, Any, get_type_hints
 
 from pydantic import ConfigDict, Field, ValidationError, create_model
@@ -31,7 +32,7 @@ def checked(function: Callable[..., Any], arguments: Mapping[str, Any], where: s
     parameters = inspect.signature(function).parameters.values()
     skipped = {"self", "context", "teachers", "image_shape", "num_classes"}
     skipped |= {"root", "download", "device", "preprocessing"}
-    if where == "":
+    if where == "" or is_dataclass(function):  # All that it holds are settings.
         skipped = {"self"}
     fields: dict[str, Any] = {
         p.name: (hints[p.name], ... if p.default is p.empty else p.default) for p in parameters if p.name not in skipped

@@ -73,6 +73,7 @@ def with_term(name: str, value: Any, otherwise: Any, *, _root_: DictConfig) -> A
 
 check_all_configs()
 OmegaConf.register_new_resolver("gpu_count", lambda: max(1, torch.cuda.device_count()), replace=True)
+OmegaConf.register_new_resolver("pool_size", lambda given, size: size if given is None else None, replace=True)
 OmegaConf.register_new_resolver("by_ipc", by_ipc, replace=True, use_cache=False)
 OmegaConf.register_new_resolver("by_name", by_name, replace=True, use_cache=False)
 OmegaConf.register_new_resolver("with_term", with_term, replace=True, use_cache=False)

@@ -54,6 +54,7 @@ class Record(TypedDict):
     evaluations: NotRequired[Annotated[dict[Number, Accuracies], Field(min_length=1)]]
     evaluated_at_seconds: NotRequired[dict[Number, NonNegative]]
     baselines: NotRequired[dict[str, Accuracies]]
+    teachers: NotRequired[list[dict[str, Any]]]
     seconds: NotRequired[NonNegative]
     evaluation_seconds: NotRequired[NonNegative]
     peak_memory_mib: NotRequired[NonNegative]
@@ -73,6 +74,10 @@ class Checkpoint(TypedDict):
     evaluated_at: dict[Number, NonNegative]
     rollbacks: NotRequired[Annotated[int, Field(strict=True, ge=0)]]
     rollbacks_in_a_row: NotRequired[Annotated[int, Field(strict=True, ge=0)]]
+
+
+class Measured(TypedDict):
+    accuracy: Annotated[float, Field(strict=True, ge=0, le=100)]
 
 
 class Baseline(TypedDict):

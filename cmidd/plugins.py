@@ -14,27 +14,28 @@ from cmidd.objectives import OBJECTIVES, Context
 from cmidd.objectives.base import new_network
 from cmidd.records import merged
 from cmidd.regularizers import REGULARIZERS
+from cmidd.regularizers.base import Teachers
 from cmidd.regularizers.cmi import CMI
 from cmidd.samplers import Sampler
 from cmidd.settings import Settings, make_schedule
 from cmidd.streams import Streams
 from cmidd.synthetic import SyntheticSet
-from cmidd.teachers import TeacherPool
+from cmidd.teachers import TeacherPools
 from cmidd.tracking import Tracker
 
 log = logging.getLogger(__name__)
 
 
-def make_regularizers(settings: Settings, context: Context) -> list[tuple[float, Regularizer]]:
-    """CMI and the other regularisers with their weights; the pool of teachers is made when one wants it."""
+def make_regularizers(settings: Settings, context: Context, teachers: Teachers) -> list[tuple[float, Regularizer]]:
+    """CMI and the other regularisers with their weights; a pool of teachers is made when one wants it."""
     cmi, images = settings.cmi, settings.ipc * settings.formation.tiles
-    teachers = functools.cache(lambda: TeacherPool(context, cmi.teacher, cmi.pool, cmi.epochs))
     made: list[tuple[float, Regularizer]] = []
-    if cmi.weight > 0 or cmi.measure:
+    if cmi.active:
         real = context.data.train if cmi.centroids == "real" else None
         if images == 1 and real is None:
             log.warning("CMI is zero at one image per class: ipc=1 with cmi.lambda gives the baseline")
-        made.append((cmi.weight, CMI(teachers(), real)))
+        seen = {"seen": context.data.preprocessing.inverse} if cmi.input == "pixels" else {}
+        made.append((cmi.weight, CMI(teachers(), real, **seen)))
     for name, given in settings.regularizers.items():
         kind, given = REGULARIZERS[name], dict(given)
         weight = given.pop("weight")
@@ -77,12 +78,13 @@ def distill_stages(
     tracker: Tracker,
 ) -> dict[str, Any]:
     """Distil ``context.synthetic`` stage after stage, each for ``settings.iterations``; returns the state of
-    :func:`cmidd.distill.distill` with iterations and seconds counted on.
+    :func:`cmidd.distill.distill` with iterations and seconds counted on, and what the record says of the ``teachers``.
 
     A finished stage is read from its checkpoint. Only at the end of the last one is the set evaluated in any case.
     """
     schedule, protocol = make_schedule(settings.schedule), settings.evaluation
-    sizes, regularizers = schedule.sizes(settings.ipc), make_regularizers(settings, context)
+    sizes, teachers = schedule.sizes(settings.ipc), TeacherPools(context, settings.cmi)
+    regularizers = make_regularizers(settings, context, teachers)
     given_in = stage_arguments(settings, arguments)
 
     def distill_stage(stage: int) -> dict[str, Any]:
@@ -118,7 +120,7 @@ def distill_stages(
                 total[name][str(before + int(done))] = value if offset is None else offset + value
         for name in ("iteration", "seconds", "evaluation_seconds", "rollbacks"):
             total[name] += state[name]
-    return total
+    return {**total, "teachers": teachers.about}
 
 
 def _in_stage(settings: Settings, arguments: dict[str, Any], changed: dict[str, Any]) -> dict[str, Any]:

@@ -105,7 +105,13 @@ def _without(settings: Any, name: str) -> Any:
     return others if below == {} else {**settings, key: below}
 
 
-EARLIER: dict[str, Any] = {"sampler.rounds": 20, "evaluation.optimizer": "fresh", "method.distinct": False}
+EARLIER: dict[str, Any] = {
+    "cmi.input": "preprocessed",
+    "evaluation.optimizer": "fresh",
+    "method.distinct": False,
+    "regularizers.iid.teacher_weight_decay": 1e-3,
+    "sampler.rounds": 20,
+}
 """What held before there was a setting. With this value it is no part of a run's identity, so that what was made before
 goes on, loads and counts; with another, what was made before is refused by the setting's name.
 """

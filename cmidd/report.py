@@ -23,7 +23,12 @@ def page(table: Table, results: Sequence[Result]) -> str:
         "table": {
             "head": header(table),
             "rows": lines_of(table),
-            "notes": " ".join(f"[{number}] {text}." for number, text in enumerate(table.changes, 1)),
+            "notes": " ".join(
+                [
+                    *(f"[{number}] {text}." for number, text in enumerate(table.changes, 1)),
+                    *([f"Teachers of CMI: {table.teachers}."] if table.teachers else []),
+                ]
+            ),
         },
         "runs": [_run(result) for result in results],
     }

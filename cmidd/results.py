@@ -98,6 +98,16 @@ class Cell:
     def changed(self) -> dict[str, list[Any]]:
         return self.results[0].changed
 
+    @property
+    def teachers(self) -> str | None:
+        """The networks in whose features CMI was measured, in words; None without CMI, or when nothing tells."""
+        result = self.results[0]
+        cmi = result.settings["cmi"]
+        if result.weight == 0 or not {"pool", "teacher", "epochs"} <= set(cmi):
+            return None
+        trained = "from files" if cmi.get("teachers") else f"{cmi['epochs']} epochs"
+        return f"{cmi['pool']} {cmi['teacher']}, {trained}"
+
 
 Key = tuple[str, str, int, float]
 """System (the method with its plug-ins), data set, ipc, weight of CMI."""

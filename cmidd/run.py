@@ -28,6 +28,7 @@ from cmidd.samplers import SAMPLERS
 from cmidd.settings import Settings
 from cmidd.streams import Streams
 from cmidd.synthetic import SyntheticSet
+from cmidd.teacher_files import refuse_unfit
 from cmidd.tracking import Tracker
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,9 @@ def make_context(settings: Settings, device: torch.device) -> Context:
     data.check_ipc(settings.ipc)
     for options in _networks(settings):
         blank_network(image_shape=data.image_shape, num_classes=data.num_classes, **options)
+    cmi = settings.cmi
+    if settings.taught and cmi.teachers is not None and cmi.teachers.path is not None:
+        refuse_unfit(cmi.teachers.path, cmi.pool, cmi.teacher, data, settings.network)
     given = {key: value for key, value in settings.sampler.items() if key != "name"}
     kind = SAMPLERS[settings.sampler["name"]]
     sampler = kind(**checked(kind, given, "sampler"))
@@ -93,10 +97,10 @@ def make_context(settings: Settings, device: torch.device) -> Context:
 
 
 def _networks(settings: Settings) -> list[dict[str, Any]]:
-    """The networks that a run trains: its own, and CMI's teacher where it has some."""
-    teaching = settings.cmi.weight > 0 or settings.cmi.measure
-    other = settings.cmi.teacher != settings.network["name"]
-    return [settings.network, *([{"name": settings.cmi.teacher}] if teaching and other else [])]
+    """The networks that a run trains: its own, and the teacher where it has some."""
+    cmi, own = settings.cmi, settings.network
+    trained = settings.taught and cmi.teachers is None and cmi.teacher != own["name"]
+    return [own, *([{"name": cmi.teacher}] if trained else [])]
 
 
 def _make_way(folder: Path, settings: Settings) -> None:
@@ -128,6 +132,7 @@ def refuse_other_settings(settings: Settings) -> None:
     for name, old, new in identity_differences(before, files.as_json(settings.identity)):
         if name in ("data", "data.content"):  # Known once they are read: see _refuse_other_images.
             continue
+        name = name.removeprefix("regularizers.")  # as the command line calls it
         raise SettingError(
             f"{name}={new}: the run in {folder} was made with {name}={old}; set it back, give another "
             "results_root=..., or overwrite=true (which keeps the earlier run beside it)"
@@ -236,6 +241,7 @@ def _compute(
         **({"optimizer_between_stages": protocol.optimizer} if len(lessons) > 1 else {}),
         "evaluated_at_seconds": state["evaluated_at"],
         "baselines": baselines(context, protocol, settings.ipc),
+        "teachers": state["teachers"],
         "rollbacks": state["rollbacks"],
         "seconds": state["seconds"],
         "evaluation_seconds": state["evaluation_seconds"],

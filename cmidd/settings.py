@@ -1,5 +1,6 @@
 """All settings of a run, typed and checked before any work; errors name the setting, the value and the way out."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -14,11 +15,13 @@ from cmidd.errors import SettingError
 from cmidd.evaluate import Protocol
 from cmidd.formation import Formation
 from cmidd.networks import NETWORKS
+from cmidd.networks.of_torchvision import PREFIX
 from cmidd.objectives import OBJECTIVES, Objective
 from cmidd.records import EARLIER, PLAIN, merged, system
 from cmidd.regularizers import REGULARIZERS
 from cmidd.samplers import SAMPLERS
 from cmidd.schedules import SCHEDULES, Schedule
+from cmidd.teacher_files import TeacherFiles, find
 from cmidd.training import Count, NonNegative
 from cmidd.weights import cmi_weight, take_regularizers
 
@@ -43,16 +46,25 @@ Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d{1,3}|free_gpu)$"
 class CMISettings:
     """``weight`` is the resolved lambda; 0 is the baseline.
 
+    ``pool``: how many teachers, trained for ``epochs``, or read from the files of ``teachers``.
+    ``input``: whether its teachers see the images as networks do, or as pixels in [0, 1].
     ``centroids``: whether Q_y is the mean over the synthetic images of a class or over its real ones.
     ``measure``: follow CMI also where its weight is 0.
     """
 
     weight: float
-    teacher: Annotated[str, Field(pattern="|".join(f"^{name}$" for name in NETWORKS))]
+    teacher: Annotated[str, Field(pattern="|".join(f"^{name}$" for name in (*NETWORKS, rf"{PREFIX}\w+")))]
     pool: Count
     epochs: Count
+    teachers: TeacherFiles | None = None
+    input: Literal["preprocessed", "pixels"] = "preprocessed"
     centroids: Literal["synthetic", "real"] = "synthetic"
     measure: bool = False
+
+    @property
+    def active(self) -> bool:
+        """Whether CMI is computed at all."""
+        return self.weight > 0 or self.measure
 
 
 @dataclass(frozen=True)
@@ -113,11 +125,16 @@ class Settings:
         return bool(self.method.get("distinct")) and self.init == "real" and self.formation.tiles > 1
 
     @property
+    def taught(self) -> bool:
+        """Whether a term of the loss asks for teachers."""
+        return self.cmi.active or any(REGULARIZERS[name].taught for name in self.regularizers if name in REGULARIZERS)
+
+    @property
     def identity(self) -> dict[str, Any]:
         """The settings that make the result: plain values, equal for two starts of the same run.
 
-        Plug-ins and ``engine.deterministic`` are mentioned where there are any, so records from before there were
-        some stay valid.
+        Plug-ins and ``engine.deterministic`` are mentioned where there are any, and the settings of
+        :data:`cmidd.records.EARLIER` where they are otherwise, so records from before there were some stay valid.
         """
         plain = {key: value for key, value in asdict(self).items() if key not in FREE and value != {}}
         plain = {key: value for key, value in plain.items() if value != {"name": PLAIN.get(key)}}
@@ -125,14 +142,21 @@ class Settings:
             del plain["engine"]["deterministic"]
         if not self.distinct:
             plain["method"].pop("distinct", None)
-        for name, value in EARLIER.items():
-            part, setting = name.split(".")
-            if plain.get(part, {}).get(setting) == value:
-                del plain[part][setting]
         if self.dataset["name"] == "folder":
             plain["data"] = {"root": str(Path(self.data.root).expanduser().resolve())}
         if self.dataset["name"] == "arrays":
             plain["data"] = {"file": Path(self.data.root).expanduser().resolve().stem}
+        if self.cmi.teachers is None:
+            del plain["cmi"]["teachers"]
+        else:  # Wherever they are.
+            del plain["cmi"]["teachers"]["path"]
+        if not self.cmi.active:
+            del plain["cmi"]["input"]
+        for name, value in EARLIER.items():
+            *above, last = name.split(".")
+            holder = functools.reduce(lambda part, key: part.get(key, {}), above, plain)
+            if holder.get(last) == value:
+                del holder[last]
         return plain
 
 
@@ -169,6 +193,8 @@ def read_settings(config: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
     sampler = config["sampler"]["name"]
     _refuse_unmet("sampler", sampler, SAMPLERS[sampler].needs, objective.gives, name)
     config["cmi"] = _cmi(parts["cmi"], name, dataset["name"], config.get("ipc"))
+    if config["cmi"].get("input") == "reference":
+        config["cmi"]["input"] = objective.teacher_input
     settings = Settings(**checked(Settings, config, ""))
     schedule = make_schedule(settings.schedule)
     for stage in range(len(schedule.sizes(settings.ipc))):
@@ -193,6 +219,15 @@ class Common:
 
 
 @dataclass(frozen=True)
+class TeacherSources:
+    """What a config says of teachers: ``teachers`` is a folder or file, a ``pool`` of null all that are in it."""
+
+    teacher: str
+    teachers: PathText | None = None
+    pool: Count | None = None
+
+
+@dataclass(frozen=True)
 class WeightSources:
     """Where ``configs/cmi/<name>.yaml`` and recipes take the weight of CMI from when ``lambda`` is null."""
 
@@ -210,7 +245,19 @@ def _cmi(given: dict[str, Any], method: str, dataset: str, ipc: Any) -> dict[str
     sources = checked(
         WeightSources, {key: given.pop(key) for key in ("fallback", "published", "own") if key in given}, "cmi"
     )
+    _find_teachers(given)
     return {"weight": cmi_weight(value, **sources, method=method, dataset=dataset, ipc=ipc), **given}
+
+
+def _find_teachers(given: dict[str, Any]) -> None:
+    """Replace where the teachers are by their hash with it, and a ``pool`` of null by how many there are."""
+    wanted = checked(
+        TeacherSources, {key: given[key] for key in ("teacher", "teachers", "pool") if key in given}, "cmi"
+    )
+    if wanted["teachers"] is not None:
+        given["teachers"], given["pool"] = find(wanted["teachers"], wanted["pool"])
+    elif wanted["teacher"].startswith(PREFIX):
+        raise SettingError(f"cmi.teacher={wanted['teacher']}: is not trained here; give cmi.teachers=<folder or file>")
 
 
 def make_schedule(schedule: Mapping[str, Any]) -> Schedule:

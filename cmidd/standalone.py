@@ -34,7 +34,9 @@ class ReportSettings:
 
 @dataclass(frozen=True)
 class FigureSettings:
-    """``weight``: of CMI, null for the recipe's or the only one; ``real_per_class``: dots in the t-SNE."""
+    """``weight``: of CMI, null for the recipe's or the only one; ``real_per_class``: dots in the t-SNE;
+    ``teachers``: where those of the runs are, if they were read from files.
+    """
 
     method: Name
     dataset: Name
@@ -44,6 +46,7 @@ class FigureSettings:
     to: PathText
     real_per_class: Count
     buffers_root: PathText
+    teachers: PathText | None
     device: Device
     data: DataSettings
 

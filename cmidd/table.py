@@ -133,6 +133,18 @@ class Table:
                 found[changes_of(entry.ours.changed)] = None
         return list(found)
 
+    @property
+    def teachers(self) -> str | None:
+        """With which teachers our cells with CMI were made; where they differ, each with its cells."""
+        found: dict[str, list[str]] = {}
+        for (name, column), entry in self.entries.items():
+            if entry.ours and entry.ours.teachers:
+                cell = f"{name}, {NAMES.get(column.dataset, column.dataset)} {column.ipc}"
+                found.setdefault(entry.ours.teachers, []).append(cell)
+        if len(found) > 1:
+            return "; ".join(f"{teachers} ({'; '.join(cells)})" for teachers, cells in found.items())
+        return next(iter(found), None)
+
 
 def read_layout(layout: Mapping[str, Any]) -> tuple[tuple[Column, ...], tuple[Row, ...]]:
     """Columns and rows of ``configs/standalone/table/<name>.yaml``."""
@@ -228,6 +240,8 @@ def markdown(table: Table) -> str:
         "standard deviations. -: not run, or not published. The code of IDC and DREAM reports the best of several "
         "tests within a training, which is picked on the test set and not kept here.",
     ]
+    if table.teachers:
+        lines[-1] += f" Teachers of CMI: {plain(table.teachers)}."
     lines += [f"\n[{number}]: {plain(text)}" for number, text in enumerate(table.changes, 1)]
     if any("schedule" in row.added and table.entry(row, column).ours for row in table.rows for column in table.columns):
         lines.append("\nWhere a set has stages (PDD, SeqMatch), the networks are trained through them, for more steps.")

@@ -10,6 +10,7 @@ def latex(table: Table) -> str:
     shown = {name: _escaped(NAMES.get(name, name)) for name in datasets}
     lines = [
         "% accuracy in per cent; \\approx: within two joint standard deviations of the paper",
+        *([f"% teachers of CMI: {' '.join(table.teachers.split())}"] if table.teachers else []),
         "\\begin{tabular}{l" + "".join(" " + "c" * len(per[dataset]) for dataset in datasets) + "}",
         "\\toprule",
         " & ".join(["", *(f"\\multicolumn{{{len(per[d])}}}{{c}}{{{shown[d]}}}" for d in datasets)]) + r" \\",

@@ -1,21 +1,27 @@
 """The pool of pre-trained networks in whose feature space CMI is measured (methods.md sections 2 and 7)."""
 
 import logging
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from cmidd import files
+from cmidd import files, teacher_files
 from cmidd.caches import check_tensors, refuse_others
+from cmidd.errors import SettingError
+from cmidd.formats import Measured, conforming
 from cmidd.networks import Network
+from cmidd.records import summary
 from cmidd.streams import Streams
-from cmidd.training import TrainingRecipe, refuse_diverged, train_kept
+from cmidd.training import TrainingRecipe, accuracy, refuse_diverged, train_kept
 
 if TYPE_CHECKING:
     from cmidd.objectives.base import Context
+    from cmidd.settings import CMISettings
 
 log = logging.getLogger(__name__)
+
+MOST_TESTED = 20  # teachers from files; one ResNet18 takes a minute for CIFAR10's test set on two cores
 
 
 def teacher_recipe(epochs: int) -> TrainingRecipe:
@@ -24,11 +30,17 @@ def teacher_recipe(epochs: int) -> TrainingRecipe:
 
 
 class TeacherPool:
-    """Frozen networks in memory, trained on first use and kept as safetensors under ``buffers/teachers``."""
+    """Frozen networks in memory, trained on first use and kept as safetensors under ``buffers/teachers``.
 
-    def __init__(self, context: "Context", name: str, size: int, epochs: int) -> None:
-        self.streams = context.streams
-        recipe = teacher_recipe(epochs)
+    ``changes`` are those to :func:`teacher_recipe`. A file's header says what made it and, unless it is of an earlier
+    version, how accurate the network is on the held-out split.
+    """
+
+    networks: list[Network]
+    about: dict[str, Any]  # what the record says of the pool
+
+    def __init__(self, context: "Context", name: str, size: int, epochs: int, **changes: Any) -> None:
+        recipe = replace(teacher_recipe(epochs), **changes)
         options = context.network if name == context.network["name"] else {"name": name}
         made_by = {**context.made_by, "network": options, "training": asdict(recipe)}
         folder = context.buffers / "teachers" / f"{context.data.name}_{name}_{files.fingerprint(made_by)}"
@@ -43,19 +55,98 @@ class TeacherPool:
             keep = files.unfinished(paths[index])
             train_kept(network, context.data.train, recipe, streams, what=what, keep=keep, made_by=made_by)
             refuse_diverged(network.parameters(), f"cmi.epochs={epochs}", f"training {what} ({name})")
-            files.write_tensors(paths[index], network.state_dict(), {"made_by": made_by})
+            tested = {"accuracy": accuracy(network, context.data.test), "tested_on": context.data.held_out}
+            files.write_tensors(paths[index], network.state_dict(), {"made_by": made_by, **tested})
 
         if not all(path.exists() for path in paths):
             files.write_json(folder / "settings.json", made_by)
         files.make_missing(paths, make)
-        self.networks: list[Network] = []
+        self.networks, accuracies = [], []
         for path in paths:
             files.remove_unfinished(path)
             network = context.new_network(torch.Generator(), name)
             check_tensors([path], {key: list(value.shape) for key, value in network.state_dict().items()}, made_by)
-            network.load_state_dict(files.read_tensors(path)[0])
+            tensors, about = files.read_tensors(path)
+            network.load_state_dict(tensors)
             self.networks.append(network.eval().requires_grad_(False))
+            accuracies += [about["accuracy"]] if "accuracy" in about else []
+        tested = f"accuracy on {context.data.held_out} {summary(accuracies)}" if accuracies else "accuracy not measured"
+        log.info("%d teachers in %s, %s", size, folder, tested)
+        self.about = {
+            **{"network": name, "count": size, "epochs": epochs, "weight_decay": recipe.weight_decay},
+            **{"tested_on": context.data.held_out, "accuracies": accuracies},
+        }
 
     def draw(self, generator: torch.Generator) -> Network:
         """One teacher, uniformly at random."""
         return self.networks[int(torch.randint(len(self.networks), (1,), generator=generator))]
+
+
+class FilePool(TeacherPool):
+    """Frozen networks whose state dicts somebody gives (``cmi.teachers``).
+
+    The accuracy of the first of them, :data:`MOST_TESTED` at most, is measured on the held-out split, each once: it is
+    kept under ``buffers/teachers/accuracies``.
+    """
+
+    def __init__(self, context: "Context", name: str, size: int, source: teacher_files.TeacherFiles) -> None:
+        if source.path is None:
+            raise SettingError("teachers: those of this run were read from files; give teachers=<their folder>")
+        self.networks, contents = [], []
+        for path in teacher_files.paths_of(source.path)[:size]:
+            state, options = teacher_files.read_state(path)
+            network, own = teacher_files.fitted(path, state, options, name, context.data, context.network)
+            network.to_empty(device=context.data.device).load_state_dict(own)
+            self.networks.append(network.eval().requires_grad_(False))
+            contents.append(teacher_files.content_of(state))
+        if teacher_files.content_of_all(contents) != source.content:
+            raise SettingError(
+                f"cmi.teachers={source.path}: not the networks that the run was made with; put these there"
+            )
+        pairs = list(zip(self.networks, contents, strict=True))[:MOST_TESTED]
+        accuracies = [self._accuracy(context, name, network, content) for network, content in pairs]
+        log.info(
+            "%d teachers from %s, accuracy on %s: %s", size, source.path, context.data.held_out, summary(accuracies)
+        )
+        self.about = {
+            **{"network": name, "count": size, "content": source.content},
+            **{"tested_on": context.data.held_out, "accuracies": accuracies},
+        }
+
+    @staticmethod
+    def _accuracy(context: "Context", name: str, network: Network, content: str) -> float:
+        made_by = {**context.made_by, "network": name, "content": content}
+        path = context.buffers / "teachers" / "accuracies" / f"{files.fingerprint(made_by)}.json"
+        with files.claimed(path, wait=True):
+            if not path.exists():
+                measured = accuracy(network, context.data.test)
+                files.write_json(path, {"accuracy": measured, "made_by": made_by})
+            found: float = conforming(path, files.read_json(path), Measured)["accuracy"]
+        return found
+
+
+class TeacherPools:
+    """The pools of a run, each made when first asked for: CMI's, and those of regularisers that train theirs otherwise.
+
+    Called with changes to the recipe of CMI's teachers, as in ``teachers(weight_decay=5e-4)``, it returns the pool that
+    was trained so; whoever asks for the same gets the same. Teachers from files are everybody's.
+    """
+
+    def __init__(self, context: "Context", cmi: "CMISettings") -> None:
+        self.context, self.cmi = context, cmi
+        self._pools: dict[str, TeacherPool] = {}
+
+    def __call__(self, **changes: Any) -> TeacherPool:
+        cmi, context = self.cmi, self.context
+        key = "" if cmi.teachers else str(replace(teacher_recipe(cmi.epochs), **changes))
+        if key not in self._pools:
+            if cmi.teachers:
+                self._pools[key] = FilePool(context, cmi.teacher, cmi.pool, cmi.teachers)
+            else:
+                self._pools[key] = TeacherPool(context, cmi.teacher, cmi.pool, cmi.epochs, **changes)
+        return self._pools[key]
+
+    @property
+    def about(self) -> list[dict[str, Any]]:
+        """What the record says of every pool that was asked for."""
+        return [pool.about for pool in self._pools.values()]

@@ -22,7 +22,7 @@ from cmidd.settings import Settings
 from cmidd.sources import Split
 from cmidd.streams import Streams
 from cmidd.synthetic import SyntheticSet
-from cmidd.teachers import TeacherPool
+from cmidd.teachers import TeacherPool, TeacherPools
 from cmidd.training import TrainingRecipe, train_step
 
 SHAPES = {
@@ -93,9 +93,9 @@ class Workload:
     def steps(self, context: Context, in_plain: bool) -> Iterator[None]:
         """An endless generator that does one step between two of its values."""
         settings, arguments = self.settings, self.arguments
-        pool = None
+        pool, teachers = None, TeacherPools(context, settings.cmi)
         if settings.cmi.weight > 0 or self.task == "cmi":
-            pool = TeacherPool(context, settings.cmi.teacher, settings.cmi.pool, settings.cmi.epochs)
+            pool = teachers()
         if self.task == "experts":
             return training_steps(context, context.data.train, arguments["experts"].training, 1, in_plain)
         if self.task == "evaluation":
@@ -108,7 +108,7 @@ class Workload:
         objective = OBJECTIVES[settings.method["name"]](context, **arguments)
         if in_plain:
             return plain.PLAIN[settings.method["name"]](objective, term)
-        return method_steps(context, objective, make_regularizers(settings, context))
+        return method_steps(context, objective, make_regularizers(settings, context, teachers))
 
 
 def method_steps(

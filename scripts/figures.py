@@ -1,7 +1,7 @@
 """Figures of one method without and with CMI: ``python scripts/figures.py method=dm dataset=digits``."""
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from cmidd.results import Cell, cells, read_results
 from cmidd.run import make_context
 from cmidd.standalone import FigureSettings, read_standalone
 from cmidd.synthetic import load_synthetic
-from cmidd.teachers import TeacherPool
+from cmidd.teachers import TeacherPools
 from cmidd.verify import rebuild
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,12 @@ def main(config: dict[str, Any]) -> None:
 
     def embeddings() -> figures.Figure:
         run = rebuild(first[1], data=asdict(settings.data), buffers_root=settings.buffers_root)
+        if run.cmi.teachers is not None:
+            run = replace(run, cmi=replace(run.cmi, teachers=replace(run.cmi.teachers, path=settings.teachers)))
+        else:
+            run = replace(run, cmi=replace(run.cmi, pool=1))
         context = make_context(run, pick_device(settings.device))
-        network = TeacherPool(context, run.cmi.teacher, 1, run.cmi.epochs).networks[0]
+        network = TeacherPools(context, run.cmi)().networks[0]
         real = context.data.class_batches(settings.real_per_class, context.streams("figure"))
         return figures.embeddings(sets, real, network)
 

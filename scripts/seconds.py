@@ -19,6 +19,7 @@ from cmidd.errors import one_line_errors
 from cmidd.objectives import OBJECTIVES
 from cmidd.plugins import make_regularizers
 from cmidd.run import make_context
+from cmidd.teachers import TeacherPools
 from cmidd.workloads import method_steps
 
 SECONDS = 1.5
@@ -29,7 +30,7 @@ def iterations(words: list[str]) -> Iterator[None]:
     settings, arguments = compose_run(words)
     context = make_context(settings, pick_device(settings.device))
     objective = OBJECTIVES[settings.method["name"]](context, **arguments)
-    steps = method_steps(context, objective, make_regularizers(settings, context))
+    steps = method_steps(context, objective, make_regularizers(settings, context, TeacherPools(context, settings.cmi)))
     while True:
         for _ in range(objective.steps_per_iteration):
             next(steps)

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from cmidd import files, imports, pictures, sources
+from cmidd import files, imports, pictures, sources, teacher_files
 from cmidd.data import load_dataset
 from cmidd.records import plain
 from cmidd.report import page
@@ -63,6 +63,13 @@ def test_foreign_tensors_run_nothing(tmp_path, marker, name, zipped):
     bad = tmp_path / "labels_x.pt" if name == "labels" else first
     torch.save([Payload(marker), torch.zeros(1)], bad, _use_new_zipfile_serialization=zipped)
     refused("door: pickle", (name, zipped), lambda: imports.read(first, ("0", "1"), 1), tmp_path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_foreign_teachers_run_nothing(tmp_path, marker, zipped):
+    bad = tmp_path / "teacher.pth"
+    torch.save({"classifier.weight": Payload(marker)}, bad, _use_new_zipfile_serialization=zipped)
+    refused("door: pickle", ("teacher", zipped), lambda: teacher_files.find(str(tmp_path), None), bad)
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])

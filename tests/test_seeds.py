@@ -48,6 +48,10 @@ RUNS = {
     ],
 }
 RUNS["mtt"] += ["method.experts.training.epochs=2", "regularizer=[mim4dd,cmi]", "mim4dd.lambda=1"]
+# What these settings were before there were such settings.
+for name in ("dm", "idm"):
+    RUNS[name] += ["iid.teacher_weight_decay=0.001"]
+RUNS["idc"] += ["cmi.input=preprocessed"]
 
 
 def figures(folder):

@@ -89,6 +89,21 @@ def test_what_is_far_from_the_paper_has_no_mark_and_what_cmi_adds_stands_below(t
     assert tex.count("\\toprule") == tex.count("\\bottomrule") == 1
 
 
+def test_the_caption_names_the_teachers_of_what_is_shown_and_where_they_differ(tmp_path):
+    def with_cmi(weight, **cmi):
+        return {"settings": {"cmi": {"weight": weight, "teacher": "resnet18", "epochs": 40, **cmi}}}
+
+    record(tmp_path, "dm", "cifar10", 10, 0.0, 0, [40.0], **with_cmi(0.0, pool=99))
+    assert "Teachers" not in markdown(table(tmp_path))
+    record(tmp_path, "dm", "cifar10", 10, 8000.0, 0, [43.0], **with_cmi(8000.0, pool=20))
+    assert " Teachers of CMI: 20 resnet18, 40 epochs.\n" in markdown(table(tmp_path))
+    assert "\n% teachers of CMI: 20 resnet18, 40 epochs\n" in latex(table(tmp_path))
+    of_files = {"pool": 3, "teacher": "torchvision/resnet18", "teachers": {"content": "0"}}
+    record(tmp_path, "idc", "svhn", 10, 100.0, 0, [88.0], **with_cmi(100.0, **of_files))
+    text = markdown(table(tmp_path))
+    assert "20 resnet18, 40 epochs (DM+CMI, CIFAR10 10); 3 torchvision/resnet18, from files (IDC+CMI, SVHN 10)." in text
+
+
 def test_every_missing_cell_comes_with_its_command_and_unbuilt_systems_stay(tmp_path):
     record(tmp_path, "dm", "cifar10", 10, 0.0, 0, [40.0])
     rows = by_cell(table(tmp_path))

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -123,11 +123,13 @@ class Objective(ABC):
         steps_per_iteration: how many matches :meth:`matches` yields.
         gives: what a match holds beside the images: ``network``, and ``real`` for the real batch and the
             synthetic one that was augmented alike. What needs more is refused when the run is built.
+        teacher_input: what the reference implementation of CMI shows its teachers with this method.
         unsteady: the settings of which a too large value makes the loss infinite, likeliest first.
     """
 
     gives: ClassVar[frozenset[str]] = frozenset({"network", "real"})
     steps_per_iteration = 1
+    teacher_input: ClassVar[Literal["preprocessed", "pixels"]] = "preprocessed"
     unsteady: ClassVar[tuple[str, ...]] = ("lr_img",)
 
     @abstractmethod

@@ -27,6 +27,7 @@ class IDC(Objective):
         net_images: how many real images the network is trained on after each of ``inner_loop`` steps.
     """
 
+    teacher_input = "pixels"  # CMIDD/IDC/condense.py:584: its images are normalised only after augmentation.
     unsteady = ("net.lr", "lr_img")
 
     def __init__(

@@ -7,6 +7,7 @@ are those of real images.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from cmidd.embeddings import embed_real
 from cmidd.engine import in_any_order
 from cmidd.networks import Network
 from cmidd.objectives.base import Match
-from cmidd.passes import embed_in_chunks
+from cmidd.passes import chunk_size, embed_in_chunks
 from cmidd.sources import Split
 from cmidd.teachers import TeacherPool
 
@@ -42,33 +43,44 @@ def conditional_mutual_information(features: Tensor, labels: Tensor, log_centroi
     return (log_p.exp() * (log_p - log_q[group])).sum(1).mean()
 
 
+def _as_they_are(images: Tensor) -> Tensor:
+    return images
+
+
 class CMI:
     """The regulariser: draws one teacher per step and measures the images that the match hands over.
 
     Args:
         real: real images whose class centroids replace those of the synthetic set, computed once per teacher
             (the alternative that the reference has in a comment, methods.md section 7). Every class must be in it.
+        seen: what its teachers see of preprocessed images, such as pixels in [0, 1].
     """
 
     name = "cmi"
 
-    def __init__(self, teachers: TeacherPool, real: Split | None = None) -> None:
-        self.teachers, self.real = teachers, real
+    def __init__(
+        self,
+        teachers: TeacherPool,
+        real: Split | None = None,
+        seen: Callable[[Tensor], Tensor] = _as_they_are,
+    ) -> None:
+        self.teachers, self.real, self.seen = teachers, real, seen
         self._log_centroids: dict[Network, Tensor] = {}
 
     def __call__(self, match: Match, generator: torch.Generator) -> Tensor:
         """CMI of the match's images in nats, a scalar."""
         teacher = self.teachers.draw(generator)
         if self.real is not None and teacher not in self._log_centroids:
-            self._log_centroids[teacher] = class_log_centroids(teacher, self.real)
+            self._log_centroids[teacher] = class_log_centroids(teacher, self.real, self.seen)
         return conditional_mutual_information(
-            embed_in_chunks(teacher, match.images), match.labels, self._log_centroids.get(teacher)
+            embed_in_chunks(teacher, self.seen(match.images)), match.labels, self._log_centroids.get(teacher)
         )
 
 
 @torch.no_grad()
-def class_log_centroids(teacher: Network, real: Split) -> Tensor:
+def class_log_centroids(teacher: Network, real: Split, seen: Callable[[Tensor], Tensor] = _as_they_are) -> Tensor:
     """``log Q_y`` ``[C, M]``: the logarithm of the mean softmax over the features of each class's images."""
-    log_p = embed_real(teacher, real.images).log_softmax(1)
+    parts = real.images.split(chunk_size(real.images))  # A whole data set as pixels would be a second one in memory.
+    log_p = torch.cat([embed_real(teacher, seen(some)) for some in parts]).log_softmax(1)
     members = [log_p[real.labels == label] for label in range(int(real.labels.max()) + 1)]
     return torch.stack([own.logsumexp(0) - math.log(len(own)) for own in members])

@@ -1,14 +1,12 @@
 """IID, exploiting inter-sample and inter-feature relations (Deng et al., CVPR 2024; extensions.md 1.1 and 1.2).
 
 Adds two terms per class: in the matching network, the covariance of the synthetic images' feature maps should be
-that of the real ones; in a pre-trained network (CMI's pool), the synthetic images should lie close to their mean. It
+that of the real ones; in a pre-trained network, the synthetic images should lie close to their mean. It
 costs one teacher forward and input gradient of the set per step, and the matching network's embeddings only where
 the objective has not made them. Both terms are identically zero at one training image per class.
 
-Sources: IID/DM+ours/main_DM_IID.py:225-247, IDM+ours/IDM_cifar10_IID.py:360-383.
+Sources: IID/DM+ours/main_DM_IID.py:225-247, IDM+ours/IDM_cifar10_IID.py:360-383; its teachers: DM+ours/pre_model.py.
 """
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -16,8 +14,7 @@ from torch import Tensor
 from cmidd.embeddings import class_means
 from cmidd.objectives.base import Context, Match
 from cmidd.passes import embed_in_chunks
-from cmidd.regularizers.base import Regularizer
-from cmidd.teachers import TeacherPool
+from cmidd.regularizers.base import Regularizer, Teachers
 from cmidd.training import NonNegative
 
 
@@ -27,21 +24,25 @@ class IID(Regularizer):
     Args:
         covariance: weight of the covariance matching.
         centralization: weight of the class centralisation; it sums over images, so it grows with their number.
+        teacher_weight_decay: of its teachers, which are otherwise trained as CMI's are.
     """
 
     name = "iid"
     needs = frozenset({"network", "real"})
     per_class_images = 2
+    taught = True
 
     def __init__(
         self,
         context: Context,
-        teachers: Callable[[], TeacherPool],
+        teachers: Teachers,
         *,
         covariance: NonNegative,
         centralization: NonNegative,
+        teacher_weight_decay: NonNegative,
     ) -> None:
-        self.covariance, self.centralization, self.teachers = covariance, centralization, teachers()
+        self.covariance, self.centralization = covariance, centralization
+        self.teachers = teachers(weight_decay=teacher_weight_decay)
 
     def __call__(self, match: Match, generator: torch.Generator) -> Tensor:
         """``covariance * CM + centralization * CC`` per class ``[C]``, on the augmented images."""

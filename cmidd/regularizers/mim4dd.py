@@ -7,16 +7,13 @@ no learned projection, every layer alike, the temperature and the weight (extens
 something at one image per class, since the positives are real images.
 """
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from cmidd.embeddings import class_means
 from cmidd.objectives.base import Context, Match
-from cmidd.regularizers.base import Regularizer
-from cmidd.teachers import TeacherPool
+from cmidd.regularizers.base import Regularizer, Teachers
 from cmidd.training import Count, Positive
 
 
@@ -34,9 +31,7 @@ class MIM4DD(Regularizer):
     name = "mim4dd"
     needs = frozenset({"network"})
 
-    def __init__(
-        self, context: Context, teachers: Callable[[], TeacherPool], *, temperature: Positive, batch_real: Count
-    ) -> None:
+    def __init__(self, context: Context, teachers: Teachers, *, temperature: Positive, batch_real: Count) -> None:
         self.data, self.temperature, self.batch_real = context.data, temperature, batch_real
 
     def __call__(self, match: Match, generator: torch.Generator) -> Tensor:
