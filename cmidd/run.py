@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from cmidd import files, pictures
+from cmidd.balance import in_words
 from cmidd.checking import checked
 from cmidd.checkpoints import progress_of
 from cmidd.data import load_dataset
@@ -91,7 +92,7 @@ def make_context(settings: Settings, device: torch.device) -> Context:
 
 def _networks(settings: Settings) -> list[dict[str, Any]]:
     """The networks that a run trains: its own, and CMI's teacher where it has some."""
-    teaching = settings.cmi.weight > 0 or settings.cmi.measure
+    teaching = settings.cmi.adds or settings.cmi.measure
     other = settings.cmi.teacher != settings.network["name"]
     return [settings.network, *([{"name": settings.cmi.teacher}] if teaching and other else [])]
 
@@ -186,7 +187,7 @@ def _compute(
         "system": system(vars(settings)),
         "ipc": settings.ipc,
         "seed": settings.seed,
-        "cmi": settings.cmi.weight,
+        "cmi": settings.cmi.weight if settings.cmi.ratio is None else {"ratio": settings.cmi.ratio},
         "data": settings.dataset,
         "network": settings.network,
         "training": asdict(protocol.training),
@@ -215,6 +216,7 @@ def _compute(
         "evaluated_at_seconds": state["evaluated_at"],
         "baselines": baselines(context, protocol, settings.ipc),
         "rollbacks": state["rollbacks"],
+        **({"weights": state["weights"]} if any(state["weights"]) else {}),
         "seconds": state["seconds"],
         "evaluation_seconds": state["evaluation_seconds"],
         "peak_memory_mib": peak_memory_mib(context.data.device),
@@ -243,3 +245,6 @@ def report(folder: Path, record: dict[str, Any]) -> None:
     names = {"images": "synthetic.safetensors", "picture": "synthetic.png", "record": "result.json"}
     lines += [f"{what:<36} {folder / name}" for what, name in names.items()]
     log.info("accuracy on %s, per cent:\n%s", record["tested_on"], "\n".join(lines))
+    for stage, weights in enumerate(record.get("weights", []), 1):
+        for name, measured in weights.items():
+            log.info("measured in stage %d: %s", stage, in_words(name, measured))
