@@ -134,6 +134,16 @@ PLAIN = {"sampler": "random", "schedule": "whole"}
 """The plug-ins that every method has by itself."""
 
 
+BASELINE = "0"
+"""The :func:`strength` of CMI in a run without it."""
+
+
+def strength(cmi: Mapping[str, Any]) -> str:
+    """How much of CMI there is, as folders and tables name it: a weight (``8000``), or a ratio (``balanced0.3``)."""
+    ratio = cmi.get("ratio")
+    return f"{cmi['weight']:.10g}" if ratio is None else f"balanced{ratio:.10g}"
+
+
 def system(settings: Mapping[str, Any]) -> str:
     """The method with what was added to it, as folders and tables name it: ``idm``, ``idm+iid``, ``idc+dream+pdd``."""
     others = [settings.get(kind, {}).get("name", plain) for kind, plain in PLAIN.items()]

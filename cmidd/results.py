@@ -10,7 +10,7 @@ from typing import Any
 
 from cmidd.errors import SettingError
 from cmidd.formats import part, read_record
-from cmidd.records import dataset_name, identity_differences, system, without_effect
+from cmidd.records import dataset_name, identity_differences, strength, system, without_effect
 
 # Settings that change what is recorded, or how sums are ordered, but not what a run computes.
 WITHOUT_EFFECT = ("cmi.measure", "engine.compile", "engine.deterministic")
@@ -45,9 +45,14 @@ class Result:
         return self.settings["ipc"]
 
     @property
-    def weight(self) -> float:
-        """Of CMI; 0 is the baseline."""
+    def weight(self) -> float | None:
+        """Of CMI; 0 is the baseline, None a run that measured it."""
         return self.settings["cmi"]["weight"]
+
+    @property
+    def strength(self) -> str:
+        """The weight or ratio of CMI, as :func:`cmidd.records.strength` names it."""
+        return strength(self.settings["cmi"])
 
     @property
     def seed(self) -> int:
@@ -76,7 +81,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Cell:
-    """The runs of one system, data set, ipc and weight of CMI, which differ in nothing but their seeds."""
+    """The runs of one system, data set, ipc and weight or ratio of CMI, which differ in nothing but their seeds."""
 
     results: tuple[Result, ...]
 
@@ -109,8 +114,8 @@ class Cell:
         return f"{cmi['pool']} {cmi['teacher']}, {trained}"
 
 
-Key = tuple[str, str, int, float]
-"""System (the method with its plug-ins), data set, ipc, weight of CMI."""
+Key = tuple[str, str, int, str]
+"""System (the method with its plug-ins), data set, ipc, strength of CMI."""
 
 
 def read_results(roots: Iterable[str | Path]) -> list[Result]:
@@ -142,7 +147,7 @@ def cells(results: Iterable[Result]) -> dict[Key, Cell]:
     """
     groups: dict[Key, list[Result]] = defaultdict(list)
     for result in results:
-        groups[result.system, result.dataset, result.ipc, result.weight].append(result)
+        groups[result.system, result.dataset, result.ipc, result.strength].append(result)
     for group in groups.values():
         first, seeds = group[0], {group[0].seed: group[0]}
         for other in group[1:]:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from cmidd import files, pictures
+from cmidd.balance import in_words
 from cmidd.checking import checked, mapping
 from cmidd.checkpoints import progress_of
 from cmidd.data import load_dataset
@@ -209,7 +210,7 @@ def _compute(
         "system": system(vars(settings)),
         "ipc": settings.ipc,
         "seed": settings.seed,
-        "cmi": settings.cmi.weight,
+        "cmi": settings.cmi.weight if settings.cmi.ratio is None else {"ratio": settings.cmi.ratio},
         "data": settings.dataset,
         "network": settings.network,
         "training": asdict(protocol.training),
@@ -243,6 +244,7 @@ def _compute(
         "baselines": baselines(context, protocol, settings.ipc),
         "teachers": state["teachers"],
         "rollbacks": state["rollbacks"],
+        **({"weights": state["weights"]} if any(state["weights"]) else {}),
         "seconds": state["seconds"],
         "evaluation_seconds": state["evaluation_seconds"],
         "peak_memory_mib": peak_memory_mib(context.data.device),
@@ -304,6 +306,9 @@ def report(folder: Path, record: dict[str, Any]) -> None:
     names = {"images": "synthetic.safetensors", "picture": "synthetic.png", "record": "result.json"}
     lines += [f"{what:<36} {folder / name}" for what, name in names.items()]
     log.info("accuracy on %s, per cent:\n%s", record["tested_on"], "\n".join(lines))
+    for stage, weights in enumerate(record.get("weights", []), 1):
+        for name, measured in weights.items():
+            log.info("measured in stage %d: %s", stage, in_words(name, measured))
     if record["baselines"] and "whole" not in record["baselines"]:
         log.info(
             "the whole data set has not been measured; scripts/baselines.py does it with the same settings and "

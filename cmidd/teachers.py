@@ -9,7 +9,7 @@ import torch
 from cmidd import files, teacher_files
 from cmidd.caches import check_tensors, refuse_others
 from cmidd.errors import SettingError
-from cmidd.formats import Measured, conforming
+from cmidd.formats import TeacherAccuracy, conforming
 from cmidd.networks import Network
 from cmidd.records import summary
 from cmidd.streams import Streams
@@ -121,7 +121,7 @@ class FilePool(TeacherPool):
             if not path.exists():
                 measured = accuracy(network, context.data.test)
                 files.write_json(path, {"accuracy": measured, "made_by": made_by})
-            found: float = conforming(path, files.read_json(path), Measured)["accuracy"]
+            found: float = conforming(path, files.read_json(path), TeacherAccuracy)["accuracy"]
         return found
 
 
