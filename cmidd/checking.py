@@ -52,7 +52,9 @@ def checked(function: Callable[..., Any], arguments: Mapping[str, Any], where: s
 def complaint(error: ValidationError, where: str) -> str:
     """The first thing that pydantic found: name, value and what was expected, in one line."""
     first = error.errors()[0]
-    name = shown(".".join(part for part in (where, *map(str, first["loc"])) if part)) or "content"
+    # Of several types that a setting may have, pydantic names the one that it tried: no part of the setting's name.
+    loc = [part for part in map(str, first["loc"]) if "[" not in part and not part.startswith("constrained-")]
+    name = shown(".".join(part for part in (where, *loc) if part)) or "content"
     if first["type"] == "missing":
         return f"{name}: missing; give a value"
     return f"{name}={shown(first['input'])}: {first['msg']}"

@@ -24,7 +24,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from cmidd import files, sweeps
 from cmidd.errors import SettingError
-from cmidd.records import PLAIN, identity_differences
+from cmidd.records import PLAIN, identity_differences, strength
 from cmidd.settings import Settings, read_settings
 from cmidd.sweeps import Journal
 from cmidd.targets import check_all_configs
@@ -57,11 +57,28 @@ def by_name(name: str, table: Any) -> Any:
     return table[first]
 
 
+def with_term(name: str, value: Any, otherwise: Any, *, _root_: DictConfig) -> Any:
+    """``value`` for runs with CMI or another regulariser at a weight above 0 or a ratio, else ``otherwise``."""
+    term = OmegaConf.select(_root_, name)
+    if not isinstance(term, DictConfig):
+        return otherwise
+    weight = term.get("lambda")
+    if weight is None:
+        weight = term.get("ratio")
+    if weight is None:
+        weight = term.get("default", term.get("fallback"))
+    if weight is None or weight == 0:
+        return otherwise
+    log.info("with %s the recipe says %s, without %s", name, value, otherwise)
+    return value
+
+
 check_all_configs()
 OmegaConf.register_new_resolver("gpu_count", lambda: max(1, torch.cuda.device_count()), replace=True)
 OmegaConf.register_new_resolver("pool_size", lambda given, size: size if given is None else None, replace=True)
 OmegaConf.register_new_resolver("by_ipc", by_ipc, replace=True, use_cache=False)
 OmegaConf.register_new_resolver("by_name", by_name, replace=True, use_cache=False)
+OmegaConf.register_new_resolver("with_term", with_term, replace=True, use_cache=False)
 
 
 def app(main: Main, config_name: str = "distill") -> None:
@@ -99,9 +116,9 @@ def compose_run(overrides: list[str]) -> tuple[Settings, dict[str, Any]]:
         restore_gh_from_backup(backup)
 
 
-def recipe_weight(method: str, dataset: str, ipc: int) -> float:
-    """The weight of CMI that ``cmi=recipe`` gives, which the sweeps use."""
-    return compose([f"method={method}", f"dataset={dataset}", f"ipc={ipc}", "cmi=recipe"]).cmi.weight
+def recipe_strength(method: str, dataset: str, ipc: int) -> str:
+    """The weight or ratio of CMI that ``cmi=recipe`` gives, which the sweeps use (:func:`cmidd.records.strength`)."""
+    return strength(vars(compose([f"method={method}", f"dataset={dataset}", f"ipc={ipc}", "cmi=recipe"]).cmi))
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
@@ -224,7 +241,10 @@ def _admitted(folder: Path, config: DictConfig, settings: Settings) -> dict[str,
     logging.getLogger().addHandler(handler)
     choices = HydraConfig.get().runtime.choices
     words = [f"method={choices['method']}", f"dataset={choices['dataset']}", f"ipc={settings.ipc}"]
-    words += [f"seed={settings.seed}", f"cmi.lambda={settings.cmi.weight}", f"data.root={settings.data.root}"]
+    given = "lambda", settings.cmi.weight
+    if settings.cmi.ratio is not None:
+        given = "ratio", settings.cmi.ratio
+    words += [f"seed={settings.seed}", f"cmi.{given[0]}={given[1]}", f"data.root={settings.data.root}"]
     words += [f"regularizer=[{','.join(settings.regularizers)}]"]
     words += [f"sampler={choices['sampler']}", f"schedule={choices['schedule']}"]
     recipe = files.as_json(compose(words).identity)
@@ -233,7 +253,7 @@ def _admitted(folder: Path, config: DictConfig, settings: Settings) -> dict[str,
     return {
         "command": shlex.join(["python", "scripts/distill.py", *_words()]),
         "differs_from_recipe": {
-            name: [own, published] for name, own, published in changed if not name.startswith(repeated)
+            name: [value, published] for name, value, published in changed if not name.startswith(repeated)
         },
     }
 

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import torch
 from pydantic import Field
@@ -14,7 +14,7 @@ from cmidd import files, imports
 from cmidd.checking import Name, PathText, checked, choose, mapping
 from cmidd.data import Dataset, load_dataset
 from cmidd.errors import SettingError
-from cmidd.evaluate import evaluate, lessons_of, training_steps
+from cmidd.evaluate import Optimizer, digest, evaluate, lessons_of, training_steps
 from cmidd.networks import NETWORKS
 from cmidd.objectives import Context
 from cmidd.records import plain, provenance, summary
@@ -52,12 +52,16 @@ class EvaluationSettings:
 
 @dataclass(frozen=True)
 class Subject:
-    """A synthetic set with the real data that tests it and the network and recipe it was made for."""
+    """A synthetic set with the real data that tests it and the network and recipe it was made for.
+
+    ``optimizer``: what a network takes from one stage of the set to the next (:class:`cmidd.evaluate.Protocol`).
+    """
 
     synthetic: SyntheticSet
     data: Dataset
     network: dict[str, Any]
     recipe: TrainingRecipe
+    optimizer: Optimizer = "fresh"
 
 
 def read_evaluation(config: dict[str, Any]) -> EvaluationSettings:
@@ -109,6 +113,8 @@ def _own(path: Path, settings: EvaluationSettings, device: torch.device) -> Subj
     if not {"data", "network", "training"} <= about.keys():
         raise SettingError(f"{path}: written before sets said what they were made from; distil it again")
     recipe = TrainingRecipe(**checked(TrainingRecipe, about["training"], f"{path}: training"))
+    optimizer: Any = about.get("optimizer", "fresh")
+    choose({name: name for name in get_args(Optimizer)}, optimizer, f"{path}: optimizer")
     network = mapping(about["network"], f"{path}: network")
     options = {key: value for key, value in network.items() if key != "name"}
     checked(choose(NETWORKS, network.get("name"), f"{path}: network"), options, f"{path}: network")
@@ -119,7 +125,7 @@ def _own(path: Path, settings: EvaluationSettings, device: torch.device) -> Subj
             f"{path}: a set of {len(synthetic.classes)} classes, {data.name} in data.root={settings.data.root} has "
             f"{data.num_classes}; give the data.root that it was made from"
         )
-    return Subject(synthetic, data, network, recipe)
+    return Subject(synthetic, data, network, recipe, optimizer)
 
 
 def _foreign(path: Path, settings: EvaluationSettings, compose: Compose, device: torch.device) -> Subject:
@@ -159,10 +165,17 @@ def _real(
 
 
 def cross_architecture(settings: EvaluationSettings, subject: Subject) -> list[Path]:
-    """Evaluate every network, log the table, and write it beside the set as JSON and Markdown under a new number."""
+    """Evaluate every network, log the table, and write it beside the set as JSON and Markdown under a new number.
+
+    Each network is kept beside the set as soon as it is measured, until the table is written.
+    """
     synthetic, data = subject.synthetic, subject.data
     decoded, lessons = synthetic.decode(), lessons_of(synthetic, subject.recipe)
     per_class = len(decoded) / data.num_classes
+    path = Path(settings.synthetic).expanduser().resolve()
+    name = path.name if path.is_dir() else path.stem
+    kept = path.with_name(f"{name}.evaluating.json")
+    key = {"tested on": digest([(data.test, subject.recipe)])}
     rows: dict[str, list[float]] = {}
     for given in settings.network:
         options = {"name": given} if isinstance(given, str) else given
@@ -171,9 +184,10 @@ def cross_architecture(settings: EvaluationSettings, subject: Subject) -> list[P
         title = options["name"] if isinstance(given, str) else " ".join(f"{k}={v}" for k, v in given.items())
         if options.get("norm") == "batchnorm" and per_class <= 1:
             log.warning("network=%s: batch norm at one image per class trains on few, unlike images", title)
-        context = Context(data, synthetic, Streams(settings.seed), Path(), options, {})
+        context = Context(data, synthetic, Streams(settings.seed), Path(), options, key)
         log.info("training %d x %s", settings.repeats, title)
-        rows[title] = evaluate(context, lessons, settings.repeats, context.streams.child(title))
+        streams = context.streams.child(title)
+        rows[title] = evaluate(context, lessons, settings.repeats, streams, kept, subject.optimizer)
     lines = [
         f"Accuracy on the test set of {data.name}, per cent: mean +- standard deviation of {settings.repeats} networks "
         f"trained from scratch on {plain(settings.synthetic)}",
@@ -193,10 +207,9 @@ def cross_architecture(settings: EvaluationSettings, subject: Subject) -> list[P
         "synthetic": synthetic.about,
         **provenance(data.device),
     }
-    path = Path(settings.synthetic).expanduser().resolve()
-    name = path.name if path.is_dir() else path.stem
     paths = files.unused(path.with_name(f"{name}.evaluation"), ("json", "md"))
     files.write_json(paths[0], record)
     files.write_text(paths[1], "\n".join(lines) + "\n")
+    kept.unlink(missing_ok=True)
     log.info("\nwritten: %s, %s", *paths)
     return paths

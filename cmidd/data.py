@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from cmidd import sources
+from cmidd import array_files, sources
 from cmidd.errors import SettingError
 from cmidd.preprocessing import ZCA, Normalize, Preprocessing
 from cmidd.sources import Source, Split
@@ -32,14 +32,24 @@ STATISTICS: dict[str, tuple[list[float], list[float]]] = {
 }
 
 
+def _published(name: str, root: Path, download: bool) -> Source:
+    """A published data set from its own files, else from arrays or parquet under ``root``, else downloaded."""
+    if not sources.has_published_files(name, root) and (found := array_files.find_published(name, root)):
+        return found
+    if name == "fashion_mnist":
+        return sources.fashion_mnist(root, download)
+    return sources.from_torchvision(name, root, download)
+
+
 # Adding a data set is one line: name -> function(root, download, size, channels) -> Source.
 READERS: dict[str, Callable[..., Source]] = {
     "digits": lambda **_: sources.digits(),
-    "fashion_mnist": lambda root, download, **_: sources.fashion_mnist(root, download),
-    "mnist": lambda root, download, **_: sources.from_torchvision("mnist", root, download),
-    "svhn": lambda root, download, **_: sources.from_torchvision("svhn", root, download),
-    "cifar10": lambda root, download, **_: sources.from_torchvision("cifar10", root, download),
-    "cifar100": lambda root, download, **_: sources.from_torchvision("cifar100", root, download),
+    "fashion_mnist": lambda root, download, **_: _published("fashion_mnist", root, download),
+    "mnist": lambda root, download, **_: _published("mnist", root, download),
+    "svhn": lambda root, download, **_: _published("svhn", root, download),
+    "cifar10": lambda root, download, **_: _published("cifar10", root, download),
+    "cifar100": lambda root, download, **_: _published("cifar100", root, download),
+    "arrays": lambda root, **_: array_files.read_arrays(root),
     "folder": lambda root, size, channels, **_: sources.folder(root, size, channels),
 }
 
@@ -50,6 +60,10 @@ class Dataset:
 
     ``held_out`` is what evaluation tests on: ``test``, or ``validation`` when a part of the training set
     was split off for tuning (the test set is then not loaded at all).
+
+    Attributes:
+        origin: the file that was read instead of the published ones, if one was.
+        content: then a hash of its images and labels, for what is kept of them.
     """
 
     name: str
@@ -58,6 +72,8 @@ class Dataset:
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     held_out: str = "test"
+    origin: str | None = None
+    content: str | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -83,6 +99,23 @@ class Dataset:
         """``size`` distinct training images of every class (all of a smaller class), classes in order."""
         drawn = [members[torch.randperm(len(members), generator=generator)[:size]] for members in self.class_members]
         return self.train[torch.cat(drawn).to(self.device)]
+
+    def distinct_class_batches(self, size: int, count: int, generator: torch.Generator) -> list[Split]:
+        """``count`` of :meth:`class_batches` in which no image comes again before all of its class have come.
+
+        Where chance alone repeats none, they are what ``count`` calls of :meth:`class_batches` give.
+        """
+        used = [torch.zeros(len(members), dtype=torch.int64) for members in self.class_members]
+        batches = []
+        for _ in range(count):
+            drawn = []
+            for members, times in zip(self.class_members, used, strict=True):
+                order = torch.randperm(len(members), generator=generator)
+                chosen = order[times[order].argsort(stable=True)[:size]]
+                times[chosen] += 1
+                drawn.append(members[chosen])
+            batches.append(self.train[torch.cat(drawn).to(self.device)])
+        return batches
 
     def cycled_class_batches(self, size: int, number: int, streams: Streams) -> Split:
         """Batch ``number`` of every class, when the shuffled images of a class are gone through again and again;
@@ -132,13 +165,15 @@ def load_dataset(
     """Read a data set, preprocess it and put it on ``device``.
 
     Args:
-        name: one of :data:`READERS`; ``folder`` is a folder of the user's images under ``root``.
+        name: one of :data:`READERS`; ``folder`` is a folder of the user's images under ``root``, ``arrays`` the file
+            ``root``. Another is also read from ``<root>/<name>.npz`` (:mod:`cmidd.array_files`).
         root: where the files are, or are downloaded to.
         download: fetch missing files (torchvision verifies their checksums).
         statistics: whose channel statistics normalise the images; ``train`` computes them from the
             training pixels. CIFAR100 is normalised with CIFAR10's by MTT (without ZCA) and IDC.
         zca: whiten instead of normalising.
-        validation: fraction of each training class to hold out; evaluation then tests on it.
+        validation: fraction of each training class to hold out; evaluation then tests on it. A data set that has
+            validation images of its own holds out these instead, whatever the fraction.
         size, channels: what images of a ``folder`` are resized and converted to.
         preprocessing: use this one (of a synthetic set) instead of making one.
 
@@ -150,14 +185,23 @@ def load_dataset(
     log.info("reading %s", name)
     source = READERS[name](root=Path(root).expanduser(), download=download, size=size, channels=channels)
     where = f"dataset={name}, data.root={root}"
+    if source.origin is not None:
+        log.info("read from %s", source.origin)
     train, test = source.train, source.test
-    for part, split in (("training", train), ("test", test)):
+    parts = {"training": train, "test": test} | ({"validation": source.validation} if source.validation else {})
+    for part, split in parts.items():
         if flaw := _flaw(split, len(source.classes)):
             raise SettingError(f"{where}: {part} set with {flaw}; put the published files there")
-    if train.images.shape[1:] != test.images.shape[1:]:
-        shapes = [list(split.images.shape[1:]) for split in (train, test)]
-        raise SettingError(f"{where}: training images of {shapes[0]}, test images of {shapes[1]}; make them alike")
-    if validation > 0:
+    for part, split in parts.items():
+        shapes = [list(each.images.shape[1:]) for each in (train, split)]
+        if shapes[0] != shapes[1]:
+            raise SettingError(
+                f"{where}: training images of {shapes[0]}, {part} images of {shapes[1]}; make them alike"
+            )
+    if validation > 0 and source.validation:
+        test = source.validation
+        log.info("dataset.validation: testing on the data set's own %d validation images", len(test))
+    elif validation > 0:
         train, test = sources.stratified_split(train, validation)
         where = f"dataset.validation={validation}"
     for label, count in enumerate(train.labels.bincount(minlength=len(source.classes)).tolist()):
@@ -176,6 +220,8 @@ def load_dataset(
         classes=source.classes,
         preprocessing=preprocessing,
         held_out="validation" if validation > 0 else "test",
+        origin=source.origin,
+        content=None if source.origin is None else source.content,
     )
 
 

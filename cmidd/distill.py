@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
+from cmidd.balance import Balance, Ratio
 from cmidd.interruption import deferred_signals
 from cmidd.objectives.base import Match, Objective
 from cmidd.progress import progress
@@ -32,7 +33,7 @@ class Regularizer(Protocol):
 def distill(
     objective: Objective,
     synthetic: SyntheticSet,
-    regularizers: Sequence[tuple[float, Regularizer]],
+    regularizers: Sequence[tuple[float | Ratio, Regularizer]],
     streams: Streams,
     *,
     iterations: int,
@@ -42,6 +43,8 @@ def distill(
     evaluate: Callable[[int], list[float]],
     eval_interval: int,
     evaluate_last: bool = True,
+    balance_steps: int = 10,
+    measure: bool = False,
     remembering: Mapping[str, Remembering] | None = None,
     arguments: Mapping[str, Any] | None = None,
     log_metrics: Callable[[dict[str, Any]], None],
@@ -50,8 +53,9 @@ def distill(
     """Distil in place, from ``checkpoint`` where there is one; returns its counts.
 
     They are ``seconds`` of distillation, ``evaluations``: every accuracy measured on the way and at the end, by
-    iteration, ``evaluated_at``: after how many seconds of distillation, ``evaluation_seconds``, and ``rollbacks``. A
-    resumed run gives the same bits as an undisturbed one. A regulariser of weight 0 is measured, not optimised.
+    iteration, ``evaluated_at``: after how many seconds of distillation, ``evaluation_seconds``, and ``rollbacks``;
+    beside them are the measured ``weights`` (:meth:`cmidd.balance.Balance.record`). A resumed run gives the same bits
+    as an undisturbed one. A regulariser of weight 0 is measured, not optimised.
 
     Every tenth iteration, and before anything is saved, numbers that went wrong are looked for (``soundness.py``).
     With ``on_nan=rollback`` the run then goes back to the state in which it began the current twentieth of its
@@ -62,6 +66,7 @@ def distill(
 
     Args:
         evaluate_last: evaluate after the last iteration, whatever the interval.
+        balance_steps, measure: as :class:`cmidd.balance.Balance` has them.
         remembering: what else has a state to go on from, by the name that the checkpoint gives it.
         arguments: the method's settings, for messages.
         forget_metrics: called with an iteration: what was logged after it is void.
@@ -70,9 +75,10 @@ def distill(
         Unsound: when numbers went wrong; the last checkpoint stays.
     """
     optimizer = objective.optimizer()
-    weights = {regularizer.name: weight for weight, regularizer in regularizers}
-    watch = Watch(objective, synthetic, optimizer, weights, arguments or {})
-    state = State(optimizer, {"objective": objective, **(remembering or {})}, streams, watch)
+    given = {regularizer.name: weight for weight, regularizer in regularizers}
+    balance = Balance(given, synthetic.leaf, balance_steps, measure)
+    watch = Watch(objective, synthetic, optimizer, balance.weight, balance.setting, arguments or {})
+    state = State(optimizer, {"objective": objective, "balance": balance, **(remembering or {})}, streams, watch)
     counts = state.about
     good = checkpoint.with_name(f"good{checkpoint.name.removeprefix('checkpoint')}")
     good_interval = CHECK_INTERVAL * max(1, iterations // (20 * CHECK_INTERVAL))
@@ -113,14 +119,13 @@ def distill(
     saved = time.monotonic()
     with deferred_signals() as signals, progress(None, "distilling", total=iterations, initial=first) as bar:
         while (iteration := counts["iteration"]) < iterations:
-            began = time.monotonic()
-            for match in objective.matches(iteration):
-                metrics = distillation_step(match, optimizer, regularizers, streams, iteration)
-                watch.note(iteration, metrics)
-            done = iteration + 1
-            stopping = signals.asked_to_stop
-            saving = stopping or due(done) or done == iterations or time.monotonic() - saved > checkpoint_seconds
+            began, done, stopping = time.monotonic(), iteration + 1, False
             try:
+                for step, match in enumerate(objective.matches(iteration), iteration * objective.steps_per_iteration):
+                    metrics = distillation_step(match, optimizer, regularizers, streams, iteration, balance, step)
+                    watch.note(iteration, metrics)
+                stopping = signals.asked_to_stop
+                saving = stopping or due(done) or done == iterations or time.monotonic() - saved > checkpoint_seconds
                 if saving or marks(done):
                     state.check()
                 elif done % CHECK_INTERVAL == 0:
@@ -148,13 +153,13 @@ def distill(
                 break
     if counts["iteration"] == iterations:
         good.unlink(missing_ok=True)
-    return counts
+    return {**counts, "weights": balance.record()}
 
 
 def measured(
     match: Match,
     metrics: Mapping[str, Tensor],
-    regularizers: Sequence[tuple[float, Regularizer]],
+    regularizers: Sequence[tuple[float | Ratio, Regularizer]],
     streams: Streams,
     iteration: int,
     syn_lr: Tensor | None,
@@ -174,20 +179,31 @@ def measured(
 def distillation_step(
     match: Match,
     optimizer: torch.optim.Optimizer,
-    regularizers: Sequence[tuple[float, Regularizer]],
+    regularizers: Sequence[tuple[float | Ratio, Regularizer]],
     streams: Streams,
     iteration: int,
+    balance: Balance,
+    step: int,
 ) -> dict[str, Tensor]:
-    """Step the set on the match's loss plus the weighted terms; returns ``loss``, the terms, and their ``total``."""
+    """Step the set on the match's loss plus the weighted terms; returns ``loss``, the terms, and their ``total``.
+
+    Args:
+        step: the number of this step, counted from the first of the stage.
+    """
     loss = match.loss.sum()
     metrics = {"loss": loss.detach()}
-    for weight, regularizer in regularizers:
-        if weight == 0:
+    size = balance.size(loss) if balance.measures(step) else None
+    for _, regularizer in regularizers:
+        name = regularizer.name
+        if size is None and not balance.adds(name):
             continue
-        term = regularizer(match, streams(regularizer.name, iteration, match.draw))
+        term = regularizer(match, streams(name, iteration, match.draw))
         scale = match.scale if term.dim() == 0 else 1  # What is per class is added to each class's loss once.
-        metrics[regularizer.name] = term.detach().sum()
-        loss = loss + weight * scale * term.sum()
+        if size is not None:
+            balance.note(name, iteration, size, scale * balance.size(term.sum()))
+        if balance.adds(name):
+            metrics[name] = term.detach().sum()
+            loss = loss + balance.weight(name) * scale * term.sum()
     optimizer.zero_grad(set_to_none=True)
     loss.backward(inputs=[leaf for group in optimizer.param_groups for leaf in group["params"]])
     optimizer.step()

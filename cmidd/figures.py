@@ -128,10 +128,12 @@ def cmi_curves(groups: Mapping[str, Cell]) -> Figure | None:
     return figure
 
 
-def weights(by_weight: Mapping[float, Cell]) -> Figure:
-    """Accuracy against the weight of CMI; the baseline is the dashed line with its band."""
-    figure, axis = plt.subplots(figsize=(5.5, 3.8))
+def weights(by_weight: Mapping[float, Cell]) -> Figure | None:
+    """Accuracy against the weight of CMI; the baseline is the dashed line with its band. None without any weight."""
     positive = sorted(weight for weight in by_weight if weight > 0)
+    if not positive:
+        return None
+    figure, axis = plt.subplots(figsize=(5.5, 3.8))
     if 0.0 in by_weight:
         base = by_weight[0.0]
         axis.axhline(base.mean, color="#444444", linestyle="--", label=f"without CMI (n={len(base.accuracies)})")
@@ -189,6 +191,7 @@ FigureMaker = Callable[[], Figure | None]
 NEEDS = {
     "accuracy": "runs that are evaluated on the way, evaluation.interval=<iterations>",
     "cmi": "runs with CMI, or with cmi.measure=true",
+    "weights": "runs with given weights of CMI, cmi.lambda=<number>",
 }
 
 

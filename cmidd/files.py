@@ -176,22 +176,35 @@ def claimed(path: Path, *, wait: bool) -> Iterator[bool]:
         lock.release()
 
 
-def make_missing(paths: Sequence[Path], make: Callable[[int], None]) -> None:
-    """Call ``make(index)`` for every path that is absent.
+def make_missing(
+    paths: Sequence[Path], make: Callable[[int], None], is_made: Callable[[Path], bool] = Path.exists
+) -> None:
+    """Call ``make(index)`` for every path that is absent, or of which ``is_made`` says that it falls short.
 
     Several processes that want the same files share the work, each file under a lock of its own.
     """
-    missing = [index for index, path in enumerate(paths) if not path.exists()]
+    missing = [index for index, path in enumerate(paths) if not is_made(path)]
     # First what nobody else is at work on, then wait for the others.
     for wait in (False, True):
         for index in missing:
-            if paths[index].exists():
+            if is_made(paths[index]):
                 continue
             if wait:
                 log.info("waiting for %s, which another process is making", paths[index])
             with claimed(paths[index], wait=wait) as mine:
-                if mine and not paths[index].exists():
+                if mine and not is_made(paths[index]):
                     make(index)
+
+
+def unfinished(path: Path) -> Path:
+    """Where what becomes ``path`` is kept while it is made."""
+    return path.with_name(f"{path.stem}.unfinished{path.suffix}")
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what was kept while ``path`` was made."""
+    if (beside := unfinished(path)).exists():  # Asked first: on a read-only disk nothing can be removed.
+        beside.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any:

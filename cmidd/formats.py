@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 from cmidd import files
 from cmidd.checking import Name, complaint
 from cmidd.errors import SettingError
-from cmidd.training import Count, NonNegative
+from cmidd.training import Count, NonNegative, Positive
 
 Accuracies = Annotated[list[Annotated[float, Field(strict=True, ge=0, le=100)]], Field(min_length=1)]
 Number = Annotated[str, Field(pattern=r"^\d{1,10}$")]  # JSON's keys are text
@@ -27,6 +27,11 @@ class Weight(TypedDict):
     weight: NonNegative
 
 
+class Measured(TypedDict):
+    weight: None
+    ratio: Positive
+
+
 class Identity(TypedDict):
     """What the name of a run's folder, of a cell and of kept evidence is made of."""
 
@@ -34,7 +39,7 @@ class Identity(TypedDict):
     dataset: Named
     ipc: Count
     seed: Annotated[int, Field(strict=True, ge=0)]
-    cmi: Weight
+    cmi: Weight | Measured
     regularizers: NotRequired[dict[Name, dict[str, Any]]]
     sampler: NotRequired[Named]
     schedule: NotRequired[Named]
@@ -43,6 +48,14 @@ class Identity(TypedDict):
 class Last(TypedDict):
     iteration: Count
     accuracies: Accuracies
+
+
+class Balanced(TypedDict):
+    """Of a term in a stage (:meth:`cmidd.balance.Balance.record`)."""
+
+    weight: NonNegative
+    ratio: NonNegative
+    measured: Annotated[list[Positive], Field(min_length=1)]
 
 
 class Record(TypedDict):
@@ -55,6 +68,7 @@ class Record(TypedDict):
     evaluated_at_seconds: NotRequired[dict[Number, NonNegative]]
     baselines: NotRequired[dict[str, Accuracies]]
     teachers: NotRequired[list[dict[str, Any]]]
+    weights: NotRequired[list[dict[Name, Balanced]]]
     seconds: NotRequired[NonNegative]
     evaluation_seconds: NotRequired[NonNegative]
     peak_memory_mib: NotRequired[NonNegative]
@@ -76,12 +90,16 @@ class Checkpoint(TypedDict):
     rollbacks_in_a_row: NotRequired[Annotated[int, Field(strict=True, ge=0)]]
 
 
-class Measured(TypedDict):
+class TeacherAccuracy(TypedDict):
     accuracy: Annotated[float, Field(strict=True, ge=0, le=100)]
 
 
 class Baseline(TypedDict):
     accuracies: Accuracies
+
+
+Pieces = dict[Name, Accuracies]
+"""What is measured so far of an evaluation or baseline that is not finished."""
 
 
 class BenchCell(TypedDict):

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._functorch import config as functorch
 from torch.func import functional_call, jvp
 from torch.utils.checkpoint import checkpoint
 
@@ -28,6 +29,8 @@ def _as_the_engine_says(function: F_, half: bool = True) -> F_:
 
     @functools.cache
     def compiled() -> Callable[..., Any]:
+        # Terms that are balanced need gradients of one graph more than once, which donated buffers do not survive.
+        functorch.donated_buffer = False
         return torch.compile(function)  # Once it is wanted: this call alone imports for two seconds.
 
     @functools.wraps(function)

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from cmidd.balance import Ratio
 from cmidd.checking import checked
 from cmidd.checkpoints import checkpoint_of
 from cmidd.data import Dataset
@@ -26,23 +27,32 @@ from cmidd.tracking import Tracker
 log = logging.getLogger(__name__)
 
 
-def make_regularizers(settings: Settings, context: Context, teachers: Teachers) -> list[tuple[float, Regularizer]]:
-    """CMI and the other regularisers with their weights; a pool of teachers is made when one wants it."""
+def make_regularizers(
+    settings: Settings, context: Context, teachers: Teachers
+) -> list[tuple[float | Ratio, Regularizer]]:
+    """CMI and the other regularisers with their weights or ratios; a pool of teachers is made when one wants it."""
     cmi, images = settings.cmi, settings.ipc * settings.formation.tiles
-    made: list[tuple[float, Regularizer]] = []
+    made: list[tuple[float | Ratio, Regularizer]] = []
     if cmi.active:
         real = context.data.train if cmi.centroids == "real" else None
         if images == 1 and real is None:
             log.warning("CMI is zero at one image per class: ipc=1 with cmi.lambda gives the baseline")
         seen = {"seen": context.data.preprocessing.inverse} if cmi.input == "pixels" else {}
-        made.append((cmi.weight, CMI(teachers(), real, **seen)))
+        made.append((_given(cmi.weight, cmi.ratio), CMI(teachers(), real, **seen)))
     for name, given in settings.regularizers.items():
         kind, given = REGULARIZERS[name], dict(given)
-        weight = given.pop("weight")
+        weight = _given(given.pop("weight"), given.pop("ratio", None))
         if images < kind.per_class_images:
             log.warning("%s is zero at one image per class: ipc=1 with it gives the baseline", name)
         made.append((weight, kind(context, teachers, **checked(kind, given, name))))
     return made
+
+
+def _given(weight: float | None, ratio: float | None) -> float | Ratio:
+    if ratio is not None:
+        return Ratio(ratio)
+    assert weight is not None
+    return weight
 
 
 def starting_set(settings: Settings, data: Dataset, sampler: Sampler, ipc: int, streams: Streams) -> SyntheticSet:
@@ -54,14 +64,20 @@ def starting_set(settings: Settings, data: Dataset, sampler: Sampler, ipc: int, 
     if settings.init == "noise":
         return SyntheticSet.from_noise(data, ipc, streams("init"), formation)
     network = functools.partial(new_network, data, settings.network)
-    return SyntheticSet.from_batches(
-        data, sampler.first(data, ipc, formation.tiles, streams("init"), network), formation
-    )
+    drawn = sampler.first(data, ipc, formation.tiles, streams("init"), network, settings.distinct)
+    return SyntheticSet.from_batches(data, drawn, formation)
 
 
 def stage_sizes(settings: Settings) -> list[int]:
     """Images per class of every stage."""
     return make_schedule(settings.schedule).sizes(settings.ipc)
+
+
+def stage_arguments(settings: Settings, arguments: dict[str, Any]) -> list[dict[str, Any]]:
+    """The method's arguments in every stage."""
+    schedule = make_schedule(settings.schedule)
+    stages = range(len(schedule.sizes(settings.ipc)))
+    return [_in_stage(settings, arguments, schedule.method_settings(stage)) for stage in stages]
 
 
 def distill_stages(
@@ -72,13 +88,15 @@ def distill_stages(
     tracker: Tracker,
 ) -> dict[str, Any]:
     """Distil ``context.synthetic`` stage after stage, each for ``settings.iterations``; returns the state of
-    :func:`cmidd.distill.distill` with iterations and seconds counted on, and what the record says of the ``teachers``.
+    :func:`cmidd.distill.distill` with iterations and seconds counted on, the ``weights`` of every stage, and what the
+    record says of the ``teachers``.
 
     A finished stage is read from its checkpoint. Only at the end of the last one is the set evaluated in any case.
     """
     schedule, protocol = make_schedule(settings.schedule), settings.evaluation
     sizes, teachers = schedule.sizes(settings.ipc), TeacherPools(context, settings.cmi)
     regularizers = make_regularizers(settings, context, teachers)
+    given_in = stage_arguments(settings, arguments)
 
     def distill_stage(stage: int) -> dict[str, Any]:
         before = stage * settings.iterations
@@ -87,9 +105,8 @@ def distill_stages(
             log.info("stage %d of %d: %d more images per class", stage + 1, len(sizes), sizes[stage])
             new = starting_set(settings, context.data, context.sampler, sizes[stage], world.streams)
             context.synthetic.begin_stage(new.leaf, new.leaf_labels)
-        given = _in_stage(settings, arguments, schedule.method_settings(stage))
         return distill(
-            OBJECTIVES[settings.method["name"]](world, **given),
+            OBJECTIVES[settings.method["name"]](world, **given_in[stage]),
             context.synthetic,
             regularizers,
             world.streams,
@@ -100,13 +117,16 @@ def distill_stages(
             evaluate=lambda done: evaluate(before + done),
             eval_interval=protocol.interval,
             evaluate_last=stage + 1 == len(sizes),
+            balance_steps=settings.balance_steps,
+            measure=settings.cmi.measure,
             remembering={"sampler": context.sampler},
-            arguments=given,
+            arguments=given_in[stage],
             log_metrics=lambda row: tracker({**row, "iteration": before + row["iteration"]}),
             forget_metrics=lambda done: tracker.forget(before + done),
         )
 
     total = distill_stage(0)
+    total["weights"] = [total["weights"]]
     for stage in range(1, len(sizes)):
         state, before = distill_stage(stage), stage * settings.iterations
         for name, offset in (("evaluations", None), ("evaluated_at", total["seconds"])):
@@ -114,6 +134,7 @@ def distill_stages(
                 total[name][str(before + int(done))] = value if offset is None else offset + value
         for name in ("iteration", "seconds", "evaluation_seconds", "rollbacks"):
             total[name] += state[name]
+        total["weights"].append(state["weights"])
     return {**total, "teachers": teachers.about}
 
 

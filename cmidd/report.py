@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cmidd import files
-from cmidd.records import summary
+from cmidd.records import BASELINE, summary
 from cmidd.results import Result
 from cmidd.sweeps import duration
 from cmidd.table import Table, changes_of, header, lines_of
@@ -40,7 +40,7 @@ def page(table: Table, results: Sequence[Result]) -> str:
 
 def _run(result: Result) -> dict[str, Any]:
     record = result.record
-    cmi = f" + CMI {result.weight:g}" if result.weight else ""
+    cmi = f" + CMI {result.strength}" if result.strength != BASELINE else ""
     facts = [
         *(f"{kind}: {summary(values)}" for kind, values in result.part("baselines").items()),
         f"{duration(result.part('seconds'))} for {record['last']['iteration']} iterations, "

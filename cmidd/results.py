@@ -10,7 +10,7 @@ from typing import Any
 
 from cmidd.errors import SettingError
 from cmidd.formats import part, read_record
-from cmidd.records import identity_differences, system
+from cmidd.records import dataset_name, identity_differences, strength, system, without_effect
 
 # Settings that change what is recorded, or how sums are ordered, but not what a run computes.
 WITHOUT_EFFECT = ("cmi.measure", "engine.compile", "engine.deterministic")
@@ -38,16 +38,21 @@ class Result:
 
     @property
     def dataset(self) -> str:
-        return self.settings["dataset"]["name"]
+        return dataset_name(self.settings)
 
     @property
     def ipc(self) -> int:
         return self.settings["ipc"]
 
     @property
-    def weight(self) -> float:
-        """Of CMI; 0 is the baseline."""
+    def weight(self) -> float | None:
+        """Of CMI; 0 is the baseline, None a run that measured it."""
         return self.settings["cmi"]["weight"]
+
+    @property
+    def strength(self) -> str:
+        """The weight or ratio of CMI, as :func:`cmidd.records.strength` names it."""
+        return strength(self.settings["cmi"])
 
     @property
     def seed(self) -> int:
@@ -70,12 +75,13 @@ class Result:
         differing = dict(self.record.get("differs_from_recipe") or {})
         if self.record.get("rollbacks"):
             differing["rollbacks"] = [self.record["rollbacks"], 0]
-        return {name: values for name, values in differing.items() if name not in WITHOUT_EFFECT}
+        ignored = {*WITHOUT_EFFECT, *without_effect(self.settings)}
+        return {name: values for name, values in differing.items() if name not in ignored}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """The runs of one system, data set, ipc and weight of CMI, which differ in nothing but their seeds."""
+    """The runs of one system, data set, ipc and weight or ratio of CMI, which differ in nothing but their seeds."""
 
     results: tuple[Result, ...]
 
@@ -108,8 +114,8 @@ class Cell:
         return f"{cmi['pool']} {cmi['teacher']}, {trained}"
 
 
-Key = tuple[str, str, int, float]
-"""System (the method with its plug-ins), data set, ipc, weight of CMI."""
+Key = tuple[str, str, int, str]
+"""System (the method with its plug-ins), data set, ipc, strength of CMI."""
 
 
 def read_results(roots: Iterable[str | Path]) -> list[Result]:
@@ -141,7 +147,7 @@ def cells(results: Iterable[Result]) -> dict[Key, Cell]:
     """
     groups: dict[Key, list[Result]] = defaultdict(list)
     for result in results:
-        groups[result.system, result.dataset, result.ipc, result.weight].append(result)
+        groups[result.system, result.dataset, result.ipc, result.strength].append(result)
     for group in groups.values():
         first, seeds = group[0], {group[0].seed: group[0]}
         for other in group[1:]:

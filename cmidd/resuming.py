@@ -9,9 +9,13 @@ from cmidd.checking import checked
 from cmidd.checkpoints import checkpoint_of
 from cmidd.engine import Engine
 from cmidd.errors import SettingError
+from cmidd.evaluate import read_pieces
 from cmidd.formats import Checkpoint, conforming, part, read_record
 from cmidd.plugins import stage_sizes
 from cmidd.settings import Settings
+
+EVALUATING = "evaluating.json"
+"""Where the accuracies of the evaluation that is going on are kept."""
 
 
 def check_folder(settings: Settings, num_classes: int, image_shape: tuple[int, int, int]) -> None:
@@ -25,6 +29,7 @@ def check_folder(settings: Settings, num_classes: int, image_shape: tuple[int, i
         checked(Engine, files.read_json(path), f"{path}: engine")
     if (path := folder / "metrics.jsonl").exists():
         files.read_rows(path)
+    read_pieces(folder / EVALUATING)
     for stage, size in enumerate(stage_sizes(settings)):
         if not (path := checkpoint_of(folder, stage)).exists():
             continue

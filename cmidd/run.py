@@ -12,18 +12,19 @@ from typing import Any
 import torch
 
 from cmidd import files, pictures
-from cmidd.checking import checked
+from cmidd.balance import in_words
+from cmidd.checking import checked, mapping
 from cmidd.checkpoints import progress_of
 from cmidd.data import load_dataset
 from cmidd.devices import claimed_device, peak_memory_mib, start_measuring_memory
 from cmidd.engine import Engine, choose, prepare, using
 from cmidd.errors import SettingError
-from cmidd.evaluate import Protocol, baselines, evaluate, lessons_of, training_steps
+from cmidd.evaluate import Protocol, baseline_file, baselines, evaluate, lessons_of, training_steps
 from cmidd.networks import blank_network
 from cmidd.objectives import OBJECTIVES, Context
-from cmidd.plugins import distill_stages, stage_sizes, starting_set
+from cmidd.plugins import distill_stages, stage_arguments, stage_sizes, starting_set
 from cmidd.records import identity_differences, provenance, summary, system
-from cmidd.resuming import check_folder, read_finished
+from cmidd.resuming import EVALUATING, check_folder, read_finished
 from cmidd.samplers import SAMPLERS
 from cmidd.settings import Settings
 from cmidd.streams import Streams
@@ -56,10 +57,11 @@ def run(settings: Settings, arguments: dict[str, Any], admitted: Callable[[Path]
         else:
             with claimed_device(settings.device) as device:
                 context = make_context(settings, device)
-                OBJECTIVES[settings.method["name"]].refuse(arguments, context.blank_network())
+                for given in stage_arguments(settings, arguments):
+                    OBJECTIVES[settings.method["name"]].refuse(given, context.blank_network())
                 check_folder(settings, context.data.num_classes, context.data.image_shape)
                 _refuse_other_images(settings, context)
-                files.write_json(folder / "settings.json", settings.identity)
+                files.write_json(folder / "settings.json", identity_of(settings, context))
                 record = _work(settings, arguments, context, admitted(folder))
     report(folder, record)
     return record
@@ -80,6 +82,8 @@ def make_context(settings: Settings, device: torch.device) -> Context:
     kind = SAMPLERS[settings.sampler["name"]]
     sampler = kind(**checked(kind, given, "sampler"))
     key = dict(settings.dataset)
+    if data.content is not None:
+        key["content"] = data.content
     if data.name == "folder":  # The user may change the images: the caches go by their content.
         key["content"] = hashlib.sha256(data.train.images.cpu().numpy().tobytes()).hexdigest()
     return Context(
@@ -127,6 +131,8 @@ def refuse_other_settings(settings: Settings) -> None:
         return
     before = files.read_json(folder / "settings.json")
     for name, old, new in identity_differences(before, files.as_json(settings.identity)):
+        if name in ("data", "data.content"):  # Known once they are read: see _refuse_other_images.
+            continue
         name = name.removeprefix("regularizers.")  # as the command line calls it
         raise SettingError(
             f"{name}={new}: the run in {folder} was made with {name}={old}; set it back, give another "
@@ -134,17 +140,30 @@ def refuse_other_settings(settings: Settings) -> None:
         )
 
 
+def identity_of(settings: Settings, context: Context) -> dict[str, Any]:
+    """The settings that make a run's result, and the hash of its images where they are not the published files."""
+    identity = settings.identity
+    if context.data.content is not None:
+        identity["data"] = {**identity.get("data", {}), "content": context.data.content}
+    return identity
+
+
 def _refuse_other_images(settings: Settings, context: Context) -> None:
-    """Refuse to go on with a user's folder of images when these are no longer those that the run began with."""
-    content, kept = context.data_key.get("content"), settings.folder / "content.json"
-    if content is None:
-        return
-    if kept.exists() and files.read_json(kept) != content:
-        raise SettingError(
-            f"data.root={settings.data.root}: the images have changed since the run in {settings.folder} began; put "
-            "them back, or overwrite=true (which keeps the earlier run beside it)"
-        )
-    files.write_json(kept, content)
+    """Refuse to go on when the images are no longer those that the run began with."""
+    content, kept, begun = context.data_key.get("content"), settings.folder / "content.json", None
+    if (path := settings.folder / "settings.json").exists():
+        begun = mapping(files.read_json(path), str(path)).get("data", {}).get("content")
+        if kept.exists():
+            begun = files.read_json(kept)
+        elif context.data.name == "folder":
+            begun = content
+        if begun != content:
+            raise SettingError(
+                f"data.root={settings.data.root}: the images have changed since the run in {settings.folder} began; "
+                "put them back, or overwrite=true (which keeps the earlier run beside it)"
+            )
+    if context.data.name == "folder":
+        files.write_json(kept, content)
 
 
 def _work(settings: Settings, arguments: dict[str, Any], context: Context, started: dict[str, Any]) -> dict[str, Any]:
@@ -191,14 +210,15 @@ def _compute(
         "system": system(vars(settings)),
         "ipc": settings.ipc,
         "seed": settings.seed,
-        "cmi": settings.cmi.weight,
+        "cmi": settings.cmi.weight if settings.cmi.ratio is None else {"ratio": settings.cmi.ratio},
         "data": settings.dataset,
         "network": settings.network,
         "training": asdict(protocol.training),
+        **({} if protocol.optimizer == "fresh" else {"optimizer": protocol.optimizer}),
     }
 
     def evaluate_now(iteration: int) -> list[float]:
-        accuracies = evaluate_set(context, synthetic, protocol, iteration)
+        accuracies = evaluate_set(context, synthetic, protocol, iteration, folder / EVALUATING)
         tracker({"iteration": iteration, "accuracy": statistics.fmean(accuracies)})
         return accuracies
 
@@ -208,33 +228,70 @@ def _compute(
     evaluations: dict[str, list[float]] = state["evaluations"]
     best = max(evaluations, key=lambda iteration: statistics.fmean(evaluations[iteration]))
     last = str(state["iteration"])
+    lessons = lessons_of(synthetic, protocol.training)
     record = {
         **started,
-        "settings": settings.identity,
+        "settings": identity_of(settings, context),
+        "read_from": context.data.origin or "published files",
         "network": settings.network["name"],
         "tested_on": context.data.held_out,
         "last": {"iteration": int(last), "accuracies": evaluations[last]},
         f"best_on_{context.data.held_out}": {"iteration": int(best), "accuracies": evaluations[best]},
         "evaluations": evaluations,
-        "training_steps": training_steps(lessons_of(synthetic, protocol.training)),
+        "training_steps": training_steps(lessons),
+        **({"optimizer_between_stages": protocol.optimizer} if len(lessons) > 1 else {}),
         "evaluated_at_seconds": state["evaluated_at"],
         "baselines": baselines(context, protocol, settings.ipc),
         "teachers": state["teachers"],
         "rollbacks": state["rollbacks"],
+        **({"weights": state["weights"]} if any(state["weights"]) else {}),
         "seconds": state["seconds"],
         "evaluation_seconds": state["evaluation_seconds"],
         "peak_memory_mib": peak_memory_mib(context.data.device),
     }
     files.write_json(folder / "result.json", record)
+    (folder / EVALUATING).unlink(missing_ok=True)
     tracker.close(folder / "synthetic.png", {"accuracy": statistics.fmean(evaluations[last])})
     files.write_text(folder / "DONE", "")
     return record
 
 
-def evaluate_set(context: Context, synthetic: SyntheticSet, protocol: Protocol, iteration: int) -> list[float]:
-    """The accuracies of a run's synthetic set after ``iteration``: the same numbers whenever they are asked for."""
+def evaluate_set(
+    context: Context, synthetic: SyntheticSet, protocol: Protocol, iteration: int, kept: Path | None = None
+) -> list[float]:
+    """The accuracies of a run's synthetic set after ``iteration``: the same numbers whenever they are asked for.
+
+    Args:
+        kept: as for :func:`cmidd.evaluate.evaluate`.
+    """
     lessons = lessons_of(synthetic, protocol.training)
-    return evaluate(context, lessons, protocol.repeats, context.streams.child("evaluate", iteration))
+    streams = context.streams.child("evaluate", iteration)
+    return evaluate(context, lessons, protocol.repeats, streams, kept, protocol.optimizer)
+
+
+def record_baselines(settings: Settings, context: Context) -> None:
+    """Measure the baselines that the settings name, and those alone; log them, and write each into
+    ``<results_root>/<dataset>/baselines`` with what it depends on.
+    """
+    found = baselines(context, settings.evaluation, settings.ipc)
+    for kind in settings.evaluation.baselines:
+        cached, made_by = baseline_file(context, settings.evaluation, settings.ipc, kind)
+        path, values = settings.folder.parents[3] / "baselines" / cached.name, found[kind]
+        record = {
+            "baseline": kind,
+            "mean": statistics.fmean(values),
+            "spread": statistics.stdev(values) if len(values) > 1 else None,
+            "n": len(values),
+            "accuracies": values,
+            "tested_on": context.data.held_out,
+            "made_by": made_by,
+            **provenance(context.data.device),
+        }
+        files.write_json(path, record)
+        what = f"{kind}, ipc={settings.ipc}" if kind == "random" else kind
+        log.info(
+            "%s: %s per cent on %s of %s, in %s", what, summary(values), record["tested_on"], made_by["data"], path
+        )
 
 
 def report(folder: Path, record: dict[str, Any]) -> None:
@@ -249,3 +306,11 @@ def report(folder: Path, record: dict[str, Any]) -> None:
     names = {"images": "synthetic.safetensors", "picture": "synthetic.png", "record": "result.json"}
     lines += [f"{what:<36} {folder / name}" for what, name in names.items()]
     log.info("accuracy on %s, per cent:\n%s", record["tested_on"], "\n".join(lines))
+    for stage, weights in enumerate(record.get("weights", []), 1):
+        for name, measured in weights.items():
+            log.info("measured in stage %d: %s", stage, in_words(name, measured))
+    if record["baselines"] and "whole" not in record["baselines"]:
+        log.info(
+            "the whole data set has not been measured; scripts/baselines.py does it with the same settings and "
+            "'evaluation.baselines=[whole]'"
+        )

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from cmidd.balance import Ratio
 from cmidd.checking import PathText, checked, choose, known, mapping
 from cmidd.data import READERS, load_dataset
 from cmidd.engine import EngineSettings
@@ -17,13 +18,13 @@ from cmidd.formation import Formation
 from cmidd.networks import NETWORKS
 from cmidd.networks.of_torchvision import PREFIX
 from cmidd.objectives import OBJECTIVES, Objective
-from cmidd.records import BEFORE, PLAIN, merged, system
+from cmidd.records import BASELINE, EARLIER, PLAIN, merged, strength, system
 from cmidd.regularizers import REGULARIZERS
 from cmidd.samplers import SAMPLERS
 from cmidd.schedules import SCHEDULES, Schedule
 from cmidd.teacher_files import TeacherFiles, find
-from cmidd.training import Count, NonNegative
-from cmidd.weights import cmi_weight, take_regularizers
+from cmidd.training import Count, NonNegative, Positive
+from cmidd.weights import cmi_strength, take_regularizers
 
 # How an error calls what an objective gives (Objective.gives).
 GIVEN = {"network": "the network it matches in", "real": "batches of real images"}
@@ -44,15 +45,15 @@ Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d{1,3}|free_gpu)$"
 
 @dataclass(frozen=True)
 class CMISettings:
-    """``weight`` is the resolved lambda; 0 is the baseline.
+    """``weight`` is the resolved lambda; 0 is the baseline, None has it measured to give the ``ratio`` (balance.py).
 
     ``pool``: how many teachers, trained for ``epochs``, or read from the files of ``teachers``.
     ``input``: whether its teachers see the images as networks do, or as pixels in [0, 1].
     ``centroids``: whether Q_y is the mean over the synthetic images of a class or over its real ones.
-    ``measure``: follow CMI also where its weight is 0.
+    ``measure``: follow CMI also where its weight is 0, and measure the ratios of all terms.
     """
 
-    weight: float
+    weight: NonNegative | None
     teacher: Annotated[str, Field(pattern="|".join(f"^{name}$" for name in (*NETWORKS, rf"{PREFIX}\w+")))]
     pool: Count
     epochs: Count
@@ -60,11 +61,17 @@ class CMISettings:
     input: Literal["preprocessed", "pixels"] = "preprocessed"
     centroids: Literal["synthetic", "real"] = "synthetic"
     measure: bool = False
+    ratio: Positive | None = None
+
+    @property
+    def adds(self) -> bool:
+        """Whether CMI is part of the loss."""
+        return strength(vars(self)) != BASELINE
 
     @property
     def active(self) -> bool:
         """Whether CMI is computed at all."""
-        return self.weight > 0 or self.measure
+        return self.adds or self.measure
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,8 @@ class WandbSettings:
 @dataclass(frozen=True)
 class Settings:
     """One run. ``dataset``, ``network``, ``method``, ``sampler`` and ``schedule`` hold a ``name`` and that thing's own
-    keyword arguments, ``regularizers`` for each name a ``weight`` and the others.
+    keyword arguments, ``regularizers`` for each name a ``weight`` (None with a ``ratio``) and the others.
+    ``balance_steps``: over how many steps ratios are measured.
     """
 
     ipc: Count
@@ -108,16 +116,21 @@ class Settings:
     sampler: dict[str, Any] = field(default_factory=lambda: {"name": "random"})
     schedule: dict[str, Any] = field(default_factory=lambda: {"name": "whole"})
     on_nan: Literal["stop", "rollback"] = "stop"
+    balance_steps: Count = 10
 
     @property
     def folder(self) -> Path:
         """Where the run's files go."""
-        weight = f"{self.cmi.weight:.10g}"
-        dataset = self.dataset["name"]
-        if dataset == "folder":
-            dataset = f"folder_{Path(self.data.root).expanduser().resolve().name}"
-        parts = (dataset, system(vars(self)), f"ipc{self.ipc}", f"cmi{weight}", f"seed{self.seed}")
+        dataset, root = self.dataset["name"], Path(self.data.root).expanduser().resolve()
+        if dataset in ("folder", "arrays"):
+            dataset = f"{dataset}_{root.name if dataset == 'folder' else root.stem}"
+        parts = (dataset, system(vars(self)), f"ipc{self.ipc}", f"cmi{strength(vars(self.cmi))}", f"seed{self.seed}")
         return Path(self.results_root, *parts)
+
+    @property
+    def distinct(self) -> bool:
+        """Whether the set starts from real images of which none stands in two tiles of a grid."""
+        return bool(self.method.get("distinct")) and self.init == "real" and self.formation.tiles > 1
 
     @property
     def taught(self) -> bool:
@@ -128,22 +141,31 @@ class Settings:
     def identity(self) -> dict[str, Any]:
         """The settings that make the result: plain values, equal for two starts of the same run.
 
-        Plug-ins and ``engine.deterministic`` are mentioned where there are any, and the settings of
-        :data:`cmidd.records.BEFORE` where they are otherwise, so records from before there were some stay valid.
+        Plug-ins, ``engine.deterministic``, ``cmi.ratio`` and ``balance_steps`` are mentioned where they are other than
+        the default, and the settings of :data:`cmidd.records.EARLIER` where they are otherwise, so records from before
+        there were some stay valid.
         """
         plain = {key: value for key, value in asdict(self).items() if key not in FREE and value != {}}
         plain = {key: value for key, value in plain.items() if value != {"name": PLAIN.get(key)}}
         if not self.engine.deterministic:
             del plain["engine"]["deterministic"]
+        if not self.distinct:
+            plain["method"].pop("distinct", None)
+        if self.cmi.ratio is None:
+            del plain["cmi"]["ratio"]
+        if self.balance_steps == type(self).balance_steps:
+            del plain["balance_steps"]
         if self.dataset["name"] == "folder":
             plain["data"] = {"root": str(Path(self.data.root).expanduser().resolve())}
+        if self.dataset["name"] == "arrays":
+            plain["data"] = {"file": Path(self.data.root).expanduser().resolve().stem}
         if self.cmi.teachers is None:
             del plain["cmi"]["teachers"]
         else:  # Wherever they are.
             del plain["cmi"]["teachers"]["path"]
         if not self.cmi.active:
             del plain["cmi"]["input"]
-        for name, value in BEFORE.items():
+        for name, value in EARLIER.items():
             *above, last = name.split(".")
             holder = functools.reduce(lambda part, key: part.get(key, {}), above, plain)
             if holder.get(last) == value:
@@ -161,8 +183,10 @@ def read_settings(config: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
     parts = {name: mapping(config.get(name), name) for name in ("method", "network", "dataset", "cmi", *TABLES)}
     method = parts["method"]
     objective: type[Objective] = choose(OBJECTIVES, method.pop("name", None), "method")
-    common = {"formation": {}} | {key: method.pop(key) for key in ("iterations", "init", "formation") if key in method}
-    config.update(checked(Common, common, "method"))
+    common = {"formation": {}} | {each.name: method.pop(each.name) for each in fields(Common) if each.name in method}
+    common = checked(Common, common, "method")
+    del common["distinct"]  # It stays among the method's own.
+    config.update(common)
     arguments = checked(objective, method, "method")
     network = parts["network"]
     checked(choose(NETWORKS, network.pop("name", None), "network"), network, "network")
@@ -181,12 +205,14 @@ def read_settings(config: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
         config[kind] = {"name": config[kind]["name"], **given}
     sampler = config["sampler"]["name"]
     _refuse_unmet("sampler", sampler, SAMPLERS[sampler].needs, objective.gives, name)
-    config["cmi"] = _cmi(parts["cmi"], name, dataset["name"], config.get("ipc"))
+    config["cmi"] = _cmi(parts["cmi"], name, dataset["name"], config.get("ipc"), config["formation"])
     if config["cmi"].get("input") == "reference":
         config["cmi"]["input"] = objective.teacher_input
     settings = Settings(**checked(Settings, config, ""))
     schedule = make_schedule(settings.schedule)
-    for stage in range(len(schedule.sizes(settings.ipc))):
+    sizes = schedule.sizes(settings.ipc)
+    _refuse_without_gradient(settings, sizes[0] * settings.formation.tiles)
+    for stage in range(len(sizes)):
         checked(objective, merged(method, schedule.method_settings(stage)), "schedule.overrides")
     return settings, arguments
 
@@ -196,11 +222,15 @@ TABLES: dict[str, Mapping[str, Any]] = {"sampler": SAMPLERS, "schedule": SCHEDUL
 
 @dataclass(frozen=True)
 class Common:
-    """What ``configs/method/<name>.yaml`` says of every method."""
+    """What ``configs/method/<name>.yaml`` says of every method.
+
+    ``distinct``: no real image stands in two tiles of the grid that a set with a ``formation`` starts from.
+    """
 
     iterations: Count
     formation: Formation
     init: Literal["real", "noise"] = "real"
+    distinct: bool = False
 
 
 @dataclass(frozen=True)
@@ -218,20 +248,20 @@ class WeightSources:
 
     fallback: Literal["paper", "recipe"] | None = None
     published: dict[int, NonNegative] | None = None
-    own: NonNegative | None = None
+    own: NonNegative | Ratio | None = None
 
 
-def _cmi(given: dict[str, Any], method: str, dataset: str, ipc: Any) -> dict[str, Any]:
-    """The settings of CMI with its resolved ``weight``."""
+def _cmi(given: dict[str, Any], method: str, dataset: str, ipc: Any, formation: Formation) -> dict[str, Any]:
+    """The settings of CMI with its resolved ``weight`` or ``ratio``."""
     names = {each.name for each in (*fields(WeightSources), *fields(CMISettings))}
     for key in given:
         known(key, {"lambda", *names} - {"weight"}, "cmi")
-    value = given.pop("lambda", None)
+    value, ratio, alone = given.pop("lambda", None), given.pop("ratio", None), ipc == formation.tiles == 1
     sources = checked(
         WeightSources, {key: given.pop(key) for key in ("fallback", "published", "own") if key in given}, "cmi"
     )
     _find_teachers(given)
-    return {"weight": cmi_weight(value, **sources, method=method, dataset=dataset, ipc=ipc), **given}
+    return {**cmi_strength(value, ratio, **sources, method=method, dataset=dataset, ipc=ipc, alone=alone), **given}
 
 
 def _find_teachers(given: dict[str, Any]) -> None:
@@ -250,6 +280,22 @@ def make_schedule(schedule: Mapping[str, Any]) -> Schedule:
     given = {key: value for key, value in schedule.items() if key != "name"}
     kind = SCHEDULES[schedule["name"]]
     return kind(**checked(kind, given, "schedule"))
+
+
+def _refuse_without_gradient(settings: Settings, images: int) -> None:
+    """Refuse a ratio for a term that is constant in the first stage, which has ``images`` training images per class."""
+    balanced = {name: given["ratio"] for name, given in settings.regularizers.items() if "ratio" in given}
+    needed = {name: REGULARIZERS[name].per_class_images for name in balanced}
+    if settings.cmi.ratio is not None:
+        balanced["cmi"], needed["cmi"] = settings.cmi.ratio, 1 if settings.cmi.centroids == "real" else 2
+    for name, least in needed.items():
+        if images < least:
+            when = "" if settings.ipc * settings.formation.tiles == images else " in the first stage"
+            other = " or cmi.centroids=real" if name == "cmi" else ""
+            raise SettingError(
+                f"{name}.ratio={balanced[name]:g}: {name} has no gradient at one training image per class{when}, so no "
+                f"weight gives it a ratio; choose a larger ipc{other}"
+            )
 
 
 def _refuse_unmet(kind: str, name: str, needs: frozenset[str], gives: frozenset[str], method: str) -> None:

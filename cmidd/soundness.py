@@ -1,6 +1,6 @@
 """Whether a distillation still makes sense: finite losses, images near the data's range, a step size above zero."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +26,8 @@ class Watch:
 
     Args:
         optimizer: of what is learned, which is still as it starts.
-        weights: of the regularisers, by name.
+        weight: of a regulariser, by its name.
+        setting: what that weight comes from, for the message.
         arguments: the method's settings, for the message.
     """
 
@@ -35,10 +36,11 @@ class Watch:
         objective: Objective,
         synthetic: SyntheticSet,
         optimizer: torch.optim.SGD,
-        weights: Mapping[str, float],
+        weight: Callable[[str], float],
+        setting: Callable[[str], str],
         arguments: Mapping[str, Any],
     ) -> None:
-        self.objective, self.syn_lr, self.weights = objective, synthetic.syn_lr, weights
+        self.objective, self.syn_lr, self.weight, self.setting = objective, synthetic.syn_lr, weight, setting
         self.leaves: list[Tensor] = [leaf for group in optimizer.param_groups for leaf in group["params"]]
         self.arguments = SimpleNamespace(**arguments)
         self.starts = [float(leaf.detach().abs().max()) for leaf in self.leaves]
@@ -92,28 +94,25 @@ class Watch:
         total, loss = metrics.pop("total"), metrics.pop("loss")
         if not _finite(loss):
             return self._unsteady(), "the loss is not finite"
-        weighted = {name: abs(self.weights[name] * value) for name, value in metrics.items()}
+        weighted = {name: abs(self.weight(name) * value) for name, value in metrics.items()}
         for name, value in metrics.items():
             if not _finite(value):
-                return [self._weight(name)], f"the term {name} is not finite"
+                return [self.setting(name)], f"the term {name} is not finite"
         if not _finite(total):
-            return [self._weight(max(weighted, key=weighted.__getitem__))], "the sum of the terms is not finite"
+            return [self.setting(max(weighted, key=weighted.__getitem__))], "the sum of the terms is not finite"
         for leaf, start, value in zip(self.leaves, self.starts, reached, strict=True):
             if leaf is self.syn_lr:
                 if not 0 < value <= REACH * max(1.0, start):
                     what = f"the learned step size, at the start {start:.3g}, became {value:.3g}"
                     return [self._method("lr_lr")], what
             elif not value <= REACH * max(1.0, start):
-                stronger = [self._weight(name) for name, term in weighted.items() if term > abs(loss)]
+                stronger = [self.setting(name) for name, term in weighted.items() if term > abs(loss)]
                 what = f"the images, at the start up to {start:.3g}, reached {value:.3g}"
                 return [self._method("lr_img"), *stronger], what
         return None
 
     def _unsteady(self) -> list[str]:
         return [self._method(name) for name in self.objective.unsteady]
-
-    def _weight(self, name: str) -> str:
-        return f"{name}.lambda={self.weights[name]:g}"
 
     def _method(self, name: str) -> str:
         try:

@@ -2,12 +2,14 @@
 
 import contextlib
 import gzip
+import hashlib
 import math
 import os
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,14 @@ IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".ti
 IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 MOST_PIXELS = 50_000_000  # of a picture
 MOST_BYTES = 2**31  # of a data set's file
+# Where torchvision's data sets lie under data.root.
+PUBLISHED_FILES = {
+    "mnist": "MNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte",
+    "fashion_mnist": "FashionMNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte",
+    "cifar10": "cifar-10-batches-py/",
+    "cifar100": "cifar-100-python/",
+    "svhn": "{train,test}_32x32.mat",
+}
 
 
 @dataclass(frozen=True)
@@ -46,11 +56,29 @@ class Split:
 
 @dataclass(frozen=True)
 class Source:
-    """Raw pixels (uint8) of a data set as it is published, with the names of its classes."""
+    """Raw pixels (uint8) of a data set as it is published, with the names of its classes.
+
+    Attributes:
+        validation: images that the data set itself sets aside for tuning, where it does.
+        origin: the file that was read, for what did not come from the published files: its content can be any.
+    """
 
     train: Split
     test: Split
     classes: tuple[str, ...]
+    validation: Split | None = None
+    origin: str | None = None
+
+    @cached_property
+    def content(self) -> str:
+        """A hash of all images and labels."""
+        digest = hashlib.sha256()
+        for split in (self.train, self.test, self.validation):
+            if split is not None:
+                digest.update(repr((list(split.images.shape), split.labels.dtype)).encode())
+                for tensor in (split.images, split.labels):
+                    digest.update(tensor.contiguous().numpy().data)
+        return digest.hexdigest()
 
 
 def digits() -> Source:
@@ -76,13 +104,6 @@ def from_torchvision(name: str, root: Path, download: bool) -> Source:
         "cifar100": lambda train: tv.CIFAR100(root, train=train, download=download),
         "svhn": lambda train: tv.SVHN(root, split="train" if train else "test", download=download),
     }
-    expected = {
-        "mnist": "MNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte",
-        "fashion_mnist": "FashionMNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte",
-        "cifar10": "cifar-10-batches-py/",
-        "cifar100": "cifar-100-python/",
-        "svhn": "{train,test}_32x32.mat",
-    }
     try:
         with _alone(root / name, download):
             train, test = makers[name](True), makers[name](False)
@@ -90,12 +111,20 @@ def from_torchvision(name: str, root: Path, download: bool) -> Source:
     except Exception as error:  # torchvision raises whatever a damaged file leads to.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise SettingError(
-            f"dataset={name}: looked for {expected[name]} in {root.resolve()} (data.root), not usable: {reason} "
+            f"dataset={name}: looked for {PUBLISHED_FILES[name]} in {root.resolve()} (data.root), not usable: {reason} "
             "-- either run once with a network and data.download=true, or put the published files there"
+            f", or {name}.npz with train_images, train_labels, test_images and test_labels"
             + (", or apt-get install dataset-fashion-mnist" if name == "fashion_mnist" else "")
         ) from error
     names = getattr(train, "classes", None) or [str(i) for i in range(10)]
     return Source(*splits, tuple(names))
+
+
+def has_published_files(name: str, root: Path) -> bool:
+    """Whether torchvision's files of a data set, or some of them, are in ``root``."""
+    if name == "svhn":
+        return any((root / f"{part}_32x32.mat").exists() for part in ("train", "test"))
+    return (root / PUBLISHED_FILES[name].split("{")[0]).is_dir()
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from cmidd.checking import Name, PathText, checked
 from cmidd.settings import DataSettings, Device
-from cmidd.training import Count, NonNegative
+from cmidd.training import Count, NonNegative, Positive
 
 Roots = Annotated[list[PathText], Field(min_length=1)]
 Kind = TypeVar("Kind")
@@ -34,7 +34,7 @@ class ReportSettings:
 
 @dataclass(frozen=True)
 class FigureSettings:
-    """``weight``: of CMI, null for the recipe's or the only one; ``real_per_class``: dots in the t-SNE;
+    """``weight`` or ``ratio`` of CMI, null for the recipe's or the only one; ``real_per_class``: dots in the t-SNE;
     ``teachers``: where those of the runs are, if they were read from files.
     """
 
@@ -42,6 +42,7 @@ class FigureSettings:
     dataset: Name
     ipc: Count
     weight: NonNegative | None
+    ratio: Positive | None
     results_root: Roots
     to: PathText
     real_per_class: Count

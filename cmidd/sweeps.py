@@ -13,7 +13,7 @@ from cmidd import files
 from cmidd.checkpoints import progress_of
 from cmidd.formats import BenchTable, conforming, read_record
 from cmidd.plugins import stage_sizes
-from cmidd.records import system
+from cmidd.records import BASELINE, dataset_name, strength, system
 from cmidd.run import refuse_other_settings
 from cmidd.settings import Settings
 
@@ -93,7 +93,7 @@ def costs(results_root: Path) -> dict[tuple[Any, ...], tuple[float, float]]:
 
 
 def _kind(identity: dict[str, Any]) -> tuple[Any, ...]:
-    return system(identity), identity["dataset"]["name"], identity["ipc"], identity["cmi"]["weight"] > 0
+    return system(identity), dataset_name(identity), identity["ipc"], strength(identity["cmi"]) != BASELINE
 
 
 def as_entry(outcome: Any) -> dict[str, Any]:

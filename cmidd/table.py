@@ -11,7 +11,7 @@ from pydantic import Field
 
 from cmidd.checking import Name, checked
 from cmidd.errors import SettingError
-from cmidd.records import plain, system
+from cmidd.records import BASELINE, plain, system
 from cmidd.results import Cell, Key
 from cmidd.training import Count
 
@@ -169,13 +169,13 @@ def make_table(
     columns: Sequence[Column],
     rows: Sequence[Row],
     found: Mapping[Key, Cell],
-    recipe_weight: Callable[[str, str, int], float],
+    recipe_strength: Callable[[str, str, int], str],
 ) -> Table:
     """Put our cells beside the published ones.
 
     Args:
-        recipe_weight: the weight of CMI that the sweeps use for a method, data set and ipc; asked only where runs
-            of several weights are there.
+        recipe_strength: the weight or ratio of CMI that the sweeps use for a method, data set and ipc; asked only
+            where runs of several are there.
     """
     entries = {}
     for row in rows:
@@ -183,11 +183,11 @@ def make_table(
             ours, command = None, None
             if row.method is not None and row.system is not None:
                 words = (row.system, column.dataset, column.ipc)
-                weights = sorted(key[3] for key in found if key[:3] == words and (key[3] > 0) == row.with_cmi)
-                weight = weights[0] if len(weights) == 1 else None
-                if len(weights) > 1:
-                    weight = recipe_weight(row.method, column.dataset, column.ipc)
-                ours = None if weight is None else found.get((*words, weight))
+                strengths = [key[3] for key in found if key[:3] == words and (key[3] != BASELINE) == row.with_cmi]
+                which = strengths[0] if len(strengths) == 1 else None
+                if len(strengths) > 1:
+                    which = recipe_strength(row.method, column.dataset, column.ipc)
+                ours = None if which is None else found.get((*words, which))
                 if ours is None:
                     command = f"{row.command} dataset={column.dataset} ipc={column.ipc}"
                     command += " cmi=recipe" if row.with_cmi else ""
@@ -236,8 +236,9 @@ def markdown(table: Table) -> str:
     lines += [
         "",
         "Accuracy on the test set, per cent: ours, mean ± standard deviation over n trained networks of the last "
-        "iterate; below it the published figure and our difference to it. ≈: within two joint standard deviations. "
-        "-: not run, or not published.",
+        "iterate, after their last epoch; below it the published figure and our difference to it. ≈: within two joint "
+        "standard deviations. -: not run, or not published. The code of IDC and DREAM reports the best of several "
+        "tests within a training, which is picked on the test set and not kept here.",
     ]
     if table.teachers:
         lines[-1] += f" Teachers of CMI: {plain(table.teachers)}."
@@ -251,8 +252,15 @@ def markdown(table: Table) -> str:
 
 
 CSV_HEADER = [
-    *("system", "dataset", "ipc", "mean", "spread", "n", "seeds", "cmi_weight", "published_mean", "published_spread"),
-    *("difference", "within_two_joint_sd", "differs_from_recipe", "command_if_missing"),
+    *("system", "dataset", "ipc", "mean", "spread", "n", "seeds", "cmi_weight", "cmi_ratio"),
+    *(
+        "published_mean",
+        "published_spread",
+        "difference",
+        "within_two_joint_sd",
+        "differs_from_recipe",
+        "command_if_missing",
+    ),
 ]
 
 
@@ -264,11 +272,11 @@ def as_csv(table: Table) -> str:
     for row in table.rows:
         for column in table.columns:
             entry = table.entry(row, column)
-            ours: list[Any] = [None] * 5
+            ours: list[Any] = [None] * 6
             if entry.ours:
                 seeds = " ".join(str(result.seed) for result in entry.ours.results)
                 ours = [entry.ours.mean, entry.ours.spread, len(entry.ours.accuracies), seeds]
-                ours.append(entry.ours.results[0].weight)
+                ours += [entry.ours.results[0].settings["cmi"].get(name) for name in ("weight", "ratio")]
             changed = changes_of(entry.ours.changed) if entry.ours and entry.ours.changed else None
             published = entry.published or (None, None)
             rest = [entry.difference, entry.within, changed, entry.command]

@@ -9,11 +9,11 @@ import torch
 from cmidd import files, teacher_files
 from cmidd.caches import check_tensors, refuse_others
 from cmidd.errors import SettingError
-from cmidd.formats import Measured, conforming
+from cmidd.formats import TeacherAccuracy, conforming
 from cmidd.networks import Network
 from cmidd.records import summary
 from cmidd.streams import Streams
-from cmidd.training import TrainingRecipe, accuracy, refuse_diverged, train
+from cmidd.training import TrainingRecipe, accuracy, refuse_diverged, train_kept
 
 if TYPE_CHECKING:
     from cmidd.objectives.base import Context
@@ -52,7 +52,8 @@ class TeacherPool:
             streams = Streams(0).child("teacher", index)
             network = context.new_network(streams("network"), name)
             what = f"teacher {index + 1}/{size}"
-            train(network, context.data.train, recipe, streams, what=what)
+            keep = files.unfinished(paths[index])
+            train_kept(network, context.data.train, recipe, streams, what=what, keep=keep, made_by=made_by)
             refuse_diverged(network.parameters(), f"cmi.epochs={epochs}", f"training {what} ({name})")
             tested = {"accuracy": accuracy(network, context.data.test), "tested_on": context.data.held_out}
             files.write_tensors(paths[index], network.state_dict(), {"made_by": made_by, **tested})
@@ -62,6 +63,7 @@ class TeacherPool:
         files.make_missing(paths, make)
         self.networks, accuracies = [], []
         for path in paths:
+            files.remove_unfinished(path)
             network = context.new_network(torch.Generator(), name)
             check_tensors([path], {key: list(value.shape) for key, value in network.state_dict().items()}, made_by)
             tensors, about = files.read_tensors(path)
@@ -119,7 +121,7 @@ class FilePool(TeacherPool):
             if not path.exists():
                 measured = accuracy(network, context.data.test)
                 files.write_json(path, {"accuracy": measured, "made_by": made_by})
-            found: float = conforming(path, files.read_json(path), Measured)["accuracy"]
+            found: float = conforming(path, files.read_json(path), TeacherAccuracy)["accuracy"]
         return found
 
 

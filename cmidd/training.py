@@ -1,20 +1,26 @@
 """Training one network on labelled images: the one function behind evaluation, experts and teachers."""
 
-from collections.abc import Callable, Iterable
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from cmidd import passes
+from cmidd import files, passes
 from cmidd.augment import Augmentation, cutmix
 from cmidd.errors import SettingError
 from cmidd.progress import progress
 from cmidd.sources import Split
 from cmidd.streams import Streams
+
+log = logging.getLogger(__name__)
+KEPT_SECONDS = 60.0  # An epoch of the digits takes less than writing it.
 
 Count = Annotated[int, Field(strict=True, gt=0, le=10**9)]
 # Strict: true is no number.
@@ -60,6 +66,55 @@ class TrainingRecipe:
         return torch.optim.SGD(network.parameters(), self.lr, self.momentum, weight_decay=self.weight_decay)
 
 
+class Training:
+    """A network in training, which can be left after any epoch and gone on with to the same bits.
+
+    Attributes:
+        done: how many epochs (passes over the images) it has had.
+    """
+
+    def __init__(self, network: nn.Module, recipe: TrainingRecipe) -> None:
+        self.network, self.recipe, self.done = network, recipe, 0
+        self.optimizer = recipe.optimizer(network)
+
+    def momenta(self) -> list[Tensor]:
+        """What the optimiser remembers of every parameter; nothing where the recipe has no momentum."""
+        states = (self.optimizer.state[parameter] for parameter in self.network.parameters())
+        return [state["momentum_buffer"] for state in states if state.get("momentum_buffer") is not None]
+
+    def go_on(self, done: int, momenta: Sequence[Tensor]) -> None:
+        """Be where another training of the network had ``momenta`` after ``done`` epochs (one at least)."""
+        self.done = done
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rates[done - 1]
+        parameters = list(self.network.parameters())
+        for parameter, momentum in zip(parameters, momenta, strict=True) if momenta else ():
+            self.optimizer.state[parameter]["momentum_buffer"] = momentum.to(parameter.device, copy=True)
+
+    def epochs(self, data: Split, streams: Streams, *, what: str | None) -> Iterator[int]:
+        """Train to the end of the recipe; epoch e shuffles and augments by ``streams("train", e)``.
+
+        Args:
+            what: what the progress bar says; None for no bar.
+
+        Yields:
+            How many epochs are done, after each.
+        """
+        self.network.train()
+        rates = self.recipe.learning_rates
+        for epoch in progress(range(self.done, len(rates)), what, total=len(rates), initial=self.done):
+            for group in self.optimizer.param_groups:
+                if group["lr"] != rates[epoch] and self.recipe.schedule == "halfway":
+                    self.optimizer.state.clear()
+                group["lr"] = rates[epoch]
+            generator = streams("train", epoch)
+            order = torch.randperm(len(data), generator=generator).to(data.labels.device)
+            for chunk in order.split(self.recipe.batch):
+                train_step(self.network, self.optimizer, data[chunk], self.recipe, generator)
+            self.done = epoch + 1
+            yield self.done
+
+
 def train(
     network: nn.Module,
     data: Split,
@@ -67,27 +122,75 @@ def train(
     streams: Streams,
     *,
     what: str | None,
-    after_epoch: Callable[[], None] | None = None,
-) -> None:
-    """Train ``network`` in place; pass p shuffles and augments by ``streams("train", p)``.
+    optimizer: torch.optim.SGD | None = None,
+) -> torch.optim.SGD:
+    """Train ``network`` in place, as :meth:`Training.epochs`; returns the optimiser.
 
     Args:
-        what: what the progress bar says; None for no bar.
-        after_epoch: called after every pass, e.g. to record a trajectory.
+        optimizer: one that trained this network before, whose momentum is taken over.
     """
-    network.train()
-    optimizer = recipe.optimizer(network)
-    for epoch, lr in enumerate(progress(recipe.learning_rates, what)):
-        for group in optimizer.param_groups:
-            if group["lr"] != lr and recipe.schedule == "halfway":
-                optimizer.state.clear()
-            group["lr"] = lr
-        generator = streams("train", epoch)
-        order = torch.randperm(len(data), generator=generator).to(data.labels.device)
-        for chunk in order.split(recipe.batch):
-            train_step(network, optimizer, data[chunk], recipe, generator)
-        if after_epoch is not None:
-            after_epoch()
+    training = Training(network, recipe)
+    if optimizer is not None:
+        training.optimizer.state = optimizer.state
+    for _ in training.epochs(data, streams, what=what):
+        pass
+    return training.optimizer
+
+
+def train_kept(
+    network: nn.Module,
+    data: Split,
+    recipe: TrainingRecipe,
+    streams: Streams,
+    *,
+    what: str | None,
+    keep: Path,
+    made_by: Mapping[str, Any],
+) -> None:
+    """As :func:`train`, kept in ``keep`` after its epochs, and gone on with from there: the bits are the same.
+
+    The file (parameters, buffers, momenta, epoch) is written every :data:`KEPT_SECONDS` at most, and stays: whoever
+    has written the trained network to its place removes it.
+
+    Args:
+        made_by: what the training depends on.
+
+    Raises:
+        SettingError: when what is kept is damaged, or of another training.
+    """
+    training, written = Training(network, recipe), Written()
+    if keep.exists():
+        tensors, about = files.read_tensors(keep)
+        momenta = [tensors.pop(name) for name in sorted(tensors) if name.startswith("momentum_")]
+        try:
+            if about["made_by"] != files.as_json(made_by):
+                raise ValueError("made by other settings")
+            network.load_state_dict(tensors)
+            training.go_on(about["epoch"], momenta)
+        except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+            reason = " ".join(f"{error}".split())[:300]
+            raise SettingError(f"{keep}: not what this training goes on from ({reason}); remove it") from error
+        log.info("%s goes on after epoch %d of %d", what, training.done, len(recipe.learning_rates))
+    for done in training.epochs(data, streams, what=what):
+        if done < len(recipe.learning_rates) and written.due():
+            momenta = training.momenta()
+            tensors = {**network.state_dict(), **{f"momentum_{n:04d}": value for n, value in enumerate(momenta)}}
+            if all(tensor.isfinite().all() for tensor in tensors.values()):
+                files.write_tensors(keep, tensors, {"made_by": made_by, "epoch": done})
+
+
+class Written:
+    """When to write what is unfinished: :data:`KEPT_SECONDS` after the last time."""
+
+    def __init__(self) -> None:
+        self.at = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether it is time; if so, counts as written."""
+        if time.monotonic() - self.at < KEPT_SECONDS:
+            return False
+        self.at = time.monotonic()
+        return True
 
 
 def refuse_diverged(parameters: Iterable[Tensor], setting: str, what: str) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cmidd import plain
+from cmidd.balance import Balance, Ratio
 from cmidd.data import Dataset
 from cmidd.distill import Regularizer, distillation_step
 from cmidd.networks import blank_network
@@ -17,6 +18,7 @@ from cmidd.objectives import OBJECTIVES, Context
 from cmidd.objectives.base import Match, Objective
 from cmidd.plugins import make_regularizers
 from cmidd.preprocessing import Normalize
+from cmidd.records import strength
 from cmidd.regularizers.cmi import CMI
 from cmidd.settings import Settings
 from cmidd.sources import Split
@@ -52,7 +54,8 @@ class Workload:
 
     @property
     def label(self) -> str:
-        return f"{self.task} {self.settings.dataset['name']} ipc={self.settings.ipc} cmi={self.settings.cmi.weight:g}"
+        settings = self.settings
+        return f"{self.task} {settings.dataset['name']} ipc={settings.ipc} cmi={strength(vars(settings.cmi))}"
 
     def check(self) -> None:
         """Refuse what the method cannot do, before anything is measured.
@@ -94,7 +97,7 @@ class Workload:
         """An endless generator that does one step between two of its values."""
         settings, arguments = self.settings, self.arguments
         pool, teachers = None, TeacherPools(context, settings.cmi)
-        if settings.cmi.weight > 0 or self.task == "cmi":
+        if settings.cmi.adds or self.task == "cmi":
             pool = teachers()
         if self.task == "experts":
             return training_steps(context, context.data.train, arguments["experts"].training, 1, in_plain)
@@ -112,13 +115,14 @@ class Workload:
 
 
 def method_steps(
-    context: Context, objective: Objective, regularizers: list[tuple[float, Regularizer]]
+    context: Context, objective: Objective, regularizers: list[tuple[float | Ratio, Regularizer]]
 ) -> Iterator[None]:
     """A step is an optimiser step, with the work on networks before it."""
     optimizer = objective.optimizer()
+    balance = Balance({regularizer.name: weight for weight, regularizer in regularizers}, context.synthetic.leaf)
     for iteration in itertools.count():
         for match in objective.matches(iteration):
-            distillation_step(match, optimizer, regularizers, context.streams, iteration)
+            distillation_step(match, optimizer, regularizers, context.streams, iteration, balance, 0)
             yield
 
 

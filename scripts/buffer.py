@@ -7,6 +7,8 @@ from cmidd.devices import pick_device
 from cmidd.engine import using
 from cmidd.errors import SettingError
 from cmidd.experts import Experts
+from cmidd.objectives import OBJECTIVES
+from cmidd.objectives.mtt import epochs_read
 from cmidd.run import fitting_engine, make_context
 from cmidd.settings import Settings
 
@@ -15,8 +17,10 @@ def main(settings: Settings, arguments: dict[str, Any], admitted: Admitted) -> N
     if "experts" not in arguments:
         raise SettingError(f"method={settings.method['name']}: has no expert trajectories; use method=mtt")
     context = make_context(settings, pick_device(settings.device))
+    OBJECTIVES[settings.method["name"]].refuse(arguments, context.blank_network())
+    reads = epochs_read(arguments["max_start_epoch"], arguments["expert_epochs"])
     with using(fitting_engine(settings, arguments, context)):
-        Experts(context, arguments["experts"])
+        Experts(context, arguments["experts"].reaching(reads))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,17 @@
-"""Keep the records of runs, with a small picture each: ``python scripts/evidence.py results/digits``."""
+"""Keep the records of runs, with a small picture each: ``python scripts/evidence.py results/digits``.
+
+With ``--ratios`` print instead what runs with ``cmi=balanced`` or ``cmi.measure=true`` measured, as Markdown.
+"""
 
 import argparse
 import shlex
+import statistics
 from pathlib import Path
 from typing import Any
 
 from cmidd import files
 from cmidd.errors import one_line_errors
-from cmidd.results import read_results
+from cmidd.results import Result, read_results
 from cmidd.sources import read_picture
 
 EVIDENCE = Path(__file__).parents[1] / "results" / "evidence"
@@ -16,7 +20,7 @@ MOST_PIXELS = 500
 
 def main(roots: list[str]) -> None:
     for result in read_results(roots):
-        parts = (result.dataset, result.system, f"ipc{result.ipc}", f"cmi{result.weight:g}", f"seed{result.seed}")
+        parts = (result.dataset, result.system, f"ipc{result.ipc}", f"cmi{result.strength}", f"seed{result.seed}")
         kept = EVIDENCE / "_".join(parts)
         files.write_json(kept.with_name(f"{kept.name}.result.json"), _anywhere(result.record))
         picture = result.path.with_name("synthetic.png")
@@ -26,6 +30,36 @@ def main(roots: list[str]) -> None:
             with files.written_whole(kept.with_name(f"{kept.name}.png")) as beside:
                 small.quantize(64).save(beside, format="PNG", optimize=True)
         print(kept)
+
+
+HEAD = (
+    "method, data set, IPC",
+    "term",
+    "weight",
+    "its gradient, times the loss's",
+    "least to most (n steps)",
+    "weight of ratio 1",
+)
+
+
+def ratios(results: list[Result]) -> str:
+    """How large the gradients of weighted terms are beside the loss's, in the first steps of every stage."""
+    lines = ["| " + " | ".join(HEAD) + " |", "| --- | --- |" + " ---: |" * (len(HEAD) - 2)]
+    for result in results:
+        stages = result.record.get("weights", [])
+        for stage, name in ((number, name) for number, terms in enumerate(stages) for name in terms):
+            weight, measured = stages[stage][name]["weight"], stages[stage][name]["measured"]
+            given = result.settings["cmi"] if name == "cmi" else result.settings["regularizers"][name]
+            cells = [
+                f"{result.system}, {result.dataset}, {result.ipc}",
+                f"{name}, stage {stage + 1}" if len(stages) > 1 else name,
+                f"{weight:.4g}" + (", measured" if given["weight"] is None else ""),
+                f"{stages[stage][name]['ratio']:.2g}",
+                f"{weight / max(measured):.2g} to {weight / min(measured):.2g} ({len(measured)})",
+                f"{statistics.median(measured):.4g}",
+            ]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def _anywhere(record: dict[str, Any]) -> dict[str, Any]:
@@ -40,5 +74,10 @@ def _anywhere(record: dict[str, Any]) -> dict[str, Any]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("roots", nargs="+", metavar="results")
+    parser.add_argument("--ratios", action="store_true", help="print the measured ratios of gradients")
+    given = parser.parse_args()
     with one_line_errors():
-        main(parser.parse_args().roots)
+        if given.ratios:
+            print(ratios(read_results(given.roots)))
+        else:
+            main(given.roots)

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from cmidd import figures
-from cmidd.cli import hydra_app, recipe_weight
+from cmidd.cli import hydra_app, recipe_strength
 from cmidd.devices import pick_device
 from cmidd.errors import SettingError
+from cmidd.records import BASELINE, strength
 from cmidd.results import Cell, cells, read_results
 from cmidd.run import make_context
 from cmidd.standalone import FigureSettings, read_standalone
@@ -23,8 +24,9 @@ def main(config: dict[str, Any]) -> None:
     settings = read_standalone(FigureSettings, config)
     found = cells(read_results(settings.results_root))
     which = (settings.method, settings.dataset, settings.ipc)
-    by_weight = {key[3]: cell for key, cell in found.items() if key[:3] == which}
-    pair = choose_pair(by_weight, settings)
+    by_strength = {key[3]: cell for key, cell in found.items() if key[:3] == which}
+    pair = choose_pair(by_strength, settings)
+    weights = [(cell.results[0].weight, cell) for cell in by_strength.values()]
     first = [cell.results[0] for cell in pair.values()]
     sets = {
         title: load_synthetic(result.path.parent / "synthetic.safetensors")
@@ -47,27 +49,32 @@ def main(config: dict[str, Any]) -> None:
         "embeddings": embeddings,
         "accuracy": lambda: figures.accuracy_curves(pair),
         "cmi": lambda: figures.cmi_curves(pair),
-        "weights": lambda: figures.weights(by_weight),
+        "weights": lambda: figures.weights({weight: cell for weight, cell in weights if weight is not None}),
     }
     for path in figures.make(makers, Path(settings.to)):
         log.info("written: %s", path)
 
 
-def choose_pair(by_weight: dict[float, Cell], settings: FigureSettings) -> dict[str, Cell]:
+def choose_pair(by_strength: dict[str, Cell], settings: FigureSettings) -> dict[str, Cell]:
     """The runs without CMI and those with it, by the title of their panels."""
     words = [f"method={settings.method}", f"dataset={settings.dataset}", f"ipc={settings.ipc}"]
-    positive = [weight for weight in by_weight if weight > 0]
-    weight = settings.weight
-    if weight is None:
-        weight = positive[0] if len(positive) == 1 else recipe_weight(settings.method, settings.dataset, settings.ipc)
-    for needed in (0.0, weight):
-        if needed not in by_weight:
+    with_cmi = [chosen for chosen in by_strength if chosen != BASELINE]
+    if settings.weight is not None or settings.ratio is not None:
+        chosen = strength({"weight": settings.weight, "ratio": settings.ratio})
+    elif len(with_cmi) == 1:
+        chosen = with_cmi[0]
+    else:
+        chosen = recipe_strength(settings.method, settings.dataset, settings.ipc)
+    ratio = chosen.removeprefix("balanced")
+    what, word = ("weight", "lambda") if ratio == chosen else ("ratio", "ratio")
+    for kind, setting, needed, key in (("weight", "lambda", BASELINE, BASELINE), (what, word, ratio, chosen)):
+        if key not in by_strength:
             raise SettingError(
-                f"weight={needed:g}: no such run under {', '.join(settings.results_root)}; make it: "
-                f"python scripts/distill.py {' '.join(words)} cmi.lambda={needed:g}"
+                f"{kind}={needed}: no such run under {', '.join(settings.results_root)}; make it: "
+                f"python scripts/distill.py {' '.join(words)} cmi.{setting}={needed}"
             )
     name = settings.method.upper()
-    return {name: by_weight[0.0], f"{name} + CMI (weight {weight:g})": by_weight[weight]}
+    return {name: by_strength[BASELINE], f"{name} + CMI ({what} {ratio})": by_strength[chosen]}
 
 
 if __name__ == "__main__":

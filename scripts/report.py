@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cmidd import files
-from cmidd.cli import hydra_app, recipe_weight
+from cmidd.cli import hydra_app, recipe_strength
 from cmidd.report import page
 from cmidd.results import cells, read_results
 from cmidd.standalone import ReportSettings, read_standalone
@@ -18,7 +18,7 @@ def main(config: dict[str, Any]) -> None:
     settings = read_standalone(ReportSettings, config)
     layout = read_layout(settings.table)
     results = read_results(settings.results_root)
-    table = make_table(*layout, cells(results), recipe_weight)
+    table = make_table(*layout, cells(results), recipe_strength)
     files.write_text(Path(settings.to), page(table, results))
     log.info("%d runs, written: %s", len(results), settings.to)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cmidd import files
-from cmidd.cli import hydra_app, recipe_weight
+from cmidd.cli import hydra_app, recipe_strength
 from cmidd.devices import pick_device
 from cmidd.records import summary
 from cmidd.results import Result, cells, read_results
@@ -23,7 +23,7 @@ def main(config: dict[str, Any]) -> None:
     settings = read_standalone(TableSettings, config)
     layout = read_layout(settings.table)
     results = read_results(settings.results_root)
-    table = make_table(*layout, cells(results), recipe_weight)
+    table = make_table(*layout, cells(results), recipe_strength)
     to = Path(settings.to)
     for suffix, text in (("md", markdown(table)), ("tex", latex(table)), ("csv", as_csv(table))):
         files.write_text(to.with_name(f"{to.name}.{suffix}"), text)

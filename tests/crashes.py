@@ -27,6 +27,7 @@ import cmidd.experts
 import cmidd.plugins
 import cmidd.run
 import cmidd.teachers
+import cmidd.training
 from cmidd import files
 from cmidd.cli import app
 from cmidd.records import differences
@@ -67,9 +68,10 @@ class Watched:
 
     def watch(self) -> None:
         """Put itself around what the run calls."""
+        cmidd.training.KEPT_SECONDS = 0.0  # Every epoch of a teacher or expert is written.
         for module, name, phase in (
             (cmidd.experts.Experts, "_make", "making experts"),
-            (cmidd.teachers, "train", "making teachers"),
+            (cmidd.teachers, "train_kept", "making teachers"),
             (cmidd.plugins, "distill", "distilling"),
             (cmidd.run, "baselines", "making baselines"),
             (cmidd.run, "evaluate_set", "evaluating"),

@@ -69,6 +69,7 @@ BAD = {
         ["ipc"],
     ],
     "buffer": [["method=dm"], ["method=mtt", "method.experts.count=0"], ["method=mtt", "network=lenet"]],
+    "baselines": [["evaluation.baselines=[]"], ["evaluation.baselines=[rnd]"], ["ipc=2000"]],
     "teachers": [
         ["cmi.pool=0"],
         ["cmi.teacher=nosuch"],

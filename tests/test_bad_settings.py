@@ -26,12 +26,13 @@ NEVER = {
     str: [5, NAN, True, [], ["a"], {"x": 1}, "", "no such thing\0"],
 }
 # ... and what can, all the same.
-SOUND = {
+SOUND = [
     ("wandb.project", "no such thing\0"),
     ("engine.compile", True),
     ("checkpoint_seconds", 1.5),
     ("method.lr_img", 1.5),
-}
+    ("method.meter_reset", [1]),
+]
 # Composed away before settings are read: what they stand for is checked in their place.
 NO_SETTINGS = {"dataset.augment", "dataset.teacher"}
 METHODS = ("dm", "dc", "dsa", "mtt", "idm", "idc")

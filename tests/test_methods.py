@@ -5,6 +5,7 @@ import torch
 
 from cmidd import passes
 from cmidd.augment import Augmentation
+from cmidd.cli import compose
 from cmidd.data import load_dataset
 from cmidd.embeddings import embed_real
 from cmidd.errors import SettingError
@@ -140,6 +141,18 @@ def test_networks_of_the_queue_are_trained_and_their_accuracy_is_since_the_last_
     assert seen[-2][1] > 15  # chance is 10
     assert all(0 <= accuracy <= 100 for _, accuracy in seen)
     assert objective.queue[0].accuracy == 100 * objective.queue[0].correct / 96
+
+
+def test_accuracies_are_reset_at_exactly_the_iterations_of_a_list(context):
+    objective = idm(context, queue_start=1, queue_size=1, net_generate_interval=1000, meter_reset=(3, 5))
+    seen = []
+    for iteration in range(1, 7):
+        list(objective.matches(iteration))
+        seen.append(objective.queue[0].seen)
+    assert seen == [96, 192, 96, 192, 96, 192]
+    for wrong in ("-1", "[]", "[0]", "true"):
+        with pytest.raises(SettingError, match=r"^method\.meter_reset="):
+            compose(["method=idm", f"method.meter_reset={wrong}"])
 
 
 def test_a_queue_that_is_put_back_trains_on_to_the_same_bits(context):

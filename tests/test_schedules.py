@@ -4,18 +4,22 @@ import json
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch.nn.utils import parameters_to_vector
 
 from cmidd import files, load_synthetic
-from cmidd.cli import compose
+from cmidd.cli import CONFIGS, compose
+from cmidd.cross_architecture import load_subject, read_evaluation
 from cmidd.data import load_dataset
 from cmidd.errors import SettingError
 from cmidd.evaluate import evaluate, lessons_of, train_through
 from cmidd.objectives import Context
+from cmidd.results import read_results
 from cmidd.schedules.staged import Staged, WarmNetworks
 from cmidd.streams import Streams
 from cmidd.synthetic import SyntheticSet
-from cmidd.training import TrainingRecipe, accuracy, train
+from cmidd.training import TrainingRecipe, accuracy, train, train_step
+from cmidd.verify import verify
 from tests.runs import run_here, run_until
 
 TWO = ["schedule=seqmatch", "schedule.warm_epochs=1", "schedule.pool=2", "ipc=5"]
@@ -98,6 +102,44 @@ def test_a_staged_set_is_evaluated_by_training_on_all_stages_so_far_in_turn(cont
     train(slow, context.synthetic.decode(), RECIPE, streams.child("lesson", 1), what=None)
     train_through(ours, lessons_of(context.synthetic, RECIPE), streams, what=None)
     assert torch.equal(*(parameters_to_vector(network.parameters()) for network in (slow, ours)))
+
+
+@pytest.mark.parametrize("schedule", ["halfway", "late"])
+def test_a_stage_may_take_over_the_momentum_of_the_stage_before_but_not_its_learning_rate(context, schedule):
+    recipe = TrainingRecipe(epochs=3, batch=16, schedule=schedule)
+    add_stage(context)
+    lessons = lessons_of(context.synthetic, recipe)
+    slow, carried, fresh = (context.new_network(Streams(5)("network")) for _ in range(3))
+    optimizer = recipe.optimizer(slow)
+    for number, (data, _) in enumerate(lessons):
+        streams = Streams(5).child("lesson", number) if number else Streams(5)
+        for epoch, lr in enumerate(recipe.learning_rates):
+            if schedule == "halfway" and epoch and lr != recipe.learning_rates[epoch - 1]:
+                optimizer.state.clear()
+            optimizer.param_groups[0]["lr"] = lr
+            generator = streams("train", epoch)
+            for chunk in torch.randperm(len(data), generator=generator).split(16):
+                train_step(slow, optimizer, data[chunk], recipe, generator)
+    train_through(carried, lessons, Streams(5), what=None, optimizer="carried")
+    train_through(fresh, lessons, Streams(5), what=None)
+    vectors = [parameters_to_vector(network.parameters()) for network in (slow, carried, fresh)]
+    assert torch.equal(vectors[0], vectors[1])
+    assert not torch.equal(vectors[1], vectors[2])
+
+
+def test_a_set_says_how_it_was_evaluated_and_is_evaluated_so_again(tmp_path):
+    words = [*TWO, "evaluation.optimizer=carried", "evaluation.training.epochs=6"]
+    folder = run_here(tmp_path / "results", "idc", *words)
+    assert load_synthetic(folder / "synthetic.safetensors").about["optimizer"] == "carried"
+    record = files.read_json(folder / "result.json")
+    assert record["optimizer_between_stages"] == record["settings"]["evaluation"]["optimizer"] == "carried"
+    (result,) = read_results([tmp_path / "results"])
+    again = verify(result, torch.device("cpu"), buffers_root=str(tmp_path / "buffers"))
+    assert again.verdict == "equal"
+    config = OmegaConf.to_container(OmegaConf.load(CONFIGS / "standalone" / "evaluate.yaml"))
+    config = {name: value for name, value in config.items() if name not in ("defaults", "hydra")}
+    settings = read_evaluation(config | {"synthetic": str(folder / "synthetic.safetensors"), "device": "cpu"})
+    assert load_subject(settings, compose, torch.device("cpu")).optimizer == "carried"
 
 
 def test_experts_of_a_later_stage_start_from_networks_trained_through_the_earlier_ones(context):

@@ -31,6 +31,7 @@ RUNS = {
     ],
     "idm": ["regularizer=[iid,cmi]", "cmi.lambda=1", "iid.lambda=1", "method.ce_weight=1", "method.iterations=6"],
     "idc": [
+        "method.distinct=false",
         "method.batch_syn_max=12",
         "method.lr_img=0.5",
         "method.momentum=0.6",

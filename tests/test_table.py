@@ -70,6 +70,8 @@ def test_a_cell_is_the_mean_over_all_networks_of_all_seeds_beside_the_paper(tmp_
     assert row["within_two_joint_sd"] == "True"
     text = markdown(table(tmp_path))
     assert "48.62 ± 0.56 (n=6)<br>paper 48.9 ± 0.6, -0.3 ≈" in text
+    assert "of the last iterate, after their last epoch" in text
+    assert "the best of several tests within a training" in text
 
 
 def test_what_is_far_from_the_paper_has_no_mark_and_what_cmi_adds_stands_below(tmp_path):

@@ -1,10 +1,11 @@
 """IDM, improved distribution matching (Zhao et al., CVPR 2023; methods.md sections 1.4 and 1.6)."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
 from cmidd.augment import Augmentation
@@ -40,7 +41,8 @@ class IDM(Objective):
         queue_start, queue_size: networks at the start and at most; the oldest leaves.
         net_generate_interval: iterations between two new networks.
         fetch_nets, net_steps: networks trained per iteration, and for how many batches each.
-        meter_reset: iterations between two resets of the accuracies (at the evaluations in the reference).
+        meter_reset: iterations between two resets of the accuracies, or the iterations at which they are reset (at the
+            evaluations in the references).
     """
 
     unsteady = ("net.lr", "lr_img")
@@ -58,7 +60,7 @@ class IDM(Objective):
         net_generate_interval: Count,
         fetch_nets: Count,
         net_steps: Count,
-        meter_reset: Count,
+        meter_reset: Count | Annotated[tuple[Count, ...], Field(min_length=1)],
         augment: Augmentation,
         net: TrainingRecipe,
     ) -> None:
@@ -88,7 +90,8 @@ class IDM(Objective):
         self._train_some(iteration)
 
     def _keep_queue(self, iteration: int) -> None:
-        if iteration % self.meter_reset == 0:
+        at = self.meter_reset
+        if iteration in at if isinstance(at, tuple) else iteration % at == 0:
             for queued in self.queue:
                 queued.correct = queued.seen = 0
         if iteration % self.net_generate_interval == 0:

@@ -60,18 +60,19 @@ class MTT(Objective):
         self.expert_epochs, self.max_start_epoch = expert_epochs, max_start_epoch
         self.batch_syn = batch_syn or len(context.synthetic.leaf)
         self.student = context.new_network(context.streams("student"))
-        self.experts = Experts(context, experts)
+        self.experts = Experts(context, experts.reaching(epochs_read(max_start_epoch, expert_epochs)))
         context.synthetic.syn_lr = torch.tensor(lr_teacher, device=context.data.device)
 
     @classmethod
     def refuse(cls, settings: Mapping[str, Any], network: Network) -> None:
         if any(True for _ in network.buffers()):
             raise SettingError("network.norm=batchnorm: MTT cannot unroll running statistics; use instancenorm")
-        needed = settings["max_start_epoch"] - 1 + settings["expert_epochs"]
-        if settings["experts"].epochs < needed:
+        needed = epochs_read(settings["max_start_epoch"], settings["expert_epochs"])
+        epochs = settings["experts"].training.epochs
+        if epochs is not None and epochs < needed:
             raise SettingError(
-                f"method.experts.training.epochs={settings['experts'].epochs}: shorter than the trajectories asked "
-                f"for; set it to at least {needed}"
+                f"method.experts.training.epochs={epochs}: shorter than the trajectories asked for; set it to at least "
+                f"{needed}, or to null"
             )
 
     @classmethod
@@ -113,6 +114,11 @@ class MTT(Objective):
             transform = self.augment.per_image(len(chunk), generator)
             steps.append(StudentStep(self.student, chunk, labels[chunk], transform))
         return steps
+
+
+def epochs_read(max_start_epoch: int, expert_epochs: int) -> int:
+    """How many epochs of an expert are read: it may start at the last start epoch."""
+    return max_start_epoch - 1 + expert_epochs
 
 
 def trajectory_distance(

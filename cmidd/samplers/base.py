@@ -33,8 +33,13 @@ class Sampler(ABC):
         count: int,
         generator: torch.Generator,
         new_network: Callable[[torch.Generator], Network],
+        distinct: bool = False,
     ) -> list[Split]:
-        """What the synthetic set starts from: ``count`` batches of ``size`` distinct images of every class in order."""
+        """What the synthetic set starts from: ``count`` batches of ``size`` distinct images of every class in order.
+
+        Args:
+            distinct: as far as a class has enough images, none stands in two batches.
+        """
 
     @abstractmethod
     def batch(
@@ -73,7 +78,10 @@ class RandomSampler(Sampler):
         count: int,
         generator: torch.Generator,
         new_network: Callable[[torch.Generator], Network],
+        distinct: bool = False,
     ) -> list[Split]:
+        if distinct:
+            return data.distinct_class_batches(size, count, generator)
         return [data.class_batches(size, generator) for _ in range(count)]
 
     def batch(

@@ -15,14 +15,13 @@ seqmatch-idc/condense_new.py:557-605.
 
 import copy
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from cmidd.errors import SettingError
-from cmidd.evaluate import Lesson, lessons_of, train_through
+from cmidd.evaluate import Lesson, digest, lessons_of, train_through
 from cmidd.networks import Network
 from cmidd.objectives.base import Context, WarmStart
 from cmidd.schedules.base import Schedule
@@ -75,12 +74,7 @@ class WarmNetworks(WarmStart):
     def __init__(self, context: Context, lessons: Sequence[Lesson], streams: Streams, pool: int) -> None:
         self.context, self.lessons, self.streams, self.pool = context, lessons, streams, pool
         self.trained: dict[int, Network] = {}
-        digest = hashlib.sha256()
-        for data, recipe in lessons:
-            for tensor in (data.images, data.labels):
-                digest.update(tensor.cpu().numpy().tobytes())
-            digest.update(repr(recipe).encode())
-        self.key = digest.hexdigest()
+        self.key = digest(lessons)
 
     def draw(self, generator: torch.Generator) -> Network:
         """A copy of one of the pool, trained when first drawn."""
