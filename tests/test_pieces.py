@@ -216,7 +216,7 @@ def test_mtt_trains_experts_as_far_as_it_reads_them_and_refuses_fewer_in_every_s
     words += ["schedule.overrides=[{max_start_epoch: 3}]", f"results_root={tmp_path}", f"buffers_root={tmp_path}/b"]
     chosen, arguments = compose_run([*TINY, "method=mtt", *words])
     refused(
-        "run", words, lambda: run(chosen, arguments, lambda _: {}), "method.experts.training.epochs=3", "at least 4"
+        "pieces", words, lambda: run(chosen, arguments, lambda _: {}), "method.experts.training.epochs=3", "at least 4"
     )
 
 
