@@ -243,7 +243,7 @@ def test_a_run_is_named_by_its_file_and_records_what_was_read(tmp_path, flowers)
     assert record["settings"]["data"] == {"file": "flowers", "content": content}
     made_by = [files.read_json(path)["made_by"] for path in (tmp_path / "buffers" / "baselines").glob("*.json")]
     assert [own["data"]["content"] for own in made_by] == [content]
-    assert list(cells(read_results([tmp_path / "results"]))) == [("dm", "arrays_flowers", 2, 0.0)]
+    assert list(cells(read_results([tmp_path / "results"]))) == [("dm", "arrays_flowers", 2, "0")]
 
 
 def test_a_run_does_not_go_on_with_other_images(tmp_path, flowers):

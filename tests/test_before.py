@@ -75,9 +75,9 @@ def test_runs_of_before_count_beside_todays_in_one_cell(before):
     start(before, UNFINISHED["mtt_cmi1"])
     start(before, [*DM, "seed=2"])
     counted = {key: [result.seed for result in cell.results] for key, cell in cells(read_results([before])).items()}
-    assert counted["mtt", "digits", 2, 1.0] == [0, 1]
-    assert {0, 2} <= set(counted["dm", "digits", 2, 1.0])
-    assert ("idc", "digits", 2, 0.0) in counted
+    assert counted["mtt", "digits", 2, "1"] == [0, 1]
+    assert {0, 2} <= set(counted["dm", "digits", 2, "1"])
+    assert ("idc", "digits", 2, "0") in counted
 
 
 def test_a_run_of_before_with_other_settings_is_refused_by_name(before):

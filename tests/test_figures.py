@@ -72,7 +72,7 @@ def test_stored_sets_are_worth_what_their_records_say(runs):
 def test_the_page_stands_alone_and_records_are_text_in_it(runs):
     results = read_results([runs / "results"])
     results[0].record["command"] = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
-    text = page(make_table(*read_layout(LAYOUT), cells(results), lambda *_: 1.0), results)
+    text = page(make_table(*read_layout(LAYOUT), cells(results), lambda *_: "1"), results)
     assert "</script><script>document.title" not in text
     assert not re.search(r'(src|href)="(?!data:)', text)
     data = json.loads(re.search(r'type="application/json">(.*?)</script>', text, re.S)[1])

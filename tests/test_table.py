@@ -39,8 +39,8 @@ def record(folder, method, dataset, ipc, weight, seed, accuracies, **more):
     return path
 
 
-def table(folder, weight=None):
-    return make_table(*read_layout(LAYOUT), cells(read_results([folder])), lambda *_: weight)
+def table(folder, strength=None):
+    return make_table(*read_layout(LAYOUT), cells(read_results([folder])), lambda *_: strength)
 
 
 def by_cell(made):
@@ -136,8 +136,8 @@ def test_a_plug_in_has_a_row_of_its_own_beside_the_plain_method(tmp_path):
 def test_of_several_weights_the_recipes_is_the_row(tmp_path):
     for weight, value in ((8000.0, 50.0), (1.0, 60.0)):
         record(tmp_path, "dm", "cifar10", 10, weight, 0, [value])
-    assert float(by_cell(table(tmp_path, 8000.0))["DM+CMI", "cifar10", 10]["mean"]) == 50
-    assert by_cell(table(tmp_path, 5.0))["DM+CMI", "cifar10", 10]["mean"] == ""
+    assert float(by_cell(table(tmp_path, "8000"))["DM+CMI", "cifar10", 10]["mean"]) == 50
+    assert by_cell(table(tmp_path, "5"))["DM+CMI", "cifar10", 10]["mean"] == ""
 
 
 def test_a_run_that_left_its_recipe_says_so_and_is_not_the_best(tmp_path):
