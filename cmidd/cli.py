@@ -239,6 +239,16 @@ def _admitted(folder: Path, config: DictConfig, settings: Settings) -> dict[str,
     handler = logging.FileHandler(folder / "distill.log")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
+    return {
+        "command": shlex.join(["python", "scripts/distill.py", *_words()]),
+        "differs_from_recipe": differs_from_recipe(settings),
+    }
+
+
+def differs_from_recipe(settings: Settings) -> dict[str, list[Any]]:
+    """What the command line changed from the published recipe of its method and data set, ``{setting: [this run's, the
+    recipe's]}``.
+    """
     choices = HydraConfig.get().runtime.choices
     words = [f"method={choices['method']}", f"dataset={choices['dataset']}", f"ipc={settings.ipc}"]
     given = "lambda", settings.cmi.weight
@@ -250,12 +260,7 @@ def _admitted(folder: Path, config: DictConfig, settings: Settings) -> dict[str,
     recipe = files.as_json(compose(words).identity)
     changed = identity_differences(files.as_json(settings.identity), recipe)
     repeated = ("method.iterations", "method.init", "method.formation")  # they stand on top as well
-    return {
-        "command": shlex.join(["python", "scripts/distill.py", *_words()]),
-        "differs_from_recipe": {
-            name: [value, published] for name, value, published in changed if not name.startswith(repeated)
-        },
-    }
+    return {name: [value, published] for name, value, published in changed if not name.startswith(repeated)}
 
 
 def _one_line(error: BaseException) -> str:

@@ -98,6 +98,17 @@ class Baseline(TypedDict):
     accuracies: Accuracies
 
 
+class BaselineRecord(Baseline):
+    """What ``scripts/baselines.py`` leaves; ``ipc`` and ``method`` (whose protocol it is) are None for ``whole``."""
+
+    baseline: Literal["random", "whole"]
+    dataset: str
+    method: Name | None
+    ipc: Count | None
+    tested_on: Literal["test", "validation"]
+    differs_from_recipe: dict[str, Annotated[list[Any], Field(min_length=2, max_length=2)]]
+
+
 Pieces = dict[Name, Accuracies]
 """What is measured so far of an evaluation or baseline that is not finished."""
 

@@ -1,15 +1,17 @@
 """The records of finished runs, read back: one :class:`Result` per ``result.json``, grouped into cells."""
 
 import statistics
+from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from cmidd import files
 from cmidd.errors import SettingError
-from cmidd.formats import part, read_record
+from cmidd.formats import BaselineRecord, conforming, part, read_record
 from cmidd.records import dataset_name, identity_differences, strength, system, without_effect
 
 # Settings that change what is recorded, or how sums are ordered, but not what a run computes.
@@ -79,16 +81,22 @@ class Result:
         return {name: values for name, values in differing.items() if name not in ignored}
 
 
-@dataclass(frozen=True)
-class Cell:
-    """The runs of one system, data set, ipc and weight or ratio of CMI, which differ in nothing but their seeds."""
+class Measured(ABC):
+    """What stands in a cell of a table: accuracies in per cent, and how they were come by."""
 
-    results: tuple[Result, ...]
+    @property
+    @abstractmethod
+    def accuracies(self) -> list[float]: ...
 
-    @cached_property
-    def accuracies(self) -> list[float]:
-        """Of all evaluated networks of all seeds."""
-        return [accuracy for result in self.results for accuracy in result.accuracies]
+    @property
+    @abstractmethod
+    def changed(self) -> dict[str, list[Any]]:
+        """What changed from the published recipe, if it changes results."""
+
+    @property
+    def teachers(self) -> str | None:
+        """The networks in whose features CMI was measured, in words; None without CMI, or when nothing tells."""
+        return None
 
     @property
     def mean(self) -> float:
@@ -99,13 +107,48 @@ class Cell:
         """Sample standard deviation over all networks; 0 for a single one."""
         return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else 0.0
 
+
+@dataclass(frozen=True)
+class BaselineCell(Measured):
+    """A baseline that was measured alone (``scripts/baselines.py``): where its record is, and what it says."""
+
+    path: Path
+    record: dict[str, Any]
+
+    @property
+    def key(self) -> "BaselineKey":
+        return self.record["baseline"], self.record["method"], self.record["dataset"], self.record["ipc"]
+
+    @property
+    def accuracies(self) -> list[float]:
+        return self.record["accuracies"]
+
+    @property
+    def changed(self) -> dict[str, list[Any]]:
+        return {name: both for name, both in self.record["differs_from_recipe"].items() if name not in WITHOUT_EFFECT}
+
+
+BaselineKey = tuple[str, str | None, str, int | None]
+"""``random`` or ``whole``, whose protocol, data set, ipc; of ``whole`` the second and last are None."""
+
+
+@dataclass(frozen=True)
+class Cell(Measured):
+    """The runs of one system, data set, ipc and weight or ratio of CMI, which differ in nothing but their seeds."""
+
+    results: tuple[Result, ...]
+
+    @cached_property
+    def accuracies(self) -> list[float]:
+        """Of all evaluated networks of all seeds."""
+        return [accuracy for result in self.results for accuracy in result.accuracies]
+
     @property
     def changed(self) -> dict[str, list[Any]]:
         return self.results[0].changed
 
     @property
     def teachers(self) -> str | None:
-        """The networks in whose features CMI was measured, in words; None without CMI, or when nothing tells."""
         result = self.results[0]
         cmi = result.settings["cmi"]
         if result.weight == 0 or not {"pool", "teacher", "epochs"} <= set(cmi):
@@ -126,17 +169,36 @@ def read_results(roots: Iterable[str | Path]) -> list[Result]:
     Raises:
         SettingError: when a root does not exist, or a record cannot be read.
     """
-    found = []
+    found = [Result(path, read_record(path)) for path in _records(roots, "*result.json")]
+    return [result for result in found if result.record["tested_on"] == "test"]
+
+
+def read_baselines(roots: Iterable[str | Path]) -> dict[BaselineKey, BaselineCell]:
+    """Every baseline under ``roots`` that was measured alone, and tested on the test set.
+
+    Raises:
+        SettingError: when a root does not exist, a record cannot be read, or two say different things of the same.
+    """
+    found: dict[BaselineKey, BaselineCell] = {}
+    for path in _records(roots, "*baseline.json"):
+        cell = BaselineCell(path, conforming(path, files.read_json(path), BaselineRecord))
+        if cell.record["tested_on"] != "test":
+            continue
+        first = found.setdefault(cell.key, cell)
+        if first.accuracies != cell.accuracies:
+            raise SettingError(
+                f"the baseline {cell.key[0]} is in {first.path} and, measured otherwise, in {path}; move one away"
+            )
+    return found
+
+
+def _records(roots: Iterable[str | Path], pattern: str) -> Iterator[Path]:
     for root in map(Path, roots):
         if not root.is_dir():
             raise SettingError(f"results_root={root}: no such folder; give the folder of the results")
-        for path in sorted(root.rglob("*result.json")):
-            if ".replaced" in path.parent.name or "evidence" in path.relative_to(root).parts:
-                continue
-            result = Result(path, read_record(path))
-            if result.record["tested_on"] == "test":
-                found.append(result)
-    return found
+        for path in sorted(root.rglob(pattern)):
+            if ".replaced" not in path.parent.name and "evidence" not in path.relative_to(root).parts:
+                yield path
 
 
 def cells(results: Iterable[Result]) -> dict[Key, Cell]:

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -269,28 +269,44 @@ def evaluate_set(
     return evaluate(context, lessons, protocol.repeats, streams, kept, protocol.optimizer)
 
 
-def record_baselines(settings: Settings, context: Context) -> None:
+def record_baselines(settings: Settings, context: Context, differs_from_recipe: Mapping[str, list[Any]]) -> None:
     """Measure the baselines that the settings name, and those alone; log them, and write each into
     ``<results_root>/<dataset>/baselines`` with what it depends on.
+
+    Args:
+        differs_from_recipe: what the settings change, ``{setting: [this, the recipe's]}``.
     """
     found = baselines(context, settings.evaluation, settings.ipc)
     for kind in settings.evaluation.baselines:
         cached, made_by = baseline_file(context, settings.evaluation, settings.ipc, kind)
-        path, values = settings.folder.parents[3] / "baselines" / cached.name, found[kind]
+        values, folder = found[kind], settings.folder.parents[3]
+        method, ipc = (settings.method["name"], settings.ipc) if kind == "random" else (None, None)
+        parts = (kind, method, ipc and f"ipc{ipc}", cached.stem.rpartition("_")[2])
+        path = folder / "baselines" / f"{'_'.join(part for part in parts if part)}.baseline.json"
+        of_it = ("dataset.", "engine.", "network.", f"evaluation.{'training' if kind == 'random' else 'whole'}.")
         record = {
             "baseline": kind,
+            "dataset": folder.name,
+            "method": method,
+            "ipc": ipc,
             "mean": statistics.fmean(values),
             "spread": statistics.stdev(values) if len(values) > 1 else None,
             "n": len(values),
             "accuracies": values,
             "tested_on": context.data.held_out,
+            "read_from": context.data.origin or "published files",
             "made_by": made_by,
+            "differs_from_recipe": {
+                name: list(both)
+                for name, both in differs_from_recipe.items()
+                if name.startswith(of_it) or name == "evaluation.repeats"
+            },
             **provenance(context.data.device),
         }
         files.write_json(path, record)
-        what = f"{kind}, ipc={settings.ipc}" if kind == "random" else kind
+        what = "the whole data set" if kind == "whole" else f"{ipc} random images per class, as {method} evaluates"
         log.info(
-            "%s: %s per cent on %s of %s, in %s", what, summary(values), record["tested_on"], made_by["data"], path
+            "%s, %s: %s per cent on %s, written: %s", folder.name, what, summary(values), record["tested_on"], path
         )
 
 

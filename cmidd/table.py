@@ -5,14 +5,15 @@ import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from cmidd.checking import Name, checked
 from cmidd.errors import SettingError
 from cmidd.records import BASELINE, plain, system
-from cmidd.results import Cell, Key
+from cmidd.results import BaselineCell, BaselineKey, Cell, Key, Measured
 from cmidd.training import Count
 
 NAMES = {
@@ -34,8 +35,9 @@ class Column:
 class Row:
     """A system. ``method`` is None for one that is not built here; ``published`` has ``(mean, spread)`` a column.
 
-    ``bound`` marks what is no distilled set and so never the best. ``added`` are the plug-ins, as distill.py takes
-    them: ``{"schedule": "pdd"}``.
+    ``bound`` marks what is no distilled set and so never the best, ``baseline`` says what it is: ``random`` images,
+    evaluated as ``method`` does, or the ``whole`` data set. ``added`` are the plug-ins, as distill.py takes them:
+    ``{"schedule": "pdd"}``.
     """
 
     name: str
@@ -45,10 +47,13 @@ class Row:
     published: tuple[tuple[float, float | None] | None, ...]
     bound: bool = False
     added: dict[str, str | list[str]] = field(default_factory=dict)
+    baseline: Literal["random", "whole"] | None = None
 
     @property
     def system(self) -> str | None:
         """What :attr:`cmidd.results.Result.system` is for runs of this row."""
+        if self.baseline:
+            return None
         names = {kind: {"name": name} for kind, name in self.added.items()}
         regularizers: dict[str, Any] = {name: {} for name in self.added.get("regularizer", [])}
         return self.method and system({"method": {"name": self.method}, "regularizers": regularizers, **names})
@@ -60,6 +65,9 @@ class Row:
             f"{kind}={name}" if isinstance(name, str) else f"{kind}=[{','.join(name)}]"
             for kind, name in self.added.items()
         ]
+        if self.baseline:
+            protocol = [f"method={self.method}"] if self.method else []
+            return " ".join(["python scripts/baselines.py", *protocol, f"'evaluation.baselines=[{self.baseline}]'"])
         return " ".join([f"python scripts/distill.py method={self.method}", *words])
 
 
@@ -71,6 +79,7 @@ class RowLayout:
     cmi: bool = False
     published: list[tuple[float, float | None] | None] | None = None
     bound: bool = False
+    baseline: Literal["random", "whole"] | None = None
     regularizer: list[Name] | None = None
     sampler: Name | None = None
     schedule: Name | None = None
@@ -86,7 +95,7 @@ class Layout:
 class Entry:
     """One cell of the table; ``within`` tells whether we are within two joint standard deviations."""
 
-    ours: Cell | None
+    ours: Measured | None
     published: tuple[float, float | None] | None
     command: str | None
 
@@ -161,7 +170,10 @@ def read_layout(layout: Mapping[str, Any]) -> tuple[tuple[Column, ...], tuple[Ro
                 )
             kinds = {"regularizer": row.regularizer, "sampler": row.sampler, "schedule": row.schedule}
             added = {kind: value for kind, value in kinds.items() if value}
-            rows.append(Row(name, group, row.method, row.cmi, tuple(values), row.bound, added))
+            if row.baseline == "random" and row.method is None:
+                raise SettingError(f"table.groups.{group}.{name}.method: missing; give the method that evaluates so")
+            bound = row.bound or row.baseline is not None
+            rows.append(Row(name, group, row.method, row.cmi, tuple(values), bound, added, row.baseline))
     return columns, tuple(rows)
 
 
@@ -170,18 +182,31 @@ def make_table(
     rows: Sequence[Row],
     found: Mapping[Key, Cell],
     recipe_strength: Callable[[str, str, int], str],
+    baselines: Mapping[BaselineKey, BaselineCell] = MappingProxyType({}),
 ) -> Table:
     """Put our cells beside the published ones.
 
     Args:
         recipe_strength: the weight or ratio of CMI that the sweeps use for a method, data set and ipc; asked only
             where runs of several are there.
+        baselines: those that were measured alone, for rows that are one.
     """
     entries = {}
     for row in rows:
         for column, published in zip(columns, row.published, strict=True):
-            ours, command = None, None
-            if row.method is not None and row.system is not None:
+            ours: Measured | None = None
+            command = None
+            if row.baseline is not None:
+                own = (
+                    (row.method, column.dataset, column.ipc)
+                    if row.baseline == "random"
+                    else (None, column.dataset, None)
+                )
+                ours = baselines.get((row.baseline, *own))
+                if ours is None:
+                    command = f"{row.command} dataset={column.dataset}"
+                    command += f" ipc={column.ipc}" if row.baseline == "random" else ""
+            elif row.method is not None and row.system is not None:
                 words = (row.system, column.dataset, column.ipc)
                 strengths = [key[3] for key in found if key[:3] == words and (key[3] != BASELINE) == row.with_cmi]
                 which = strengths[0] if len(strengths) == 1 else None
@@ -205,12 +230,12 @@ def lines_of(table: Table) -> list[list[list[str]]]:
     lines = []
     for row in table.rows:
         lines.append([[row.name], *(_texts(table, table.entry(row, column)) for column in table.columns)])
-        if row.with_cmi and row.method:
+        if row.with_cmi and row.system:
             gains = [[table.gain(row, column, published) for published in (False, True)] for column in table.columns]
             texts = [
                 [_signed(ours), *([f"paper {_signed(paper)}"] if paper is not None else [])] for ours, paper in gains
             ]
-            lines.append([[f"CMI adds to {(row.system or row.method).upper()}"], *texts])
+            lines.append([[f"CMI adds to {row.system.upper()}"], *texts])
     return lines
 
 
@@ -245,7 +270,7 @@ def markdown(table: Table) -> str:
     lines += [f"\n[{number}]: {plain(text)}" for number, text in enumerate(table.changes, 1)]
     if any("schedule" in row.added and table.entry(row, column).ours for row in table.rows for column in table.columns):
         lines.append("\nWhere a set has stages (PDD, SeqMatch), the networks are trained through them, for more steps.")
-    commands = [entry.command for entry in table.entries.values() if entry.command]
+    commands = list(dict.fromkeys(entry.command for entry in table.entries.values() if entry.command))
     if commands:
         lines += ["", f"The {len(commands)} missing cells:", "", "```bash", *commands, "```"]
     return "\n".join(lines) + "\n"
@@ -273,7 +298,9 @@ def as_csv(table: Table) -> str:
         for column in table.columns:
             entry = table.entry(row, column)
             ours: list[Any] = [None] * 6
-            if entry.ours:
+            if isinstance(entry.ours, BaselineCell):
+                ours[:3] = [entry.ours.mean, entry.ours.spread, len(entry.ours.accuracies)]
+            if isinstance(entry.ours, Cell):
                 seeds = " ".join(str(result.seed) for result in entry.ours.results)
                 ours = [entry.ours.mean, entry.ours.spread, len(entry.ours.accuracies), seeds]
                 ours += [entry.ours.results[0].settings["cmi"].get(name) for name in ("weight", "ratio")]

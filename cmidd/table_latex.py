@@ -30,10 +30,11 @@ def latex(table: Table) -> str:
             ours.append(_latex_ours(entry, best[column][0]))
             published = entry.published
             paper.append("--" if published is None else _latex_value(*published, published[0] == best[column][1]))
-        if row.method is not None:
+        built = row.method is not None or row.baseline is not None
+        if built:
             lines.append(" & ".join([name, *ours]) + r" \\")
         if any(value is not None for value in row.published):
-            title = r"\quad published" if row.method is not None else f"{name} (published)"
+            title = r"\quad published" if built else f"{name} (published)"
             lines.append(" & ".join([title, *paper]) + r" \\")
         if row.with_cmi:
             gains = [table.gain(row, column, published=False) for column in table.columns]

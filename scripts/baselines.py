@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cmidd.cli import Admitted, app
+from cmidd.cli import Admitted, app, differs_from_recipe
 from cmidd.devices import pick_device
 from cmidd.engine import using
 from cmidd.errors import SettingError
@@ -15,7 +15,7 @@ def main(settings: Settings, arguments: dict[str, Any], admitted: Admitted) -> N
         raise SettingError("evaluation.baselines=[]: nothing to measure; give [random], [whole] or [random,whole]")
     context = make_context(settings, pick_device(settings.device))
     with using(fitting_engine(settings, arguments, context)):
-        record_baselines(settings, context)
+        record_baselines(settings, context, differs_from_recipe(settings))
 
 
 if __name__ == "__main__":

@@ -1,21 +1,25 @@
-"""Keep the records of runs, with a small picture each: ``python scripts/evidence.py results/digits``.
+"""Keep the records of runs, with a small picture each, sets of at most 2 MB and baselines that were measured alone:
+``python scripts/evidence.py results/digits``.
 
 With ``--ratios`` print instead what runs with ``cmi=balanced`` or ``cmi.measure=true`` measured, as Markdown.
 """
 
 import argparse
 import shlex
+import shutil
 import statistics
 from pathlib import Path
 from typing import Any
 
 from cmidd import files
 from cmidd.errors import one_line_errors
-from cmidd.results import Result, read_results
+from cmidd.results import Result, read_baselines, read_results
 from cmidd.sources import read_picture
+from cmidd.verify import SET
 
 EVIDENCE = Path(__file__).parents[1] / "results" / "evidence"
 MOST_PIXELS = 500
+MOST_SET_BYTES = 2 * 10**6
 
 
 def main(roots: list[str]) -> None:
@@ -29,7 +33,15 @@ def main(roots: list[str]) -> None:
             small.thumbnail((MOST_PIXELS, MOST_PIXELS))
             with files.written_whole(kept.with_name(f"{kept.name}.png")) as beside:
                 small.quantize(64).save(beside, format="PNG", optimize=True)
+        stored = result.path.with_name(SET)
+        if stored.exists() and stored.stat().st_size <= MOST_SET_BYTES:
+            with files.written_whole(kept.with_name(f"{kept.name}.safetensors")) as beside:
+                shutil.copyfile(stored, beside)
         print(kept)
+    for cell in read_baselines(roots).values():
+        name = "_".join(str(part) for part in (cell.record["dataset"], *cell.key[:2], cell.key[3]) if part is not None)
+        files.write_json(EVIDENCE / f"{name}.baseline.json", cell.record)
+        print(EVIDENCE / name)
 
 
 HEAD = (

@@ -10,7 +10,7 @@ from cmidd import files
 from cmidd.cli import hydra_app, recipe_strength
 from cmidd.devices import pick_device
 from cmidd.records import summary
-from cmidd.results import Result, cells, read_results
+from cmidd.results import Result, cells, read_baselines, read_results
 from cmidd.standalone import TableSettings, read_standalone
 from cmidd.table import as_csv, make_table, markdown, read_layout
 from cmidd.table_latex import latex
@@ -23,7 +23,7 @@ def main(config: dict[str, Any]) -> None:
     settings = read_standalone(TableSettings, config)
     layout = read_layout(settings.table)
     results = read_results(settings.results_root)
-    table = make_table(*layout, cells(results), recipe_strength)
+    table = make_table(*layout, cells(results), recipe_strength, read_baselines(settings.results_root))
     to = Path(settings.to)
     for suffix, text in (("md", markdown(table)), ("tex", latex(table)), ("csv", as_csv(table))):
         files.write_text(to.with_name(f"{to.name}.{suffix}"), text)

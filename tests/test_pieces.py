@@ -310,7 +310,12 @@ def test_baselines_are_measured_alone_and_are_those_of_a_run(tmp_path):
     (path,) = (tmp_path / "results").rglob("*.json")
     assert path.parent == tmp_path / "results" / "digits" / "baselines"
     record = json.loads(path.read_text())
-    assert f"random, ipc=2: {record['mean']:.2f} +- {record['spread']:.2f} (n=2) per cent on test" in out
+    said = f"{record['mean']:.2f} +- {record['spread']:.2f} (n=2) per cent on test"
+    assert f"digits, 2 random images per class, as dm evaluates: {said}" in out
+    assert (record["method"], record["ipc"], record["dataset"]) == ("dm", 2, "digits")
+    assert set(record["differs_from_recipe"]) == {
+        *("network.width", "evaluation.repeats", "evaluation.training.epochs"),
+    }
     code, _, err = script("distill", *words, "evaluation.baselines=[random]", cwd=tmp_path)
     (result,) = (tmp_path / "results").rglob("result.json")
     assert json.loads(result.read_text())["baselines"] == {"random": record["accuracies"]}

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from cmidd.errors import SettingError
-from cmidd.results import cells, read_results
+from cmidd.results import cells, read_baselines, read_results
 from cmidd.table import as_csv, make_table, markdown, read_layout
 from cmidd.table_latex import latex
 
@@ -39,8 +39,18 @@ def record(folder, method, dataset, ipc, weight, seed, accuracies, **more):
     return path
 
 
-def table(folder, strength=None):
-    return make_table(*read_layout(LAYOUT), cells(read_results([folder])), lambda *_: strength)
+def baseline(folder, kind, method, dataset, ipc, accuracies, changed=None):
+    """What ``baselines.py`` leaves, as far as the table reads it."""
+    path = folder / dataset / "baselines" / f"{kind}_{method}_{ipc}_{len(accuracies)}.baseline.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    record = {"baseline": kind, "method": method, "dataset": dataset, "ipc": ipc, "accuracies": accuracies}
+    path.write_text(json.dumps({**record, "tested_on": "test", "differs_from_recipe": changed or {}}))
+    return path
+
+
+def table(folder, strength=None, layout=LAYOUT):
+    found = cells(read_results([folder])), lambda *_: strength, read_baselines([folder])
+    return make_table(*read_layout(layout), *found)
 
 
 def by_cell(made):
@@ -192,3 +202,29 @@ def test_two_thousand_records_take_under_five_seconds(tmp_path):
     command[-1] = f"results_root={tmp_path / 't'}"
     subprocess.run(command, capture_output=True, check=True, cwd=tmp_path)
     assert seconds - (time.monotonic() - began) < 5
+
+
+CIFAR = yaml.safe_load((ROOT / "configs" / "standalone" / "table" / "cifar.yaml").read_text())
+
+
+def test_baselines_that_were_measured_alone_stand_beside_the_published_ones(tmp_path):
+    baseline(tmp_path, "random", "dc", "cifar10", 1, [13.0, 15.0])
+    baseline(tmp_path, "whole", None, "cifar10", None, [80.0], {"evaluation.whole.epochs": [5, 50]})
+    found = by_cell(table(tmp_path, layout=CIFAR))
+    random = found["Random, as DC evaluates", "cifar10", 1]
+    assert (random["mean"], random["n"], random["within_two_joint_sd"]) == ("14.0", "2", "True")
+    assert {found["Whole data set", "cifar10", ipc]["mean"] for ipc in (1, 10, 50)} == {"80.0"}
+    assert "whole.epochs=5 instead of 50" in found["Whole data set", "cifar10", 10]["differs_from_recipe"]
+    missing = found["Random, as DC evaluates", "cifar100", 10]["command_if_missing"]
+    assert missing == "python scripts/baselines.py method=dc 'evaluation.baselines=[random]' dataset=cifar100 ipc=10"
+    assert found["Random, as DM evaluates", "cifar10", 1]["mean"] == ""
+    assert "$14.0_{\\pm 1.4}" in latex(table(tmp_path, layout=CIFAR))
+
+
+def test_two_measurements_of_one_baseline_are_not_mixed(tmp_path):
+    first = baseline(tmp_path, "random", "dc", "cifar10", 1, [13.0, 15.0])
+    second = baseline(tmp_path, "random", "dc", "cifar10", 1, [13.0])
+    with pytest.raises(SettingError, match="measured otherwise") as error:
+        read_baselines([tmp_path])
+    assert str(first) in str(error.value)
+    assert str(second) in str(error.value)
