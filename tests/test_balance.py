@@ -198,7 +198,8 @@ def test_ratio_and_mode_are_the_identity_and_runs_from_before_keep_theirs():
     assert "balance_steps" not in balanced.identity
     assert compose(["method=dm", "balance_steps=5"]).identity["balance_steps"] == 5
     other = compose(["method=dm", "regularizer=[iid,cmi]", "iid.ratio=0.2", "cmi=balanced"])
-    assert other.regularizers["iid"] == {"weight": None, "ratio": 0.2, "covariance": 0.01, "centralization": 0.05}
+    weights = {"covariance": 0.01, "centralization": 0.05}
+    assert other.regularizers["iid"] == {"weight": None, "ratio": 0.2, **weights, "teacher_weight_decay": 5e-4}
     assert other.cmi.ratio == 0.3
 
 

@@ -125,8 +125,9 @@ def test_published_settings_of_the_papers_cells():
     dream = compose(["sampler=dream", "method=idc", "dataset=svhn", "ipc=10"])
     assert (dream.method["batch_real"], dream.sampler["interval"]) == (128, 10)
     iid = {method: compose(["regularizer=iid", f"method={method}", "dataset=cifar10"]) for method in ("dm", "idm")}
-    assert iid["dm"].regularizers["iid"] == {"weight": 1.0, "covariance": 0.01, "centralization": 0.05}
-    assert iid["idm"].regularizers["iid"] == {"weight": 1.0, "covariance": 0.03, "centralization": 0.01}
+    rest = {"weight": 1.0, "teacher_weight_decay": 5e-4}
+    assert iid["dm"].regularizers["iid"] == {"covariance": 0.01, "centralization": 0.05, **rest}
+    assert iid["idm"].regularizers["iid"] == {"covariance": 0.03, "centralization": 0.01, **rest}
 
 
 def test_the_sweeps_of_the_plug_ins_make_the_cells_of_the_digits_table():

@@ -141,7 +141,7 @@ def test_a_sweep_over_the_weight(tmp_path, buffers):
         (["cmi.lambda=abc"], "cmi.lambda=abc: expected a number >= 0"),
         (["cmi=paper"], "cmi=paper: no weight is published for method=mtt dataset=digits ipc=10"),
         (["method=nosuch"], "method=nosuch: unknown; choose one of dc, dm, dsa, idc, idm, mtt"),
-        (["dataset=nosuch"], "dataset=nosuch: unknown; choose one of cifar10"),
+        (["dataset=nosuch"], "dataset=nosuch: unknown; choose one of arrays, cifar10, cifar100"),
         (["ipc=500"], "ipc=500: class"),
         (["ipc=0"], "ipc=0: Input should be greater than 0"),
         (["method.lr_img=-1"], "method.lr_img=-1: Input should be greater than 0"),
