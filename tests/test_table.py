@@ -18,7 +18,10 @@ from cmidd.table import as_csv, make_table, markdown, read_layout
 from cmidd.table_latex import latex
 
 ROOT = Path(__file__).parents[1]
-LAYOUT = yaml.safe_load((ROOT / "configs" / "standalone" / "table" / "table1.yaml").read_text())
+LAYOUT, CIFAR, FASHION = (
+    yaml.safe_load((ROOT / "configs" / "standalone" / "table" / f"{name}.yaml").read_text())
+    for name in ("table1", "cifar", "fashion_mnist")
+)
 
 
 def record(folder, method, dataset, ipc, weight, seed, accuracies, **more):
@@ -121,7 +124,10 @@ def test_every_missing_cell_comes_with_its_command_and_unbuilt_systems_stay(tmp_
     missing = rows["IDC+CMI", "cifar100", 50]["command_if_missing"]
     assert missing == "python scripts/distill.py method=idc dataset=cifar100 ipc=50 cmi=recipe"
     assert rows["Whole data set", "svhn", 10]["published_mean"] == "95.4"
-    assert rows["Whole data set", "svhn", 10]["command_if_missing"] == ""
+    missing = rows["Whole data set", "svhn", 10]["command_if_missing"]
+    assert missing == "python scripts/baselines.py 'evaluation.baselines=[whole]' dataset=svhn"
+    unbuilt = by_cell(table(tmp_path, layout=FASHION))["IDC-I", "fashion_mnist", 10]
+    assert (unbuilt["published_mean"], unbuilt["command_if_missing"]) == ("85.3", "")
 
 
 def test_a_plug_in_has_a_row_of_its_own_beside_the_plain_method(tmp_path):
@@ -202,9 +208,6 @@ def test_two_thousand_records_take_under_five_seconds(tmp_path):
     command[-1] = f"results_root={tmp_path / 't'}"
     subprocess.run(command, capture_output=True, check=True, cwd=tmp_path)
     assert seconds - (time.monotonic() - began) < 5
-
-
-CIFAR = yaml.safe_load((ROOT / "configs" / "standalone" / "table" / "cifar.yaml").read_text())
 
 
 def test_baselines_that_were_measured_alone_stand_beside_the_published_ones(tmp_path):
