@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from cmidd import files
 from cmidd.class_names import CLASS_NAMES
 from cmidd.errors import SettingError
 from cmidd.sources import IMAGE_FORMATS, MOST_BYTES, MOST_PIXELS, Source, Split
@@ -48,7 +48,7 @@ def read_arrays(path: Path) -> Source:
         raise SettingError(f"data.root={path}: dataset=arrays reads one file, .npz or .safetensors; give its path")
     if not path.is_file():
         raise SettingError(f"data.root={path}: no such file; give an .npz or .safetensors file")
-    arrays = _read_npz(path) if path.suffix.lower() == ".npz" else _read_safetensors(path)
+    arrays = _read_npz(path) if path.suffix.lower() == ".npz" else files.read_tensors(path)[0]
     train, test = _split(arrays, "train", path), _split(arrays, "test", path)
     validation = _split(arrays, "val", path) if "val_images" in arrays else None
     splits = [train, test, *([validation] if validation else [])]
@@ -144,15 +144,6 @@ def _native(array: np.ndarray) -> np.ndarray:
     if array.dtype.kind == "u" and array.dtype.itemsize > 1:
         return array.astype(np.int64)
     return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = [name for name in file.keys() if name.endswith(("_images", "_labels"))]  # noqa: SIM118 (not a dict)
-            return {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, AttributeError, TypeError) as error:
-        raise _damaged(path, error) from error
 
 
 def _read_parquet(folder: Path, images: str, labels: str) -> Source:

@@ -106,7 +106,10 @@ def _without(settings: Any, name: str) -> Any:
 
 
 EARLIER: dict[str, Any] = {
+    "balance_steps": 10,
     "cmi.input": "preprocessed",
+    "cmi.ratio": None,
+    "cmi.teachers": None,
     "evaluation.optimizer": "fresh",
     "method.distinct": False,
     "regularizers.iid.teacher_weight_decay": 1e-3,

@@ -141,9 +141,8 @@ class Settings:
     def identity(self) -> dict[str, Any]:
         """The settings that make the result: plain values, equal for two starts of the same run.
 
-        Plug-ins, ``engine.deterministic``, ``cmi.ratio`` and ``balance_steps`` are mentioned where they are other than
-        the default, and the settings of :data:`cmidd.records.EARLIER` where they are otherwise, so records from before
-        there were some stay valid.
+        Plug-ins and ``engine.deterministic`` are mentioned where there are any, and the settings of
+        :data:`cmidd.records.EARLIER` where they are otherwise, so records from before there were some stay valid.
         """
         plain = {key: value for key, value in asdict(self).items() if key not in FREE and value != {}}
         plain = {key: value for key, value in plain.items() if value != {"name": PLAIN.get(key)}}
@@ -151,24 +150,18 @@ class Settings:
             del plain["engine"]["deterministic"]
         if not self.distinct:
             plain["method"].pop("distinct", None)
-        if self.cmi.ratio is None:
-            del plain["cmi"]["ratio"]
-        if self.balance_steps == type(self).balance_steps:
-            del plain["balance_steps"]
         if self.dataset["name"] == "folder":
             plain["data"] = {"root": str(Path(self.data.root).expanduser().resolve())}
         if self.dataset["name"] == "arrays":
             plain["data"] = {"file": Path(self.data.root).expanduser().resolve().stem}
-        if self.cmi.teachers is None:
-            del plain["cmi"]["teachers"]
-        else:  # Wherever they are.
+        if self.cmi.teachers is not None:  # Wherever they are.
             del plain["cmi"]["teachers"]["path"]
         if not self.cmi.active:
             del plain["cmi"]["input"]
         for name, value in EARLIER.items():
             *above, last = name.split(".")
             holder = functools.reduce(lambda part, key: part.get(key, {}), above, plain)
-            if holder.get(last) == value:
+            if last in holder and holder[last] == value:
                 del holder[last]
         return plain
 
