@@ -20,17 +20,17 @@ import time
 import traceback
 from pathlib import Path
 
+import cmidd.plugins
+import cmidd.run
+import cmidd.training
 import sklearn.datasets  # noqa: F401 (imported here, not anew in every child)
 import wandb  # noqa: F401
 
-import cmidd.experts
-import cmidd.plugins
-import cmidd.run
-import cmidd.teachers
-import cmidd.training
-from cmidd import files
-from cmidd.cli import app
-from cmidd.records import differences
+import cmidd.buffers.experts
+import cmidd.buffers.teachers
+from cmidd.cli.app import app
+from cmidd.utils import cache, files, tensor_files
+from cmidd.utils.nested import differences
 
 TIMES = ("seconds", "evaluation_seconds", "evaluated_at", "evaluated_at_seconds", "peak_memory_mib")
 LONGEST = 200
@@ -68,20 +68,20 @@ class Watched:
 
     def watch(self) -> None:
         """Put itself around what the run calls."""
-        cmidd.training.KEPT_SECONDS = 0.0  # Every epoch of a teacher or expert is written.
+        cmidd.compute.training.KEPT_SECONDS = 0.0  # Every epoch of a teacher or expert is written.
         for module, name, phase in (
-            (cmidd.experts.Experts, "_make", "making experts"),
-            (cmidd.teachers, "train_kept", "making teachers"),
+            (cmidd.buffers.experts.Experts, "_make", "making experts"),
+            (cmidd.buffers.teachers, "train_kept", "making teachers"),
             (cmidd.plugins, "distill", "distilling"),
             (cmidd.run, "baselines", "making baselines"),
             (cmidd.run, "evaluate_set", "evaluating"),
             (cmidd.run, "report", "after DONE"),
         ):
             setattr(module, name, self._around(getattr(module, name), phase))
-        whole, append, fsync = files.written_whole, files.append_line, os.fsync
+        whole, append, fsync = files.atomic_write, files.append_line, os.fsync
 
         @contextlib.contextmanager
-        def written_whole(path):
+        def atomic_write(path):
             what = kind(path)
             with self.during(f"writing {what}"):
                 with whole(path) as beside:
@@ -105,7 +105,7 @@ class Watched:
                 append(path, line)
                 self.point("a row: written")
 
-        files.written_whole, files.append_line, os.fsync = written_whole, append_line, flush
+        files.atomic_write, files.append_line, os.fsync = atomic_write, append_line, flush
 
     def _around(self, function, phase):
         @functools.wraps(function)
@@ -132,7 +132,7 @@ def fork(settings, arguments, admitted, die_at=None, log=None) -> int:
         os.dup2(nowhere, 1)
         watched = Watched(die_at, log)
         watched.watch()
-        cmidd.run.run(settings, arguments, admitted)
+        cmidd.runs.run.run(settings, arguments, admitted)
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -157,8 +157,8 @@ def left_by(root: Path) -> dict[str, object]:
         if path.name == "result.json":
             left[name] = timeless(files.read_json(path))
         elif path.name.startswith("checkpoint"):
-            tensors, about = files.read_tensors(path)
-            left[name] = timeless(about) | {key: files.fingerprint(tensor.tolist()) for key, tensor in tensors.items()}
+            tensors, about = tensor_files.read_tensors(path)
+            left[name] = timeless(about) | {key: cache.fingerprint(tensor.tolist()) for key, tensor in tensors.items()}
         elif path.name not in ("distill.log", "wandb_id.txt") and "wandb" not in path.parts:
             left[name] = path.read_bytes()
     return left

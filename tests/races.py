@@ -16,8 +16,8 @@ import time
 import traceback
 from pathlib import Path
 
-from cmidd.cli import app
-from cmidd.errors import SettingError
+from cmidd.cli.app import app
+from cmidd.utils.errors import SettingError
 from tests.crashes import left_by
 
 ENDS = {0: "came to the end", 2: "said that another is at work"}

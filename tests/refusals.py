@@ -16,8 +16,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from cmidd import files
-from cmidd.errors import SettingError
+from cmidd.utils import tensor_files
+from cmidd.utils.errors import SettingError
 
 ROOT = Path(__file__).parents[1]
 WAY_OUT = re.compile(
@@ -140,7 +140,7 @@ def edited(change):
     """What makes such a change to a file."""
 
     def edit(path):
-        tensors, about = files.read_tensors(path)
+        tensors, about = tensor_files.read_tensors(path)
         change(tensors, about)
         save_file(tensors, path, metadata={"about": json.dumps(about)})
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cmidd import files
-from cmidd.cli import compose_run
-from cmidd.run import run
+from cmidd.cli.compose import compose_run
+from cmidd.runs.run import run
+from cmidd.utils import tensor_files
 from tests.test_run import TINY, TINY_METHOD
 
 
@@ -24,7 +24,7 @@ def run_here(folder: Path, method: str, *words: str) -> Path:
 
 def run_until(iteration: int, checkpoint: str, folder: Path, method: str, *words: str) -> None:
     """As :func:`run_here`, but it dies when the checkpoint of that name holds ``iteration``."""
-    write = files.write_tensors
+    write = tensor_files.write_tensors
 
     def dying(path, tensors, about):
         write(path, tensors, about)
@@ -32,5 +32,5 @@ def run_until(iteration: int, checkpoint: str, folder: Path, method: str, *words
             raise Killed
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(files, "write_tensors", dying)
+        patch.setattr(tensor_files, "write_tensors", dying)
         run_here(folder, method, *words)

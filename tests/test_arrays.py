@@ -11,10 +11,10 @@ import torchvision
 from PIL import Image
 from safetensors.torch import save_file
 
-from cmidd import files
-from cmidd.data import load_dataset
-from cmidd.errors import SettingError
-from cmidd.results import cells, read_results
+from cmidd.analysis.results import cells, read_results
+from cmidd.data.load import load_dataset
+from cmidd.utils import files
+from cmidd.utils.errors import SettingError
 from tests.refusals import refused
 from tests.runs import run_here, run_until
 from tests.test_data import write_svhn
@@ -126,7 +126,7 @@ def test_what_is_no_file_of_arrays_is_named(tmp_path, root):
 def test_an_array_that_unpacks_to_too_much_is_not_unpacked(tmp_path, monkeypatch):
     path = tmp_path / "bomb.npz"
     np.savez_compressed(path, train_images=np.zeros((40_000, 10, 10), np.uint8))
-    monkeypatch.setattr("cmidd.array_files.MOST_BYTES", 10**6)
+    monkeypatch.setattr("cmidd.data.array_files.MOST_BYTES", 10**6)
     refused("arrays", "bomb", lambda: load_dataset("arrays", root=path), path, "at most")
 
 

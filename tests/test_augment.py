@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from cmidd import augment
-from cmidd.augment import Augmentation, Transform
-from cmidd.errors import SettingError
-from cmidd.settings import checked
-from cmidd.training import TrainingRecipe
+from cmidd.compute.training import TrainingRecipe
+from cmidd.data import image_ops
+from cmidd.data.augmentation import Augmentation, Transform
+from cmidd.utils.checking import checked
+from cmidd.utils.errors import SettingError
 from tests.conftest import load_golden
 
 OPERATIONS = ["brightness", "saturation", "contrast", "crop", "cutout", "flip", "scale", "rotate"]
@@ -18,7 +18,7 @@ def test_operation_equals_the_reference(golden_set, mode, operation):
     draws = [golden[key] for i in range(2) if (key := f"{mode}_{operation}_draw{i}") in golden]
     if mode == "siamese":
         draws = [draw[:1].expand(len(draw)) for draw in draws]
-    out = getattr(augment, operation)(golden["x"], *draws)
+    out = getattr(image_ops, operation)(golden["x"], *draws)
     torch.testing.assert_close(out, golden[f"{mode}_{operation}_out"], rtol=1e-4, atol=1e-5)
 
 
@@ -63,15 +63,15 @@ def test_a_transform_hands_its_numbers_to_the_operations():
     first, second, third = torch.tensor(u).T
     for align in (False, True):
         expected = {
-            "color": augment.contrast(augment.saturation(augment.brightness(images, first), second), third),
-            "flip": augment.flip(images, first),
-            "scale": augment.scale(images, first, second, align_corners=align),
-            "rotate": augment.rotate(images, first, align_corners=align),
+            "color": image_ops.contrast(image_ops.saturation(image_ops.brightness(images, first), second), third),
+            "flip": image_ops.flip(images, first),
+            "scale": image_ops.scale(images, first, second, align_corners=align),
+            "rotate": image_ops.rotate(images, first, align_corners=align),
         }
         for name, out in expected.items():
             assert torch.equal(drawn(name, u, align_corners=align)(images), out)
     assert not torch.equal(
-        augment.scale(images, first, second), augment.scale(images, first, second, align_corners=True)
+        image_ops.scale(images, first, second), image_ops.scale(images, first, second, align_corners=True)
     )
 
 
@@ -98,7 +98,7 @@ def test_cutout_takes_a_square_of_half_the_side_whose_centre_may_lie_on_or_just_
     hole = drawn("cutout", [[ALMOST_ONE, 0.0, 0.0]])(torch.ones(1, 1, 6, 6)) == 0
     assert hole.nonzero().tolist() == [[0, 0, row, column] for row in (4, 5) for column in (0, 1)]
     # A square that begins beyond the last row still covers that row.
-    hole = augment.cutout(torch.ones(1, 1, 4, 4), torch.tensor([4]), torch.tensor([0])) == 0
+    hole = image_ops.cutout(torch.ones(1, 1, 4, 4), torch.tensor([4]), torch.tensor([0])) == 0
     assert hole.nonzero().tolist() == [[0, 0, 3, 0]]
 
 
@@ -112,7 +112,7 @@ def test_a_strategy_is_divided_into_stages_as_its_composition_says():
     images = torch.rand(3, 1, 8, 8)
     assert torch.equal(Augmentation("none").per_image(3, torch.Generator())(images), images)
     both = Augmentation("flip_cutout", composition="idc").per_image(3, torch.Generator().manual_seed(0))
-    cut = augment.flip(images, both.u[0][:, 0])
+    cut = image_ops.flip(images, both.u[0][:, 0])
     assert torch.equal(both(images), drawn("cutout", both.u[1].tolist())(cut))
 
 
@@ -136,7 +136,7 @@ def test_cutmix_takes_one_box_from_the_partner_and_says_how_much_is_left(seed):
     """CutMix, algorithm 1: a box of sides H sqrt(1 - share), W sqrt(1 - share) around a uniform centre, clipped."""
     height, width = 16, 12
     images = torch.arange(5.0)[:, None, None, None].expand(5, 2, height, width)
-    mixed, partner, share = augment.cutmix(images, torch.Generator().manual_seed(seed))
+    mixed, partner, share = image_ops.cutmix(images, torch.Generator().manual_seed(seed))
     assert sorted(partner.tolist()) == list(range(5))
     generator = torch.Generator().manual_seed(seed)
     torch.randperm(5, generator=generator)

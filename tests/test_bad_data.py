@@ -13,10 +13,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from cmidd import files, imports, sources
-from cmidd.data import load_dataset
-from cmidd.streams import Streams
-from cmidd.synthetic import SyntheticSet, load_synthetic
+from cmidd.data import sources
+from cmidd.data.load import load_dataset
+from cmidd.synthetic import foreign
+from cmidd.synthetic.load import load_synthetic
+from cmidd.synthetic.synthetic_set import SyntheticSet
+from cmidd.utils import tensor_files
+from cmidd.utils.random_streams import Streams
 from tests.refusals import DEEP, NOT_JSON, TRIED, damage, put, refused, without
 from tests.test_data import WRITERS, write_mnist
 
@@ -222,7 +225,7 @@ SETS = {
 
 @pytest.mark.parametrize("flaw", SETS)
 def test_a_flaw_in_a_synthetic_set_is_named(synthetic_file, tmp_path, flaw):
-    tensors, about = files.read_tensors(synthetic_file)
+    tensors, about = tensor_files.read_tensors(synthetic_file)
     SETS[flaw](tensors, about)
     path = tmp_path / "s.safetensors"
     save_file(tensors, path, metadata={"about": json.dumps(about)})
@@ -305,14 +308,14 @@ def test_a_flaw_in_a_foreign_set_is_named(tmp_path, flaw):
     torch.save(value, tmp_path / name)
     if labels is not None:
         torch.save(labels, tmp_path / name.replace("images", "labels"))
-    refused("foreign", flaw, lambda: imports.read(tmp_path / name, tuple("0123456789"), 1), tmp_path)
+    refused("foreign", flaw, lambda: foreign.read(tmp_path / name, tuple("0123456789"), 1), tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x80\x04.", b"text"])
 def test_a_foreign_file_that_is_no_archive_is_refused(tmp_path, content):
     path = tmp_path / "data_x.pt"
     path.write_bytes(content)
-    refused("foreign", content, lambda: imports.read(path, tuple("01"), 1), path)
+    refused("foreign", content, lambda: foreign.read(path, tuple("01"), 1), path)
 
 
 PICTURES = {
@@ -332,7 +335,7 @@ def test_a_flaw_in_a_folder_of_a_foreign_set_is_named(tmp_path, flaw):
     (folder / "0").mkdir(parents=True)
     Image.new("L", (8, 8)).save(folder / "0" / "0.png")
     PICTURES[flaw](folder)
-    refused("foreign", flaw, lambda: imports.read(folder, ("0", "1"), 1), folder)
+    refused("foreign", flaw, lambda: foreign.read(folder, ("0", "1"), 1), folder)
 
 
 def test_enough_distinct_bad_data_were_tried():

@@ -9,14 +9,14 @@ import shutil
 import pytest
 import torch
 
-from cmidd import files
-from cmidd.cli import compose_run
-from cmidd.experts import Experts, ExpertSettings
-from cmidd.results import cells, read_results
-from cmidd.run import run
-from cmidd.sweeps import costs
-from cmidd.teachers import TeacherPool
-from cmidd.training import TrainingRecipe
+from cmidd.analysis.results import cells, read_results
+from cmidd.buffers.experts import Experts, ExpertSettings
+from cmidd.buffers.teachers import TeacherPool
+from cmidd.cli.compose import compose_run
+from cmidd.compute.training import TrainingRecipe
+from cmidd.runs.plan import costs
+from cmidd.runs.run import run
+from cmidd.utils import files
 from tests.refusals import NOT_JSON, ROOT, TRIED, bytes_of, damage, edited, mostly_heavy, put, refused, without
 from tests.runs import run_until
 from tests.test_caches import context

@@ -7,9 +7,9 @@ import sys
 import pytest
 import torch
 
-from cmidd.data import load_dataset
-from cmidd.streams import Streams
-from cmidd.synthetic import SyntheticSet
+from cmidd.data.load import load_dataset
+from cmidd.synthetic.synthetic_set import SyntheticSet
+from cmidd.utils.random_streams import Streams
 from tests.refusals import ROOT, TRIED, acceptable, bytes_of, script, script_refused
 from tests.test_bad_data import images
 from tests.test_run import TINY, TINY_METHOD

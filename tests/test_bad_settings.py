@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from cmidd.bench import read_bench
-from cmidd.cli import CONFIGS, _plain, compose_run
-from cmidd.cross_architecture import read_evaluation
-from cmidd.errors import SettingError
-from cmidd.settings import read_settings
-from cmidd.standalone import FigureSettings, ReportSettings, TableSettings, read_standalone
-from cmidd.table import read_layout
+from cmidd.analysis.cross_architecture import read_evaluation
+from cmidd.analysis.settings import FigureSettings, ReportSettings, TableSettings, read_standalone
+from cmidd.analysis.table import read_layout
+from cmidd.bench.benchmark import read_bench
+from cmidd.cli.compose import CONFIGS, as_plain, compose_run
+from cmidd.runs.settings import read_settings
+from cmidd.utils.errors import SettingError
 from tests.refusals import TRIED, acceptable, at, changed, leaves, refused
 
 NAN, INFINITE, HUGE = math.nan, math.inf, 10**400
@@ -40,7 +40,7 @@ METHODS = ("dm", "dc", "dsa", "mtt", "idm", "idc")
 
 def composed(*words):
     with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return _plain(hydra.compose("distill", list(words)))
+        return as_plain(hydra.compose("distill", list(words)))
 
 
 @pytest.fixture(scope="module")

@@ -8,17 +8,18 @@ import pytest
 import torch
 import yaml
 
-from cmidd import files, load_synthetic
-from cmidd.balance import Balance, Ratio
-from cmidd.cli import CONFIGS, compose
-from cmidd.distill import distillation_step
-from cmidd.errors import SettingError
-from cmidd.objectives.base import Match
+from cmidd import load_synthetic
+from cmidd.analysis.results import cells, read_results
+from cmidd.analysis.table import make_table
+from cmidd.cli.compose import CONFIGS, compose
+from cmidd.core.match import Match
+from cmidd.loop.balance import Balance, Ratio
+from cmidd.loop.distill import distillation_step
+from cmidd.loop.divergence import Diverged
 from cmidd.regularizers.cmi import CMI
-from cmidd.results import cells, read_results
-from cmidd.soundness import Unsound
-from cmidd.streams import Streams
-from cmidd.table import make_table
+from cmidd.utils import tensor_files
+from cmidd.utils.errors import SettingError
+from cmidd.utils.random_streams import Streams
 from tests.refusals import ROOT, script
 from tests.runs import run_here, run_until
 from tests.test_run import TINY
@@ -84,7 +85,7 @@ def test_a_gradient_without_a_ratio_is_refused_where_a_weight_hangs_on_it(loss, 
         SettingError, match=rf"^t\.ratio=0\.5: the gradient of the loss .* is {what}.*t\.lambda"
     ) as error:
         steps({"t": Ratio(0.5)}, [loss], [Twice("t")])
-    assert isinstance(error.value, Unsound) == (loss != 0)  # Other draws may help against what is not finite.
+    assert isinstance(error.value, Diverged) == (loss != 0)  # Other draws may help against what is not finite.
     assert steps({"t": 1.0}, [loss], [Twice("t")], measure=True)[1].record() == {}
 
 
@@ -124,7 +125,9 @@ def test_a_gradient_that_is_not_finite_is_named_and_rollback_forgets_what_was_me
 
     monkeypatch.setattr(CMI, "__call__", broken)
     words = [*SHORT, "cmi=balanced", "method.iterations=15", "balance_steps=13"]
-    with pytest.raises(Unsound, match=r"^cmi\.ratio=0\.3: the gradient of the term cmi .* not finite in iteration 12;"):
+    with pytest.raises(
+        Diverged, match=r"^cmi\.ratio=0\.3: the gradient of the term cmi .* not finite in iteration 12;"
+    ):
         run_here(place("results"), "dm", *words)
     calls.clear()
     folder = run_here(place("others"), "dm", *words, "on_nan=rollback")
@@ -179,9 +182,9 @@ def test_a_checkpoint_that_lacks_what_was_measured_is_refused_in_one_line(place)
     words = [*SHORT, "cmi=balanced", "balance_steps=1"]
     run_until(2, "checkpoint.safetensors", place("results"), "dm", *words)
     (path,) = place("results").rglob("checkpoint.safetensors")
-    tensors, about = files.read_tensors(path)
+    tensors, about = tensor_files.read_tensors(path)
     del tensors["balance/cmi"]
-    files.write_tensors(path, tensors, about)
+    tensor_files.write_tensors(path, tensors, about)
     with pytest.raises(SettingError, match=r"^cmi\.ratio=0\.3: the checkpoint lacks what was measured; overwrite=true"):
         run_here(place("results"), "dm", *words)
 

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from cmidd import files, load_synthetic
-from cmidd.cli import compose_run
-from cmidd.errors import SettingError
-from cmidd.results import cells, read_results
-from cmidd.run import run
+from cmidd import load_synthetic
+from cmidd.analysis.results import cells, read_results
+from cmidd.cli.compose import compose_run
+from cmidd.runs.run import run
+from cmidd.utils import files
+from cmidd.utils.errors import SettingError
 from tests.conftest import GOLDEN
 
 COMMON = ["network.width=4", "evaluation.repeats=2", "evaluation.training.epochs=2", "evaluation.baselines=[random]"]

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from cmidd.bench import count_step, measure
-from cmidd.cli import compose_run
-from cmidd.floor import Counter
-from cmidd.run import make_context
-from cmidd.workloads import TASKS, Workload
+from cmidd.bench.benchmark import count_step, measure
+from cmidd.bench.roofline import Counter
+from cmidd.bench.workloads import TASKS, Workload
+from cmidd.cli.compose import compose_run
+from cmidd.runs.build import make_context
 from tests.test_run import TINY_METHOD
 
 ROOT = Path(__file__).parents[1]

@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from cmidd.data import load_dataset
-from cmidd.experts import Experts, ExpertSettings
-from cmidd.objectives import Context
-from cmidd.streams import Streams
-from cmidd.synthetic import SyntheticSet
-from cmidd.teachers import TeacherPool
-from cmidd.training import TrainingRecipe
+from cmidd.buffers.experts import Experts, ExpertSettings
+from cmidd.buffers.teachers import TeacherPool
+from cmidd.compute.training import TrainingRecipe
+from cmidd.core.context import Context
+from cmidd.data.load import load_dataset
+from cmidd.synthetic.synthetic_set import SyntheticSet
+from cmidd.utils.random_streams import Streams
 
 SETTINGS = ExpertSettings(4, TrainingRecipe(epochs=2, momentum=0.0, weight_decay=0.0))
 
 # Prints which experts this process trained; with an argument, dies without warning in the second one.
 MAKE = """
 import os, sys
-import cmidd.experts as module
+import cmidd.buffers.experts as module
 from tests.test_caches import SETTINGS, context
 make = module.Experts._make
 def counted(self, index, context):

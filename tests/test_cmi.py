@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from cmidd import passes
+from cmidd.compute import passes
+from cmidd.data.split import Split
 from cmidd.networks import build_network
 from cmidd.regularizers.cmi import class_log_centroids, conditional_mutual_information
-from cmidd.sources import Split
 from tests.conftest import load_golden
 
 

@@ -8,12 +8,13 @@ import torch
 import torchvision
 from PIL import Image
 
-from cmidd import load_synthetic, sources
-from cmidd.data import load_dataset
-from cmidd.errors import SettingError
-from cmidd.pictures import export
-from cmidd.preprocessing import ZCA
-from cmidd.synthetic import SyntheticSet
+from cmidd import load_synthetic
+from cmidd.data import sources
+from cmidd.data.load import load_dataset
+from cmidd.data.preprocessing import ZCA
+from cmidd.synthetic.pictures import export
+from cmidd.synthetic.synthetic_set import SyntheticSet
+from cmidd.utils.errors import SettingError
 
 RANDOM = np.random.default_rng(0)
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cmidd import files
-from cmidd.augment import bilinear
-from cmidd.cli import compose
-from cmidd.engine import Engine, EngineSettings, choose, in_any_order, using
-from cmidd.errors import SettingError
+from cmidd.cli.compose import compose
+from cmidd.compute.engine import Engine, EngineSettings, choose, in_any_order, using
+from cmidd.data.image_ops import bilinear
+from cmidd.utils import files
+from cmidd.utils.errors import SettingError
 from tests.runs import run_here
 from tests.test_run import ROOT, TINY, TINY_METHOD
 

@@ -14,14 +14,18 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from cmidd import files, imports, pictures, sources, teacher_files
-from cmidd.data import load_dataset
-from cmidd.records import plain
-from cmidd.report import page
-from cmidd.results import cells, read_results
-from cmidd.synthetic import load_synthetic
-from cmidd.table import as_csv, make_table, markdown, read_layout
-from cmidd.table_latex import latex
+from cmidd.analysis.report_page import page
+from cmidd.analysis.results import cells, read_results
+from cmidd.analysis.table import make_table, read_layout
+from cmidd.analysis.table_latex import latex
+from cmidd.analysis.table_text import as_csv, markdown
+from cmidd.buffers import teacher_files
+from cmidd.data import sources
+from cmidd.data.load import load_dataset
+from cmidd.synthetic import foreign, pictures
+from cmidd.synthetic.load import load_synthetic
+from cmidd.utils import files, tensor_files
+from cmidd.utils.text import escape_markdown
 from tests.refusals import mostly_heavy, refused, script, script_refused
 from tests.test_bad_data import images, synthetic_file  # noqa: F401 (a fixture)
 from tests.test_data import WRITERS
@@ -62,7 +66,7 @@ def test_foreign_tensors_run_nothing(tmp_path, marker, name, zipped):
     torch.save(torch.zeros(2, 1, 8, 8), first)
     bad = tmp_path / "labels_x.pt" if name == "labels" else first
     torch.save([Payload(marker), torch.zeros(1)], bad, _use_new_zipfile_serialization=zipped)
-    refused("door: pickle", (name, zipped), lambda: imports.read(first, ("0", "1"), 1), tmp_path)
+    refused("door: pickle", (name, zipped), lambda: foreign.read(first, ("0", "1"), 1), tmp_path)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -94,7 +98,7 @@ def test_data_sets_without_pickles_run_nothing(tmp_path, marker, monkeypatch, na
 def test_our_own_files_are_no_pickles(tmp_path, marker):
     for name in ("synthetic.safetensors", "checkpoint.safetensors"):
         (tmp_path / name).write_bytes(pickle.dumps(Payload(marker)))
-        refused("door: pickle", name, lambda path=tmp_path / name: files.read_tensors(path), name)
+        refused("door: pickle", name, lambda path=tmp_path / name: tensor_files.read_tensors(path), name)
     (tmp_path / "result.json").write_bytes(pickle.dumps(Payload(marker)))
     refused("door: pickle", "result.json", lambda: files.read_json(tmp_path / "result.json"), "result.json")
     for sign in ("0.png", "1.jpg"):
@@ -165,7 +169,7 @@ def test_kept_evidence_stays_in_its_folder(tmp_path, part, name):
 
 
 def test_exported_pictures_stay_in_their_folder(tmp_path, synthetic_file):  # noqa: F811
-    tensors, about = files.read_tensors(synthetic_file)
+    tensors, about = tensor_files.read_tensors(synthetic_file)
     about["classes"] = ["../../evil", "/etc/evil", "..", ".", "a\\b", "x" * 200, "<script>", "-rf", "~", "$HOME"]
     path = tmp_path / "s.safetensors"
     save_file(tensors, path, metadata={"about": json.dumps(about)})
@@ -186,7 +190,7 @@ def test_links_do_not_lead_out_of_a_folder_of_images(tmp_path):
             target = target / "x"
         (folder / at).symlink_to(target)
         refused("door: link", at, lambda folder=folder: load_dataset("folder", root=folder), at, "links to")
-        refused("door: link", ("set", at), lambda folder=folder: imports.read(folder, ("ant", "bee", "cow"), 3), at)
+        refused("door: link", ("set", at), lambda folder=folder: foreign.read(folder, ("ant", "bee", "cow"), 3), at)
 
 
 # --- bombs
@@ -297,13 +301,13 @@ def test_tables_show_records_as_text(tmp_path):
 
 
 def test_plain_text_keeps_ordinary_words_and_opens_nothing():
-    assert plain("method.lr_img=0.1 instead of 1") == "method.lr_img=0.1 instead of 1"
-    assert not set(plain(NASTY)) & set("<>|`")
+    assert escape_markdown("method.lr_img=0.1 instead of 1") == "method.lr_img=0.1 instead of 1"
+    assert not set(escape_markdown(NASTY)) & set("<>|`")
 
 
 def test_the_evaluation_of_a_set_with_a_nasty_name_is_a_table_all_the_same(tmp_path, synthetic_file):  # noqa: F811
     path = tmp_path / "a|b`<script>x<`.safetensors"
-    tensors, about = files.read_tensors(synthetic_file)
+    tensors, about = tensor_files.read_tensors(synthetic_file)
     about |= {"data": {"name": "digits"}, "network": {"name": "mlp"}, "training": {"epochs": 1}}
     save_file(tensors, path, metadata={"about": json.dumps(about)})
     code, _, err = script("evaluate", f"synthetic='{path}'", "network=mlp", "repeats=1", cwd=tmp_path)
@@ -314,9 +318,9 @@ def test_the_evaluation_of_a_set_with_a_nasty_name_is_a_table_all_the_same(tmp_p
 
 
 def test_class_names_with_signs_of_formulas_can_be_drawn(tmp_path, synthetic_file):  # noqa: F811
-    from cmidd import figures
+    from cmidd.analysis import figures
 
-    tensors, about = files.read_tensors(synthetic_file)
+    tensors, about = tensor_files.read_tensors(synthetic_file)
     about["classes"] = ["$x^", "$$", "\\frac{", "a_b", "<b>", "é", "日本", "%", "#", "{}"]
     path = tmp_path / "s.safetensors"
     save_file(tensors, path, metadata={"about": json.dumps(about)})

@@ -6,12 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cmidd import engine, passes
-from cmidd.engine import Engine, EngineSettings, choose
-from cmidd.errors import SettingError
-from cmidd.gradients import class_gradients, squared
+from cmidd.compute import engine, passes
+from cmidd.compute.engine import Engine, EngineSettings, choose
+from cmidd.compute.gradients import class_gradients, squared
+from cmidd.data.split import Split
 from cmidd.networks import build_network
-from cmidd.sources import Split
+from cmidd.utils.errors import SettingError
 
 CPU = torch.device("cpu")
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler here")

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from cmidd import imports
-from cmidd.data import load_dataset
-from cmidd.errors import SettingError
-from cmidd.pictures import export
-from cmidd.streams import Streams
-from cmidd.synthetic import SyntheticSet
+from cmidd.data.load import load_dataset
+from cmidd.synthetic import foreign
+from cmidd.synthetic.pictures import export
+from cmidd.synthetic.synthetic_set import SyntheticSet
+from cmidd.utils.errors import SettingError
+from cmidd.utils.random_streams import Streams
 
 ROOT = Path(__file__).parents[1]
 CLASSES = tuple(str(digit) for digit in range(10))
@@ -82,20 +82,20 @@ def test_files_of_the_references_give_the_accuracies_of_the_same_set_of_ours(tmp
 def test_pictures_and_idc_files_are_pixels_by_label(tmp_path, real_set):
     pixels = real_set.pixels()
     torch.save([pixels, real_set.labels], tmp_path / "data_best.pt")
-    found = imports.read(tmp_path / "data_best.pt", CLASSES, 1)
+    found = foreign.read(tmp_path / "data_best.pt", CLASSES, 1)
     assert found.stored_as == "pixels"
     assert torch.equal(found.images, pixels)
     export(real_set, tmp_path / "pictures")
-    found = imports.read(tmp_path / "pictures", CLASSES, 1)
+    found = foreign.read(tmp_path / "pictures", CLASSES, 1)
     assert torch.equal(found.labels, real_set.labels)
     torch.testing.assert_close(found.images, pixels, rtol=0, atol=1 / 255)
 
 
 def test_names_of_files_tell_what_they_can():
-    assert imports.guess(Path("a/images_best.pt")) == ("mtt", None)
-    assert imports.guess(Path("res_DSA_CIFAR10_ConvNet_10ipc.pt")) == ("dsa", "cifar10")
-    assert imports.guess(Path("res_DC_FashionMNIST_ConvNet_10ipc.pt")) == ("dc", "fashion_mnist")
-    assert imports.guess(Path("data_best.pt")) == ("idc", None)
+    assert foreign.guess(Path("a/images_best.pt")) == ("mtt", None)
+    assert foreign.guess(Path("res_DSA_CIFAR10_ConvNet_10ipc.pt")) == ("dsa", "cifar10")
+    assert foreign.guess(Path("res_DC_FashionMNIST_ConvNet_10ipc.pt")) == ("dc", "fashion_mnist")
+    assert foreign.guess(Path("data_best.pt")) == ("idc", None)
 
 
 class Evil:
@@ -108,7 +108,7 @@ def test_nothing_in_a_file_is_executed(tmp_path, capsys):
     torch.save([Evil(), Evil()], tmp_path / "data_worse.pt")
     for name in ("data_best.pt", "data_worse.pt"):
         with pytest.raises(SettingError, match="cannot be read as tensors"):
-            imports.read(tmp_path / name, CLASSES, 1)
+            foreign.read(tmp_path / name, CLASSES, 1)
     assert "executed" not in capsys.readouterr().out
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cmidd import load_synthetic
-from cmidd.results import cells, read_baselines, read_results
+from cmidd.analysis.results import cells, read_baselines, read_results
 from tests.test_table import ROOT, baseline
 
 BEFORE = Path(__file__).parent / "golden" / "before" / "results"
@@ -15,7 +15,7 @@ BEFORE = Path(__file__).parent / "golden" / "before" / "results"
 
 @pytest.fixture
 def evidence(tmp_path, monkeypatch):
-    """``scripts/evidence.py`` as a module that keeps things in another folder."""
+    """``tools/evidence.py`` as a module that keeps things in another folder."""
     spec = importlib.util.spec_from_file_location("evidence", ROOT / "scripts" / "evidence.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -9,9 +9,9 @@ import sys
 import pytest
 from PIL import Image
 
-from cmidd.report import page
-from cmidd.results import cells, read_results
-from cmidd.table import make_table, read_layout
+from cmidd.analysis.report_page import page
+from cmidd.analysis.results import cells, read_results
+from cmidd.analysis.table import make_table, read_layout
 from tests.test_run import ROOT, TINY_METHOD, distill
 
 LAYOUT = {

@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from cmidd import files
-from cmidd.errors import SettingError
-from cmidd.experts import Experts
+from cmidd.buffers.experts import Experts
+from cmidd.utils import files, tensor_files
+from cmidd.utils.errors import SettingError
 from tests.runs import run_here, run_until
 from tests.test_caches import SETTINGS, context
 from tests.test_run import TINY_METHOD, distill
@@ -43,7 +43,7 @@ def test_on_a_full_disk_a_run_stops_with_one_line_and_goes_on_when_there_is_room
     ended = distill(tmp_path, *words, "checkpoint_seconds=0")
     one_line(ended, "checkpoint.safetensors: ", "No space left on device")
     folder = disk / "digits" / "dm" / "ipc10" / "cmi0" / "seed0"
-    assert files.read_tensors(folder / "checkpoint.safetensors")[1]["iteration"] > 0
+    assert tensor_files.read_tensors(folder / "checkpoint.safetensors")[1]["iteration"] > 0
     assert not list(folder.glob(".*.part"))
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     one_line(distill(tmp_path, *words), str(disk), "Read-only file system")
@@ -66,7 +66,7 @@ def test_what_dead_processes_were_writing_goes_and_what_living_ones_write_stays(
     dead.wait()
     code = (
         "import sys, time, pathlib; from cmidd import files\n"
-        "with files.written_whole(pathlib.Path(sys.argv[1])) as beside:\n"
+        "with files.atomic_write(pathlib.Path(sys.argv[1])) as beside:\n"
         "    beside.write_text('[]'); print(beside.parent.name, flush=True); input()"
     )
     living = subprocess.Popen(

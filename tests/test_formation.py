@@ -1,10 +1,11 @@
 import pytest
 import torch
 
-from cmidd.data import load_dataset
-from cmidd.formation import Formation
-from cmidd.streams import Streams
-from cmidd.synthetic import SyntheticSet, load_synthetic
+from cmidd.data.load import load_dataset
+from cmidd.synthetic.formation import Formation
+from cmidd.synthetic.load import load_synthetic
+from cmidd.synthetic.synthetic_set import SyntheticSet
+from cmidd.utils.random_streams import Streams
 from tests.conftest import load_golden
 
 IDC = Formation(factor=2, stored_as="pixels")

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from cmidd import load_synthetic
-from cmidd.interruption import deferred_signals
+from cmidd.utils.interruption import deferred_signals
 from tests.test_run import ROOT, TINY, distill, result
 
 

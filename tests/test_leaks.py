@@ -14,7 +14,7 @@ import json, os, sys
 from pathlib import Path
 from cmidd.cli import compose_run
 from cmidd.run import run
-from cmidd.tracking import Tracker
+from cmidd.runs.tracking import Tracker
 write, found = Tracker.__call__, {}
 def measured(self, row):
     write(self, row)

@@ -11,7 +11,7 @@ MEASURE = """
 import resource, sys
 import torch
 from cmidd.networks import build_network
-from cmidd.objectives.mtt import StudentStep, trajectory_distance
+from cmidd.methods.mtt import StudentStep, trajectory_distance
 torch.set_num_threads(1)
 network = build_network("convnet", (3, 32, 32), 10, torch.Generator().manual_seed(0), width=64)
 theta = torch.cat([p.detach().flatten() for p in network.parameters()])
@@ -41,7 +41,7 @@ def test_memory_grows_with_the_student_steps_only_by_the_stored_parameters():
 FAULTS = """
 import resource
 import torch
-from cmidd.devices import pick_device
+from cmidd.compute.devices import pick_device
 pick_device("cpu")
 torch.ones(2**24)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

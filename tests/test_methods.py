@@ -3,21 +3,22 @@
 import pytest
 import torch
 
-from cmidd import passes
-from cmidd.augment import Augmentation
-from cmidd.cli import compose
-from cmidd.data import load_dataset
-from cmidd.embeddings import embed_real
-from cmidd.errors import SettingError
-from cmidd.formation import Formation
-from cmidd.gradients import class_gradients, cosine, gradients_one_by_one, layerwise_cosine, squared
+from cmidd.cli.compose import compose
+from cmidd.compute import passes
+from cmidd.compute.embeddings import embed_real
+from cmidd.compute.gradients import class_gradients, cosine, gradients_one_by_one, layerwise_cosine, squared
+from cmidd.compute.training import TrainingRecipe
+from cmidd.core.context import Context
+from cmidd.core.match import Match
+from cmidd.data.augmentation import Augmentation
+from cmidd.data.load import load_dataset
+from cmidd.data.split import Split
+from cmidd.methods import METHODS
 from cmidd.networks import build_network
-from cmidd.objectives import OBJECTIVES, Context
-from cmidd.objectives.base import Match
-from cmidd.sources import Split
-from cmidd.streams import Streams
-from cmidd.synthetic import SyntheticSet
-from cmidd.training import TrainingRecipe
+from cmidd.synthetic.formation import Formation
+from cmidd.synthetic.synthetic_set import SyntheticSet
+from cmidd.utils.errors import SettingError
+from cmidd.utils.random_streams import Streams
 
 NONE = Augmentation("none")
 NET = TrainingRecipe(batch=32)
@@ -41,19 +42,19 @@ def idm(context, **changes):
         "augment": NONE,
         "net": NET,
     }
-    return OBJECTIVES["idm"](context, **{**given, **changes})
+    return METHODS["idm"](context, **{**given, **changes})
 
 
 def idc(context, **changes):
     given = {"lr_img": 0.01, "base_side": 32, "momentum": 0.5, "batch_real": 4, "batch_syn_max": 3, "distance": "mse"}
-    return OBJECTIVES["idc"](
+    return METHODS["idc"](
         context, **{**given, "inner_loop": 2, "net_images": 65, "augment": NONE, "net": NET, **changes}
     )
 
 
 def mtt(context, experts, **changes):
     given = {"lr_img": 10.0, "momentum": 0.5, "syn_steps": 5, "expert_epochs": 1, "max_start_epoch": 2, "lr_lr": 1e-3}
-    return OBJECTIVES["mtt"](
+    return METHODS["mtt"](
         context, **{**given, "lr_teacher": 0.02, "batch_syn": 16, "augment": NONE, "experts": experts, **changes}
     )
 
@@ -76,7 +77,7 @@ def test_step_sizes_of_joint_steps_hold_what_momentum_would_add_and_idcs_grow_wi
 
 
 def test_the_learned_step_size_has_a_learning_rate_of_its_own(context):
-    from cmidd.experts import ExpertSettings
+    from cmidd.buffers.experts import ExpertSettings
 
     experts = ExpertSettings(count=2, training=TrainingRecipe(epochs=2, batch=256))
     images, step_size = mtt(context, experts).optimizer().param_groups
@@ -84,11 +85,11 @@ def test_the_learned_step_size_has_a_learning_rate_of_its_own(context):
     assert float(step_size["params"][0].detach()) == pytest.approx(0.02)
     with pytest.raises(SettingError, match=r"epochs=2: shorter than the trajectories asked for; set it to at least 3"):
         given = {"max_start_epoch": 2, "expert_epochs": 2, "experts": experts}
-        OBJECTIVES["mtt"].refuse(given, context.blank_network())
+        METHODS["mtt"].refuse(given, context.blank_network())
 
 
 def test_experts_come_in_shuffled_turns_and_students_see_every_image_before_one_again(context):
-    from cmidd.experts import ExpertSettings
+    from cmidd.buffers.experts import ExpertSettings
 
     objective = mtt(context, ExpertSettings(count=3, training=TrainingRecipe(epochs=2, batch=256)))
     asked, segment = [], objective.experts.segment
@@ -108,7 +109,7 @@ def test_experts_come_in_shuffled_turns_and_students_see_every_image_before_one_
 
 
 def test_the_student_handed_on_is_the_expert_where_the_segment_starts(context):
-    from cmidd.experts import ExpertSettings
+    from cmidd.buffers.experts import ExpertSettings
 
     objective = mtt(context, ExpertSettings(count=1, training=TrainingRecipe(epochs=2, batch=256)), max_start_epoch=1)
     (match,) = objective.matches(0)
@@ -189,7 +190,7 @@ def test_idc_takes_at_most_so_many_images_of_a_class_other_ones_each_step_and_cl
 
 def test_images_that_pass_through_networks_in_an_iteration():
     """What decides whether compiling pays: classes x (real + synthetic), for every inner step."""
-    counted = {name: objective.images_per_iteration for name, objective in OBJECTIVES.items()}
+    counted = {name: objective.images_per_iteration for name, objective in METHODS.items()}
     settings = {"batch_real": 20, "outer_loop": 3, "inner_loop": 4, "syn_steps": 7, "batch_syn": None}
     assert counted["dm"](10, 5, settings) == counted["idm"](10, 5, settings) == 250
     assert counted["dc"](10, 5, settings) == counted["dsa"](10, 5, settings) == 750

@@ -3,8 +3,9 @@ import json
 import pytest
 import torch
 
-from cmidd.errors import SettingError
-from cmidd.networks import ConvNet, build_network
+from cmidd.networks import build_network
+from cmidd.networks.convnet import ConvNet
+from cmidd.utils.errors import SettingError
 from tests.conftest import GOLDEN, load_golden, load_parameters
 
 VARIANTS = {

@@ -2,9 +2,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cmidd.embeddings import mean_embedding_distance
-from cmidd.formation import Formation
-from cmidd.gradients import (
+from cmidd.compute.embeddings import mean_embedding_distance
+from cmidd.compute.gradients import (
     DC_DISTANCES,
     IDC_DISTANCES,
     RecomputedGradients,
@@ -13,11 +12,12 @@ from cmidd.gradients import (
     gradients_in_one_pass,
     gradients_one_by_one,
 )
-from cmidd.networks import ConvNet
-from cmidd.objectives.idm import matching_loss
-from cmidd.objectives.mtt import StudentStep, trajectory_distance
-from cmidd.passes import flat_call
-from cmidd.sources import Split
+from cmidd.compute.passes import flat_call
+from cmidd.data.split import Split
+from cmidd.methods.idm import matching_loss
+from cmidd.methods.mtt import StudentStep, trajectory_distance
+from cmidd.networks.convnet import ConvNet
+from cmidd.synthetic.formation import Formation
 from tests.conftest import load_golden, load_parameters
 
 

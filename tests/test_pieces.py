@@ -9,21 +9,25 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from cmidd import evaluate as evaluation
-from cmidd import files, training
-from cmidd.cli import compose, compose_run
-from cmidd.cross_architecture import cross_architecture, load_subject, read_evaluation
-from cmidd.data import load_dataset
-from cmidd.evaluate import Protocol, baselines, evaluate
-from cmidd.experts import ExpertRecipe, Experts, ExpertSettings
-from cmidd.objectives.base import new_network
-from cmidd.records import comparable, merged
-from cmidd.results import cells, read_results
-from cmidd.run import run
-from cmidd.streams import Streams
-from cmidd.synthetic import SyntheticSet
-from cmidd.teachers import TeacherPool
-from cmidd.training import TrainingRecipe, train, train_kept
+from cmidd.analysis.cross_architecture import cross_architecture, load_subject, read_evaluation
+from cmidd.analysis.results import cells, read_results
+from cmidd.buffers.experts import ExpertRecipe, Experts, ExpertSettings
+from cmidd.buffers.teachers import TeacherPool
+from cmidd.cli.compose import compose, compose_run
+from cmidd.compute import training
+from cmidd.compute.training import TrainingRecipe, train, train_kept
+from cmidd.core.context import new_network
+from cmidd.data.load import load_dataset
+from cmidd.evaluation import evaluate as evaluation
+from cmidd.evaluation.baselines import baselines
+from cmidd.evaluation.evaluate import evaluate
+from cmidd.evaluation.protocols import Protocol
+from cmidd.runs.identity import comparable
+from cmidd.runs.run import run
+from cmidd.synthetic.synthetic_set import SyntheticSet
+from cmidd.utils import cache, files, tensor_files
+from cmidd.utils.nested import merged
+from cmidd.utils.random_streams import Streams
 from tests.refusals import bytes_of, edited, put, refused, script, without
 from tests.runs import Killed, run_here, run_until
 from tests.test_bad_runs import again
@@ -76,7 +80,7 @@ def test_a_training_that_is_stopped_goes_on_to_the_same_bits(tmp_path, monkeypat
         with pytest.raises(Killed):
             train_kept(network, data.train, recipe, Streams(3), what=None, keep=keep, made_by=made_by)
         revive()
-        assert files.read_tensors(keep)[1]["epoch"] == stopped_after
+        assert tensor_files.read_tensors(keep)[1]["epoch"] == stopped_after
         network = new_network(data, options, Streams(1)("network"))
         steps = counting(monkeypatch, training, "train_step")
         train_kept(network, data.train, recipe, Streams(3), what=None, keep=keep, made_by=made_by)
@@ -166,7 +170,7 @@ def test_an_expert_that_is_stopped_goes_on_at_its_epoch(tmp_path, monkeypatch, a
     epochs = len(asked.training.learning_rates)
     assert len(steps) == 3 * (2 * epochs - 2)
     assert sets_of(killed.folder) == sets_of(whole.folder)
-    tensors = files.read_shapes(killed.paths[0])[0]
+    tensors = tensor_files.read_shapes(killed.paths[0])[0]
     assert tensors["trajectory"] == [epochs + 1, killed.size]
     assert tensors.keys() == {"trajectory", *(("last", "momentum") if schedule == "constant" else ())}
 
@@ -182,9 +186,9 @@ def from_before(world, asked, epochs):
     """A buffer of the time when the length was in the key."""
     new = Experts(replace(world, buffers=world.buffers / "new"), asked.reaching(epochs))
     made_by = {**new.made_by, "training": asdict(replace(asked.training, epochs=epochs))}
-    folder = world.buffers / "experts" / f"digits_{files.fingerprint(made_by)}"
+    folder = world.buffers / "experts" / f"digits_{cache.fingerprint(made_by)}"
     for path in new.paths:
-        files.write_tensors(folder / path.name, files.read_tensors(path)[0], {"made_by": made_by})
+        tensor_files.write_tensors(folder / path.name, tensor_files.read_tensors(path)[0], {"made_by": made_by})
     files.write_json(folder / "settings.json", made_by)
     return folder
 
@@ -198,7 +202,7 @@ def test_a_buffer_from_before_is_read_where_it_is_long_enough_and_never_changed(
     experts = Experts(world, asked.reaching(2))
     assert [path.parent == folder for path in experts.paths] == [True, False]
     assert len(steps) == 3 * 2
-    assert torch.equal(experts.segment(0, 0, 2)[1], files.read_tensors(experts.paths[0])[0]["trajectory"][2])
+    assert torch.equal(experts.segment(0, 0, 2)[1], tensor_files.read_tensors(experts.paths[0])[0]["trajectory"][2])
     assert folder not in {path.parent for path in Experts(world, asked.reaching(4)).paths}
     assert folder not in {path.parent for path in Experts(world, settings(2, 0.5)).paths}
     assert bytes_of(folder) == before
@@ -209,7 +213,8 @@ def test_mtt_trains_experts_as_far_as_it_reads_them_and_refuses_fewer_in_every_s
     words += ["method.max_start_epoch=2", "method.expert_epochs=2"]
     run_here(tmp_path / "results", "mtt", *words, "method.experts.training.epochs=null")
     shapes = [
-        files.read_shapes(path)[0]["trajectory"][0] for path in (tmp_path / "buffers").rglob("expert_*.safetensors")
+        tensor_files.read_shapes(path)[0]["trajectory"][0]
+        for path in (tmp_path / "buffers").rglob("expert_*.safetensors")
     ]
     assert shapes == [4, 4]
     words += ["method.experts.training.epochs=3", "schedule=pdd", "schedule.stages=2"]

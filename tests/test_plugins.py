@@ -8,13 +8,13 @@ import torch
 from omegaconf import OmegaConf
 
 from cmidd import load_synthetic
-from cmidd.cli import CONFIGS, compose
-from cmidd.errors import SettingError
-from cmidd.objectives import OBJECTIVES
+from cmidd.analysis.table import read_layout
+from cmidd.cli.compose import CONFIGS, compose
+from cmidd.methods import METHODS
 from cmidd.regularizers import REGULARIZERS
 from cmidd.samplers import SAMPLERS
 from cmidd.schedules import SCHEDULES
-from cmidd.table import read_layout
+from cmidd.utils.errors import SettingError
 from tests.runs import run_here, run_until
 from tests.test_run import distill
 
@@ -103,7 +103,7 @@ def test_every_plug_in_has_a_config_and_every_config_a_plug_in():
         ("regularizer", {*REGULARIZERS, "cmi"}),
         ("sampler", SAMPLERS),
         ("schedule", SCHEDULES),
-        ("method", OBJECTIVES),
+        ("method", METHODS),
     ):
         assert {path.stem for path in (CONFIGS / group).glob("*.yaml")} == set(table)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torchvision
 
-from cmidd.sources import from_torchvision
+from cmidd.data.sources import from_torchvision
 from tests.test_crashes import SHORT
 from tests.test_run import ROOT, TINY, TINY_METHOD
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from cmidd.data import load_dataset
-from cmidd.streams import Streams
-from cmidd.synthetic import SyntheticSet
+from cmidd.data.load import load_dataset
+from cmidd.synthetic.synthetic_set import SyntheticSet
+from cmidd.utils.random_streams import Streams
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 

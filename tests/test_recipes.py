@@ -3,9 +3,9 @@
 import pytest
 from omegaconf import OmegaConf
 
-from cmidd.cli import CONFIGS, compose, compose_run
-from cmidd.errors import SettingError
-from cmidd.settings import make_schedule
+from cmidd.cli.compose import CONFIGS, compose, compose_run
+from cmidd.runs.settings import make_schedule
+from cmidd.utils.errors import SettingError
 
 PUBLISHED = ("cifar10", "cifar100", "fashion_mnist", "mnist", "svhn")
 METHODS = ("dc", "dm", "dsa", "idc", "idm", "mtt")

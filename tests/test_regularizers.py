@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from cmidd import load_synthetic
-from cmidd.networks import ConvNet, build_network
+from cmidd.networks import build_network
+from cmidd.networks.convnet import ConvNet
 from cmidd.regularizers.iid import class_scatter, covariance_distance
 from cmidd.regularizers.mim4dd import label_nce
 from tests.conftest import load_golden

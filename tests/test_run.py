@@ -93,7 +93,7 @@ def test_a_resumed_run_gives_the_bits_of_an_undisturbed_one(tmp_path, method, bu
     shutil.move(tmp_path / "results", whole)
     # Stop after the checkpoint of iteration 2, as a kill would: the checkpoint is there, the rest is not.
     code = (
-        "import sys; sys.argv = sys.argv[1:]; import cmidd.state as s; write = s.files.write_tensors\n"
+        "import sys; sys.argv = sys.argv[1:]; import cmidd.loop.state as s; write = s.files.write_tensors\n"
         "def dying(path, tensors, about):\n"
         "    write(path, tensors, about)\n"
         "    if about.get('iteration') == 2: import os; os._exit(9)\n"

@@ -5,16 +5,17 @@ import torch
 from omegaconf import OmegaConf
 
 from cmidd import load_synthetic
-from cmidd.cli import CONFIGS, compose, compose_run
-from cmidd.data import load_dataset
-from cmidd.errors import SettingError
+from cmidd.cli.compose import CONFIGS, compose, compose_run
+from cmidd.compute.kmeans import nearest_to_centres
+from cmidd.core.context import Context
+from cmidd.data.load import load_dataset
+from cmidd.methods.idc import IDC
 from cmidd.networks import build_network
-from cmidd.objectives import Context
-from cmidd.objectives.idc import IDC
-from cmidd.samplers import RandomSampler
-from cmidd.samplers.dream import DREAM, nearest_to_centres, representatives
-from cmidd.streams import Streams
-from cmidd.synthetic import SyntheticSet
+from cmidd.samplers.dream import DREAM, representatives
+from cmidd.samplers.random import RandomSampler
+from cmidd.synthetic.synthetic_set import SyntheticSet
+from cmidd.utils.errors import SettingError
+from cmidd.utils.random_streams import Streams
 from tests.runs import run_here, run_until
 
 

@@ -7,19 +7,21 @@ import torch
 from omegaconf import OmegaConf
 from torch.nn.utils import parameters_to_vector
 
-from cmidd import files, load_synthetic
-from cmidd.cli import CONFIGS, compose
-from cmidd.cross_architecture import load_subject, read_evaluation
-from cmidd.data import load_dataset
-from cmidd.errors import SettingError
-from cmidd.evaluate import evaluate, lessons_of, train_through
-from cmidd.objectives import Context
-from cmidd.results import read_results
-from cmidd.schedules.staged import Staged, WarmNetworks
-from cmidd.streams import Streams
-from cmidd.synthetic import SyntheticSet
-from cmidd.training import TrainingRecipe, accuracy, train, train_step
-from cmidd.verify import verify
+from cmidd import load_synthetic
+from cmidd.analysis.cross_architecture import load_subject, read_evaluation
+from cmidd.analysis.results import read_results
+from cmidd.analysis.verify import verify
+from cmidd.cli.compose import CONFIGS, compose
+from cmidd.compute.training import TrainingRecipe, accuracy, train, train_step
+from cmidd.core.context import Context
+from cmidd.data.load import load_dataset
+from cmidd.evaluation.evaluate import evaluate
+from cmidd.evaluation.train_on_set import train_through, training_stages
+from cmidd.schedules.pdd import Staged, WarmNetworks
+from cmidd.synthetic.synthetic_set import SyntheticSet
+from cmidd.utils import files, tensor_files
+from cmidd.utils.errors import SettingError
+from cmidd.utils.random_streams import Streams
 from tests.runs import run_here, run_until
 
 TWO = ["schedule=seqmatch", "schedule.warm_epochs=1", "schedule.pool=2", "ipc=5"]
@@ -60,7 +62,7 @@ def test_a_finished_stage_never_changes_and_a_killed_run_goes_on_to_the_same_bit
     assert records[0]["evaluations"] == records[1]["evaluations"]
     lines = [(folder / "metrics.jsonl").read_text() for folder in (whole, resumed)]
     assert lines[0] == lines[1]
-    leaf = files.read_tensors(whole / "checkpoint.safetensors")[0]["leaf_0"]
+    leaf = tensor_files.read_tensors(whole / "checkpoint.safetensors")[0]["leaf_0"]
     assert torch.equal(first.finished[0].images, leaf)
     assert first.labels.bincount().tolist() == [5] * 10
     assert first.stages.bincount().tolist() == [30, 20]
@@ -77,11 +79,11 @@ def test_a_staged_set_loads_with_its_stages_and_their_step_sizes(context, tmp_pa
     assert torch.equal(loaded.images, synthetic.images)
     assert torch.equal(loaded.labels, synthetic.labels)
     assert torch.equal(loaded.images[loaded.stages == 0], before)
-    lessons = lessons_of(loaded, RECIPE)
+    lessons = training_stages(loaded, RECIPE)
     assert [len(data) for data, _ in lessons] == [30, 50]
     assert [recipe.lr for _, recipe in lessons] == [0.25, 0.5]
     loaded.forget_syn_lr()
-    assert [recipe.lr for _, recipe in lessons_of(loaded, RECIPE)] == [RECIPE.lr] * 2
+    assert [recipe.lr for _, recipe in training_stages(loaded, RECIPE)] == [RECIPE.lr] * 2
 
 
 def test_a_set_of_one_stage_is_evaluated_by_training_on_it(context):
@@ -89,7 +91,7 @@ def test_a_set_of_one_stage_is_evaluated_by_training_on_it(context):
     own = streams.child("repeat", 0)
     network = context.new_network(own("network"))
     train(network, context.synthetic.decode(), RECIPE, own, what=None)
-    measured = evaluate(context, lessons_of(context.synthetic, RECIPE), 1, streams)
+    measured = evaluate(context, training_stages(context.synthetic, RECIPE), 1, streams)
     assert measured == [accuracy(network, context.data.test)]
 
 
@@ -100,7 +102,7 @@ def test_a_staged_set_is_evaluated_by_training_on_all_stages_so_far_in_turn(cont
     slow, ours = (context.new_network(streams("network")) for _ in range(2))
     train(slow, first, RECIPE, streams, what=None)
     train(slow, context.synthetic.decode(), RECIPE, streams.child("lesson", 1), what=None)
-    train_through(ours, lessons_of(context.synthetic, RECIPE), streams, what=None)
+    train_through(ours, training_stages(context.synthetic, RECIPE), streams, what=None)
     assert torch.equal(*(parameters_to_vector(network.parameters()) for network in (slow, ours)))
 
 
@@ -108,7 +110,7 @@ def test_a_staged_set_is_evaluated_by_training_on_all_stages_so_far_in_turn(cont
 def test_a_stage_may_take_over_the_momentum_of_the_stage_before_but_not_its_learning_rate(context, schedule):
     recipe = TrainingRecipe(epochs=3, batch=16, schedule=schedule)
     add_stage(context)
-    lessons = lessons_of(context.synthetic, recipe)
+    lessons = training_stages(context.synthetic, recipe)
     slow, carried, fresh = (context.new_network(Streams(5)("network")) for _ in range(3))
     optimizer = recipe.optimizer(slow)
     for number, (data, _) in enumerate(lessons):
@@ -143,7 +145,7 @@ def test_a_set_says_how_it_was_evaluated_and_is_evaluated_so_again(tmp_path):
 
 
 def test_experts_of_a_later_stage_start_from_networks_trained_through_the_earlier_ones(context):
-    from cmidd.experts import Experts, ExpertSettings
+    from cmidd.buffers.experts import Experts, ExpertSettings
 
     world = Staged(stages=2, warm_epochs=1, pool=1).world(1, context, RECIPE)
     settings = ExpertSettings(count=1, training=TrainingRecipe(epochs=1))
@@ -152,17 +154,17 @@ def test_experts_of_a_later_stage_start_from_networks_trained_through_the_earlie
     streams = Streams(0).child("expert", 0)
     network = context.new_network(streams("network"))
     assert torch.equal(plain.segment(0, 0, 1)[0], parameters_to_vector(network.parameters()))
-    lessons = lessons_of(context.synthetic, TrainingRecipe(epochs=1, batch=16))
+    lessons = training_stages(context.synthetic, TrainingRecipe(epochs=1, batch=16))
     train_through(network, lessons, streams.child("warm"), what=None)
     assert torch.equal(warm.segment(0, 0, 1)[0], parameters_to_vector(network.parameters()))
 
 
 def test_networks_of_a_later_stage_are_copies_from_the_pool_the_same_for_the_same_draw(context):
-    warm = WarmNetworks(context, lessons_of(context.synthetic, RECIPE), context.streams, pool=2)
+    warm = WarmNetworks(context, training_stages(context.synthetic, RECIPE), context.streams, pool=2)
     drawn = [warm.draw(Streams(0)("network", iteration)) for iteration in range(6)]
     with torch.no_grad():
         drawn[0].classifier.bias += 1
-    again = WarmNetworks(context, lessons_of(context.synthetic, RECIPE), context.streams, pool=2)
+    again = WarmNetworks(context, training_stages(context.synthetic, RECIPE), context.streams, pool=2)
     later = [again.draw(Streams(0)("network", iteration)) for iteration in range(6)]
     vectors = [torch.cat([p.flatten() for p in network.parameters()]) for network in later]
     assert len(torch.stack(vectors).unique(dim=0)) == 2

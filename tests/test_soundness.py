@@ -6,13 +6,14 @@ import re
 import pytest
 import torch
 
-from cmidd import distill as loop
-from cmidd import files, load_synthetic
-from cmidd.errors import SettingError
-from cmidd.evaluate import lessons_of
+from cmidd import load_synthetic
+from cmidd.compute.training import TrainingRecipe
+from cmidd.evaluation.train_on_set import training_stages
+from cmidd.loop import distill as loop
 from cmidd.regularizers.cmi import CMI
-from cmidd.streams import Streams
-from cmidd.training import TrainingRecipe
+from cmidd.utils import tensor_files
+from cmidd.utils.errors import SettingError
+from cmidd.utils.random_streams import Streams
 from tests.runs import run_here, run_until
 
 METHODS = ["dc", "dm", "dsa", "idc", "idm", "mtt"]
@@ -25,7 +26,7 @@ def refused(folder, method, *words):
         run_here(folder, method, *SHORT, *words)
     kept = list(folder.rglob("checkpoint.safetensors"))
     assert "\n" not in str(error.value)
-    return str(error.value), files.read_tensors(kept[0]) if kept else None
+    return str(error.value), tensor_files.read_tensors(kept[0]) if kept else None
 
 
 def iteration_in(message):
@@ -196,4 +197,4 @@ def test_a_set_whose_learned_step_size_is_useless_is_refused(tmp_path, learned):
     synthetic = load_synthetic(run_here(tmp_path / "results", "dm", *SHORT) / "synthetic.safetensors")
     synthetic.syn_lr = torch.tensor(learned)
     with pytest.raises(SettingError, match=r"training\.lr: the set's learned step size is"):
-        lessons_of(synthetic, TrainingRecipe())
+        training_stages(synthetic, TrainingRecipe())

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from cmidd.cli import compose
-from cmidd.devices import free_one
-from cmidd.sweeps import duration
+from cmidd.cli.compose import compose
+from cmidd.compute.devices import free_one
+from cmidd.utils.text import duration
 from tests.test_interruption import wait_for
 from tests.test_run import TINY, TINY_METHOD, distill, result
 

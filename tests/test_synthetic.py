@@ -5,12 +5,13 @@ import dataclasses
 import pytest
 import torch
 
-from cmidd import files, load_synthetic
-from cmidd.data import load_dataset
-from cmidd.errors import SettingError
-from cmidd.formation import Formation
-from cmidd.streams import Streams
-from cmidd.synthetic import SyntheticSet
+from cmidd import load_synthetic
+from cmidd.data.load import load_dataset
+from cmidd.synthetic.formation import Formation
+from cmidd.synthetic.synthetic_set import SyntheticSet
+from cmidd.utils import tensor_files
+from cmidd.utils.errors import SettingError
+from cmidd.utils.random_streams import Streams
 
 PIXELS = Formation(factor=2, stored_as="pixels")
 
@@ -98,6 +99,6 @@ def test_what_is_no_set_of_ours_is_refused_with_its_name(data, tmp_path):
         ({"images": images}, header, r"labels \[0\] instead of"),
         ({"labels": labels}, header, r"images \[0\] and labels"),
     ):
-        files.write_tensors(path, tensors, about)
+        tensor_files.write_tensors(path, tensors, about)
         with pytest.raises(SettingError, match=f"set.safetensors: .*{flaw}.*(; give a synthetic|make it again)"):
             load_synthetic(path)

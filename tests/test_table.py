@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cmidd.errors import SettingError
-from cmidd.results import cells, read_baselines, read_results
-from cmidd.table import as_csv, make_table, markdown, read_layout
-from cmidd.table_latex import latex
+from cmidd.analysis.results import cells, read_baselines, read_results
+from cmidd.analysis.table import make_table, read_layout
+from cmidd.analysis.table_latex import latex
+from cmidd.analysis.table_text import as_csv, markdown
+from cmidd.utils.errors import SettingError
 
 ROOT = Path(__file__).parents[1]
 LAYOUT, CIFAR, FASHION = (

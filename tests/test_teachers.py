@@ -9,19 +9,20 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from cmidd import files, load_synthetic
-from cmidd.cli import compose, compose_run
-from cmidd.formats import read_record
+from cmidd import load_synthetic
+from cmidd.analysis.results import Result
+from cmidd.analysis.verify import rebuild
+from cmidd.buffers.teacher_files import find
+from cmidd.buffers.teachers import TeacherPools
+from cmidd.cli.compose import compose, compose_run
+from cmidd.core.match import Match
+from cmidd.data.preprocessing import ZCA
+from cmidd.methods import METHODS
 from cmidd.networks import build_network
-from cmidd.objectives import OBJECTIVES, Match
-from cmidd.plugins import make_regularizers
-from cmidd.preprocessing import ZCA
 from cmidd.regularizers.cmi import conditional_mutual_information
-from cmidd.results import Result
-from cmidd.run import make_context
-from cmidd.teacher_files import find
-from cmidd.teachers import TeacherPools
-from cmidd.verify import rebuild
+from cmidd.runs.build import make_context, make_regularizers
+from cmidd.runs.record import read_record
+from cmidd.utils import files, tensor_files
 from tests.refusals import bytes_of, edited, refused, without
 from tests.runs import run_here
 from tests.test_run import TINY, TINY_METHOD
@@ -82,7 +83,7 @@ def test_the_identity_names_what_teachers_see_only_where_that_is_new():
     assert cmi("method=idc", "cmi.measure=true")["input"] == "pixels"
     assert cmi("method=dm", "cmi.lambda=1", "cmi.input=pixels")["input"] == "pixels"
     assert "input" not in cmi("method=dm", "cmi.lambda=1")
-    assert {name for name, method in OBJECTIVES.items() if method.teacher_input != "preprocessed"} == {"idc"}
+    assert {name for name, method in METHODS.items() if method.teacher_input != "preprocessed"} == {"idc"}
     assert "input" not in cmi("method=idc")
     assert "input" not in cmi("method=idc", "cmi.lambda=1", "cmi.input=preprocessed")
 
@@ -152,7 +153,7 @@ def test_the_same_files_elsewhere_go_on_and_others_in_the_same_place_are_refused
 
     place, other = tmp_path / "teachers", tmp_path / "moved"
     place.mkdir()
-    state = files.read_tensors(trained[1] / "teacher_000.safetensors")[0]
+    state = tensor_files.read_tensors(trained[1] / "teacher_000.safetensors")[0]
     save_file(state, place / "one.safetensors")
     run = start()
     place.rename(other)

@@ -1,9 +1,9 @@
 """Does a change of the code leave every bit of a run as it was: ``python tools/same_bits.py CHECKOUT [BEFORE.json]``.
 
 Runs the short runs of ``RUNS`` with the code of a checkout, one of them stopped in the middle and gone on with, and
-prints as JSON a hash of every ``synthetic.safetensors`` and ``metrics.jsonl``, and all accuracies. Given what it printed
-for another commit, it says instead where the two differ; exit code 1 when they do. Hashes are compared on one machine,
-with the same versions and threads.
+prints as JSON a hash of every ``synthetic.safetensors`` and ``metrics.jsonl``, and all accuracies. Given what it
+printed for another commit, it says instead where the two differ; exit code 1 when they do. Both on one machine, with
+the same versions and threads.
 """
 
 import hashlib

@@ -4,7 +4,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from cmidd.networks.base import Network, normalization, require_side
+from cmidd.networks._network import Network, normalization, require_side
 
 
 class AlexNet(Network):

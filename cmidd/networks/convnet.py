@@ -5,13 +5,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from cmidd.errors import SettingError
-from cmidd.networks.base import Network, normalization
+from cmidd.networks._network import Network, normalization
+from cmidd.utils.errors import SettingError
 
 NormName = Literal["instancenorm", "batchnorm", "layernorm", "groupnorm", "none"]
 ActivationName = Literal["relu", "leakyrelu", "sigmoid", "swish"]
 PoolingName = Literal["avg", "max", "none"]
-
 ACTIVATIONS = {"relu": nn.ReLU, "leakyrelu": nn.LeakyReLU, "sigmoid": nn.Sigmoid, "swish": nn.SiLU}
 
 

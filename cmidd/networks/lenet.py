@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from cmidd.networks.base import Network, require_side
+from cmidd.networks._network import Network, require_side
 
 
 class LeNet(Network):

@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor, nn
 
-from cmidd.networks.base import Network
+from cmidd.networks._network import Network
 
 
 class MLP(Network):

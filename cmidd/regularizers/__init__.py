@@ -1,9 +1,9 @@
-"""Terms that are added to any objective: CMI, and those that ``regularizer=`` adds, by their name."""
+"""Regularisers, by name: terms that are added to any method's loss.
 
-from cmidd.regularizers.base import Regularizer
-from cmidd.regularizers.iid import IID
-from cmidd.regularizers.mim4dd import MIM4DD
+Imports core and what is below.
+"""
 
-__all__ = ["REGULARIZERS", "Regularizer"]
+from cmidd.core.regularizer import Regularizer
+from cmidd.utils.plugins import Plugins
 
-REGULARIZERS: dict[str, type[Regularizer]] = {"iid": IID, "mim4dd": MIM4DD}
+REGULARIZERS: Plugins[type[Regularizer]] = Plugins("cmidd.regularizers", Regularizer)

@@ -7,18 +7,21 @@ are those of real images.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from cmidd.embeddings import embed_real
-from cmidd.engine import in_any_order
+from cmidd.compute.embeddings import embed_real
+from cmidd.compute.engine import in_any_order
+from cmidd.compute.passes import chunk_size, embed_in_chunks
+from cmidd.core.context import Context
+from cmidd.core.match import Match
+from cmidd.core.regularizer import Regularizer
+from cmidd.core.teachers import Teachers
+from cmidd.data.split import Split
 from cmidd.networks import Network
-from cmidd.objectives.base import Match
-from cmidd.passes import chunk_size, embed_in_chunks
-from cmidd.sources import Split
-from cmidd.teachers import TeacherPool
 
 
 def conditional_mutual_information(features: Tensor, labels: Tensor, log_centroids: Tensor | None = None) -> Tensor:
@@ -43,29 +46,35 @@ def conditional_mutual_information(features: Tensor, labels: Tensor, log_centroi
     return (log_p.exp() * (log_p - log_q[group])).sum(1).mean()
 
 
-def _as_they_are(images: Tensor) -> Tensor:
-    return images
-
-
-class CMI:
+class CMI(Regularizer):
     """The regulariser: draws one teacher per step and measures the images that the match hands over.
 
     Args:
-        real: real images whose class centroids replace those of the synthetic set, computed once per teacher
-            (the alternative that the reference has in a comment, methods.md section 7). Every class must be in it.
-        seen: what its teachers see of preprocessed images, such as pixels in [0, 1].
+        centroids: ``real`` replaces the class centroids of the synthetic set by those of the real images, computed
+            once per teacher (the alternative that the reference has in a comment, methods.md section 7).
+        input: what its teachers see: the images as networks do, or as pixels in [0, 1].
     """
 
     name = "cmi"
+    per_class_images = 2
+    taught = True
 
     def __init__(
         self,
-        teachers: TeacherPool,
-        real: Split | None = None,
-        seen: Callable[[Tensor], Tensor] = _as_they_are,
+        context: Context,
+        teachers: Teachers,
+        *,
+        centroids: Literal["synthetic", "real"] = "synthetic",
+        input: Literal["preprocessed", "pixels"] = "preprocessed",
     ) -> None:
-        self.teachers, self.real, self.seen = teachers, real, seen
+        self.teachers = teachers()
+        self.real = context.data.train if centroids == "real" else None
+        self.seen = context.data.preprocessing.inverse if input == "pixels" else _as_they_are
         self._log_centroids: dict[Network, Tensor] = {}
+
+    @classmethod
+    def images_needed(cls, settings: Mapping[str, Any]) -> int:
+        return 1 if settings.get("centroids") == "real" else cls.per_class_images
 
     def __call__(self, match: Match, generator: torch.Generator) -> Tensor:
         """CMI of the match's images in nats, a scalar."""
@@ -75,6 +84,10 @@ class CMI:
         return conditional_mutual_information(
             embed_in_chunks(teacher, self.seen(match.images)), match.labels, self._log_centroids.get(teacher)
         )
+
+
+def _as_they_are(images: Tensor) -> Tensor:
+    return images
 
 
 @torch.no_grad()

@@ -11,11 +11,13 @@ Sources: IID/DM+ours/main_DM_IID.py:225-247, IDM+ours/IDM_cifar10_IID.py:360-383
 import torch
 from torch import Tensor
 
-from cmidd.embeddings import class_means
-from cmidd.objectives.base import Context, Match
-from cmidd.passes import embed_in_chunks
-from cmidd.regularizers.base import Regularizer, Teachers
-from cmidd.training import NonNegative
+from cmidd.compute.embeddings import class_means
+from cmidd.compute.passes import embed_in_chunks
+from cmidd.core.context import Context
+from cmidd.core.match import Match
+from cmidd.core.regularizer import Regularizer
+from cmidd.core.teachers import Teachers
+from cmidd.utils.setting_types import NonNegative
 
 
 class IID(Regularizer):

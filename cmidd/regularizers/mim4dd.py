@@ -11,10 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cmidd.embeddings import class_means
-from cmidd.objectives.base import Context, Match
-from cmidd.regularizers.base import Regularizer, Teachers
-from cmidd.training import Count, Positive
+from cmidd.compute.embeddings import class_means
+from cmidd.core.context import Context
+from cmidd.core.match import Match
+from cmidd.core.regularizer import Regularizer
+from cmidd.core.teachers import Teachers
+from cmidd.utils.setting_types import Count, Positive
 
 
 class MIM4DD(Regularizer):

@@ -1,8 +1,9 @@
-"""Which real images an objective sees, by the name of their config file."""
+"""Samplers, by name: the choice of real images.
 
-from cmidd.samplers.base import RandomSampler, Sampler
-from cmidd.samplers.dream import DREAM
+Imports core and what is below.
+"""
 
-__all__ = ["SAMPLERS", "RandomSampler", "Sampler"]
+from cmidd.core.sampler import Sampler
+from cmidd.utils.plugins import Plugins
 
-SAMPLERS: dict[str, type[Sampler]] = {"random": RandomSampler, "dream": DREAM}
+SAMPLERS: Plugins[type[Sampler]] = Plugins("cmidd.samplers", Sampler)

@@ -16,14 +16,15 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from cmidd.data import Dataset
-from cmidd.embeddings import embed_real
-from cmidd.errors import SettingError
+from cmidd.compute.embeddings import embed_real
+from cmidd.compute.kmeans import nearest_to_centres
+from cmidd.core.sampler import Sampler
+from cmidd.data.dataset import Dataset
+from cmidd.data.split import Split
 from cmidd.networks import Network
-from cmidd.samplers.base import Sampler
-from cmidd.sources import Split
-from cmidd.streams import Streams
-from cmidd.training import Count
+from cmidd.utils.errors import SettingError
+from cmidd.utils.random_streams import Streams
+from cmidd.utils.setting_types import Count
 
 
 class DREAM(Sampler):
@@ -37,32 +38,30 @@ class DREAM(Sampler):
 
     needs = frozenset({"real"})
 
-    def __init__(self, *, interval: Count, rounds: Count = 20) -> None:
-        self.interval, self.rounds = interval, rounds
+    def __init__(self, data: Dataset, *, interval: Count, rounds: Count = 20) -> None:
+        self.data, self.interval, self.rounds = data, interval, rounds
         self.chosen: Tensor | None = None
 
     def first(
         self,
-        data: Dataset,
         size: int,
         count: int,
         generator: torch.Generator,
         new_network: Callable[[torch.Generator], Network],
         distinct: bool = True,
     ) -> list[Split]:
-        smallest = min(len(members) for members in data.class_members)
+        smallest = min(len(members) for members in self.data.class_members)
         if size * count > smallest:
             raise SettingError(
-                f"sampler=dream: starts from {size * count} images of every class, {data.name} has a class of "
+                f"sampler=dream: starts from {size * count} images of every class, {self.data.name} has a class of "
                 f"{smallest}; choose a smaller ipc, a smaller method.formation.factor, or method.init=noise"
             )
-        chosen = representatives(data, size * count, new_network(generator), generator, self.rounds)
+        chosen = representatives(self.data, size * count, new_network(generator), generator, self.rounds)
         runs = [[own[number * size : (number + 1) * size] for own in chosen] for number in range(count)]
-        return [data.train[torch.cat(run).to(data.device)] for run in runs]
+        return [self.data.train[torch.cat(run).to(self.data.device)] for run in runs]
 
     def batch(
         self,
-        data: Dataset,
         size: int,
         network: Network,
         streams: Streams,
@@ -70,9 +69,9 @@ class DREAM(Sampler):
         cycle: int | None = None,
     ) -> Split:
         if counters[-1] % self.interval == 0:
-            self.chosen = torch.cat(representatives(data, size, network, streams("dream", *counters), self.rounds))
+            self.chosen = torch.cat(representatives(self.data, size, network, streams("dream", *counters), self.rounds))
         assert self.chosen is not None
-        return data.train[self.chosen.to(data.device)]
+        return self.data.train[self.chosen.to(self.data.device)]
 
     def state(self) -> dict[str, Tensor]:
         return {} if self.chosen is None else {"chosen": self.chosen}
@@ -91,25 +90,3 @@ def representatives(
         points = embedded[members.to(embedded.device)]
         chosen.append(members[nearest_to_centres(points, size, generator, rounds).cpu()])
     return chosen
-
-
-def nearest_to_centres(points: Tensor, count: int, generator: torch.Generator, rounds: int) -> Tensor:
-    """Indices ``[min(count, N)]`` of the points ``[N, D]`` nearest to the centres of k-means, one of each cluster.
-
-    Lloyd's algorithm from random points, for at most ``rounds``, on the points' device: with a GPU's embeddings of a
-    whole training set, copying them to a library on the CPU takes longer than the clustering. A cluster that has lost
-    all its points gives the nearest point of another.
-    """
-    start = torch.randperm(len(points), generator=generator)[:count]
-    centres = points[start.to(points.device)]
-    cluster = torch.empty(0)
-    for _ in range(rounds):
-        before, cluster = cluster, torch.cdist(points, centres).argmin(1)
-        if torch.equal(before, cluster):
-            break
-        sizes = cluster.bincount(minlength=len(centres))[:, None]
-        sums = torch.zeros_like(centres).index_add(0, cluster, points)
-        centres = torch.where(sizes > 0, sums / sizes.clamp(min=1), centres)
-    distances = torch.cdist(points, centres)
-    member = distances.argmin(1)[:, None] == torch.arange(len(centres), device=points.device)
-    return (distances + ~member * (1 + distances.max())).argmin(0)

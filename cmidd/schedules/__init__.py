@@ -1,9 +1,9 @@
-"""Which part of the synthetic set is trained when, by the name of their config file."""
+"""Schedules, by name: which part of a set is trained when.
 
-from cmidd.schedules.base import Schedule, Whole
-from cmidd.schedules.staged import Staged
+Imports evaluation, core and what is below.
+"""
 
-__all__ = ["SCHEDULES", "Schedule", "Whole"]
+from cmidd.core.schedule import Schedule
+from cmidd.utils.plugins import Plugins
 
-# PDD and SeqMatch are one algorithm with other figures; what differs beyond that is in the docstring of Staged.
-SCHEDULES: dict[str, type[Schedule]] = {"whole": Whole, "pdd": Staged, "seqmatch": Staged}
+SCHEDULES: Plugins[type[Schedule]] = Plugins("cmidd.schedules", Schedule)

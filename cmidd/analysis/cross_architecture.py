@@ -1,0 +1,178 @@
+"""What one synthetic set, ours or another's, is worth to several networks: a table of accuracies."""
+
+import dataclasses
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+
+from cmidd.compute.training import TrainingRecipe
+from cmidd.data.load import DataSettings
+from cmidd.evaluation.evaluate import evaluate
+from cmidd.evaluation.subject import Recipe, Subject, foreign_subject, own_subject
+from cmidd.evaluation.train_on_set import digest, stages_of, training_steps
+from cmidd.networks import NETWORKS
+from cmidd.runs.settings import Settings
+from cmidd.synthetic import foreign
+from cmidd.utils import files
+from cmidd.utils.checking import checked, choose
+from cmidd.utils.errors import SettingError
+from cmidd.utils.provenance import provenance
+from cmidd.utils.random_streams import Streams
+from cmidd.utils.setting_types import Count, Device, Name, PathText
+from cmidd.utils.text import escape_markdown, summary
+
+log = logging.getLogger(__name__)
+Compose = Callable[[list[str]], Settings]
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """One evaluation (``configs/command/evaluate.yaml``).
+
+    What a file of ours says about itself need not be given. For another's, ``method`` and ``dataset`` name the
+    settings of ``distill.py`` under which it was made and is evaluated; ``zca``, ``statistics``, ``factor`` and
+    ``training`` replace what these say.
+    """
+
+    synthetic: PathText
+    network: Annotated[list[str | dict[str, Any]], Field(min_length=1)]
+    repeats: Count
+    seed: Annotated[int, Field(strict=True, ge=0)]
+    method: Name | None
+    dataset: Name | None
+    zca: bool | None
+    statistics: Name | None
+    factor: Annotated[int, Field(strict=True, gt=0)] | None
+    training: dict[str, Any]
+    device: Device
+    data: DataSettings
+
+
+def read_evaluation(config: dict[str, Any]) -> EvaluationSettings:
+    """Check a resolved config; one network may be given without brackets.
+
+    Raises:
+        SettingError: one line for the first setting that is wrong.
+    """
+    if isinstance(config.get("network"), str | dict):
+        config = {**config, "network": [config["network"]]}
+    settings = EvaluationSettings(**checked(EvaluationSettings, config, ""))
+    for network in settings.network:
+        options = {"name": network} if isinstance(network, str) else dict(network)
+        checked(choose(NETWORKS, options.pop("name", None), "network"), options, "network")
+    return settings
+
+
+def load_subject(settings: EvaluationSettings, compose: Compose, device: torch.device) -> Subject:
+    """Read the set and its data set.
+
+    Args:
+        compose: settings of ``distill.py`` for a list of overrides, for what another's file does not say.
+
+    Raises:
+        SettingError: when the set is unreadable, or something it does not say is not given either.
+    """
+    path = Path(settings.synthetic).expanduser()
+    if path.suffix == ".safetensors":
+        for name in ("method", "dataset", "zca", "statistics", "factor"):
+            if getattr(settings, name) is not None:
+                raise SettingError(f"{name}={getattr(settings, name)}: {path} carries its own; leave {name} out")
+        subject = own_subject(path, settings.data, device)
+    else:
+        subject = _foreign(path, settings, compose, device)
+    changed = {key: value for key, value in settings.training.items() if value is not None}
+    arguments = checked(TrainingRecipe, {**asdict(subject.recipe), **changed}, "training")
+    if "lr" in changed:
+        subject.synthetic.forget_syn_lr()
+    return dataclasses.replace(subject, recipe=TrainingRecipe(**arguments))
+
+
+def _foreign(path: Path, settings: EvaluationSettings, compose: Compose, device: torch.device) -> Subject:
+    if not path.exists():
+        raise SettingError(f"synthetic={path}: no such file or folder; give {foreign.KINDS}")
+    method, dataset = foreign.guess(path)
+    method, dataset = settings.method or method, settings.dataset or dataset
+    for name, value in (("method", method), ("dataset", dataset)):
+        if value is None:
+            raise SettingError(f"{name}: {path} does not say it; give {name}=..., as for distill.py")
+    if method == "mtt" and settings.training.get("lr") is None:
+        raise SettingError(f"training.lr: {path} does not hold the learned step size of MTT; give training.lr=...")
+
+    def recipe_of(ipc: int) -> Recipe:
+        base = compose([f"method={method}", f"dataset={dataset}", f"ipc={ipc}"])
+        return Recipe(base.dataset, base.network, base.formation, base.evaluation.training)
+
+    options = {key: getattr(settings, key) for key in ("zca", "statistics") if getattr(settings, key) is not None}
+    return foreign_subject(path, recipe_of, settings.data, device, factor=settings.factor, **options)
+
+
+def cross_architecture(settings: EvaluationSettings, subject: Subject) -> list[Path]:
+    """Evaluate every network, log the table, and write it beside the set as JSON and Markdown under a new number.
+
+    Each network is kept beside the set as soon as it is measured, until the table is written.
+    """
+    synthetic, data = subject.synthetic, subject.data
+    decoded, stages = synthetic.decode(), stages_of(synthetic, subject.recipe)
+    path = Path(settings.synthetic).expanduser().resolve()
+    name = path.name if path.is_dir() else path.stem
+    kept = path.with_name(f"{name}.evaluating.json")
+    rows: dict[str, list[float]] = {}
+    for title, options in _networks(settings, subject).items():
+        if options.get("norm") == "batchnorm" and len(decoded) <= data.num_classes:
+            log.warning("network=%s: batch norm at one image per class trains on few, unlike images", title)
+        log.info("training %d x %s", settings.repeats, title)
+        rows[title] = evaluate(
+            data,
+            options,
+            stages,
+            settings.repeats,
+            Streams(settings.seed).child(title),
+            optimizer=subject.optimizer,
+            kept=kept,
+            made_by={"data": {"tested on": digest([(data.test, subject.recipe)])}},
+        )
+    lines = _table(settings, data.name, rows)
+    log.info("\n".join(lines))
+    record = {
+        "accuracies": rows,
+        "settings": asdict(settings),
+        "training": asdict(stages[-1][1]),
+        "stages": len(stages),
+        "training_steps": training_steps(stages),
+        "images": len(decoded),
+        "synthetic": synthetic.about,
+        **provenance(data.device),
+    }
+    paths = files.unused(path.with_name(f"{name}.evaluation"), ("json", "md"))
+    files.write_json(paths[0], record)
+    files.write_text(paths[1], "\n".join(lines) + "\n")
+    kept.unlink(missing_ok=True)
+    log.info("\nwritten: %s, %s", *paths)
+    return paths
+
+
+def _networks(settings: EvaluationSettings, subject: Subject) -> dict[str, dict[str, Any]]:
+    """The options of every network, by its title; the set's own network keeps its options."""
+    found = {}
+    for given in settings.network:
+        options = {"name": given} if isinstance(given, str) else given
+        title = options["name"] if isinstance(given, str) else " ".join(f"{k}={v}" for k, v in given.items())
+        own = set(options) == {"name"} and options["name"] == subject.network["name"]
+        found[title] = subject.network if own else options
+    return found
+
+
+def _table(settings: EvaluationSettings, dataset: str, rows: Mapping[str, list[float]]) -> list[str]:
+    return [
+        f"Accuracy on the test set of {dataset}, per cent: mean +- standard deviation of {settings.repeats} networks "
+        f"trained from scratch on {escape_markdown(settings.synthetic)}",
+        "",
+        "| network | accuracy |",
+        "| --- | --- |",
+        *(f"| {escape_markdown(title)} | {summary(values)} |" for title, values in rows.items()),
+    ]

@@ -1,0 +1,216 @@
+"""The paper's table with our figures beside."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from cmidd.analysis.results import BaselineCell, BaselineKey, Cell, Key, Measured
+from cmidd.data.published import title_of
+from cmidd.runs.identity import BASELINE, system
+from cmidd.utils.checking import checked
+from cmidd.utils.errors import SettingError
+from cmidd.utils.setting_types import Count, Name
+
+
+@dataclass(frozen=True)
+class Column:
+    dataset: Name
+    ipc: Count
+
+
+@dataclass(frozen=True)
+class Row:
+    """A system. ``method`` is None for one that is not built here; ``published`` has ``(mean, spread)`` a column.
+
+    ``bound`` marks what is no distilled set and so never the best, ``baseline`` says what it is: ``random`` images,
+    evaluated as ``method`` does, or the ``whole`` data set. ``added`` are the plug-ins, as distill.py takes them:
+    ``{"schedule": "pdd"}``.
+    """
+
+    name: str
+    group: str
+    method: str | None
+    with_cmi: bool
+    published: tuple[tuple[float, float | None] | None, ...]
+    bound: bool = False
+    added: dict[str, str | list[str]] = field(default_factory=dict)
+    baseline: Literal["random", "whole"] | None = None
+
+    @property
+    def system(self) -> str | None:
+        """What :attr:`cmidd.analysis.results.Result.system` is for runs of this row."""
+        if self.baseline:
+            return None
+        names = {kind: {"name": name} for kind, name in self.added.items()}
+        regularizers: dict[str, Any] = {name: {} for name in self.added.get("regularizer", [])}
+        return self.method and system({"method": {"name": self.method}, "regularizers": regularizers, **names})
+
+    @property
+    def command(self) -> str:
+        """The start of the line that makes a cell of this row."""
+        words = [
+            f"{kind}={name}" if isinstance(name, str) else f"{kind}=[{','.join(name)}]"
+            for kind, name in self.added.items()
+        ]
+        if self.baseline:
+            protocol = [f"method={self.method}"] if self.method else []
+            return " ".join(["python scripts/baselines.py", *protocol, f"'evaluation.baselines=[{self.baseline}]'"])
+        return " ".join([f"python scripts/distill.py method={self.method}", *words])
+
+
+@dataclass(frozen=True)
+class RowLayout:
+    """A row as ``configs/command/table/<name>.yaml`` has it."""
+
+    method: Name | None = None
+    cmi: bool = False
+    published: list[tuple[float, float | None] | None] | None = None
+    bound: bool = False
+    baseline: Literal["random", "whole"] | None = None
+    regularizer: list[Name] | None = None
+    sampler: Name | None = None
+    schedule: Name | None = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    columns: Annotated[list[Column], Field(min_length=1)]
+    groups: dict[str, dict[str, RowLayout]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell of the table; ``within`` tells whether we are within two joint standard deviations."""
+
+    ours: Measured | None
+    published: tuple[float, float | None] | None
+    command: str | None
+
+    @property
+    def difference(self) -> float | None:
+        if self.ours is None or self.published is None:
+            return None
+        return self.ours.mean - self.published[0]
+
+    @property
+    def within(self) -> bool | None:
+        if self.difference is None or self.published is None or self.published[1] is None or self.ours is None:
+            return None
+        return abs(self.difference) <= 2 * math.hypot(self.ours.spread, self.published[1])
+
+
+@dataclass(frozen=True)
+class Table:
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    entries: dict[tuple[str, Column], Entry]
+
+    def entry(self, row: Row, column: Column) -> Entry:
+        return self.entries[row.name, column]
+
+    def gain(self, row: Row, column: Column, published: bool) -> float | None:
+        """What CMI adds to the row's method in this column: ours, or the published figures."""
+        base = next((other for other in self.rows if other.system == row.system and not other.with_cmi), None)
+        if base is None:
+            return None
+        pair = [self.entry(each, column) for each in (row, base)]
+        if published:
+            values = [entry.published[0] if entry.published else None for entry in pair]
+        else:
+            values = [entry.ours.mean if entry.ours else None for entry in pair]
+        return None if None in values else values[0] - values[1]  # type: ignore[operator]
+
+    @property
+    def changes(self) -> list[str]:
+        """What cells changed from their recipe, each text once; a cell's mark is the number of its text."""
+        found: dict[str, None] = {}
+        for entry in self.entries.values():
+            if entry.ours and entry.ours.changed:
+                found[changes_of(entry.ours.changed)] = None
+        return list(found)
+
+    @property
+    def teachers(self) -> str | None:
+        """With which teachers our cells with CMI were made; where they differ, each with its cells."""
+        found: dict[str, list[str]] = {}
+        for (name, column), entry in self.entries.items():
+            if entry.ours and entry.ours.teachers:
+                cell = f"{name}, {title_of(column.dataset)} {column.ipc}"
+                found.setdefault(entry.ours.teachers, []).append(cell)
+        if len(found) > 1:
+            return "; ".join(f"{teachers} ({'; '.join(cells)})" for teachers, cells in found.items())
+        return next(iter(found), None)
+
+
+def read_layout(layout: Mapping[str, Any]) -> tuple[tuple[Column, ...], tuple[Row, ...]]:
+    """Columns and rows of ``configs/command/table/<name>.yaml``."""
+    given = checked(Layout, layout, "table")
+    columns = tuple(given["columns"])
+    rows = []
+    for group, members in given["groups"].items():
+        for name, row in members.items():
+            values = row.published or [None] * len(columns)
+            if len(values) != len(columns):
+                raise SettingError(
+                    f"table.groups.{group}.{name}.published: has {len(values)} values for {len(columns)} columns; give "
+                    "as many, null for what is not published"
+                )
+            kinds = {"regularizer": row.regularizer, "sampler": row.sampler, "schedule": row.schedule}
+            added = {kind: value for kind, value in kinds.items() if value}
+            if row.baseline == "random" and row.method is None:
+                raise SettingError(f"table.groups.{group}.{name}.method: missing; give the method that evaluates so")
+            bound = row.bound or row.baseline is not None
+            rows.append(Row(name, group, row.method, row.cmi, tuple(values), bound, added, row.baseline))
+    return columns, tuple(rows)
+
+
+def make_table(
+    columns: Sequence[Column],
+    rows: Sequence[Row],
+    found: Mapping[Key, Cell],
+    recipe_strength: Callable[[str, str, int], str],
+    baselines: Mapping[BaselineKey, BaselineCell] = MappingProxyType({}),
+) -> Table:
+    """Put our cells beside the published ones.
+
+    Args:
+        recipe_strength: the weight or ratio of CMI that the sweeps use for a method, data set and ipc; asked only
+            where runs of several are there.
+        baselines: those that were measured alone, for rows that are one.
+    """
+    entries = {}
+    for row in rows:
+        for column, published in zip(columns, row.published, strict=True):
+            ours: Measured | None = None
+            command = None
+            if row.baseline is not None:
+                own = (
+                    (row.method, column.dataset, column.ipc)
+                    if row.baseline == "random"
+                    else (None, column.dataset, None)
+                )
+                ours = baselines.get((row.baseline, *own))
+                if ours is None:
+                    command = f"{row.command} dataset={column.dataset}"
+                    command += f" ipc={column.ipc}" if row.baseline == "random" else ""
+            elif row.method is not None and row.system is not None:
+                words = (row.system, column.dataset, column.ipc)
+                strengths = [key[3] for key in found if key[:3] == words and (key[3] != BASELINE) == row.with_cmi]
+                which = strengths[0] if len(strengths) == 1 else None
+                if len(strengths) > 1:
+                    which = recipe_strength(row.method, column.dataset, column.ipc)
+                ours = None if which is None else found.get((*words, which))
+                if ours is None:
+                    command = f"{row.command} dataset={column.dataset} ipc={column.ipc}"
+                    command += " cmi=recipe" if row.with_cmi else ""
+            entries[row.name, column] = Entry(ours, published, command)
+    return Table(tuple(columns), tuple(rows), entries)
+
+
+def changes_of(changed: Mapping[str, Sequence[Any]]) -> str:
+    """What a run changed from its recipe, in words."""
+    return "not the recipe: " + ", ".join(f"{name}={own} instead of {old}" for name, (own, old) in changed.items())

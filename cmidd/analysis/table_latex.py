@@ -1,0 +1,72 @@
+"""The table in the paper's layout, in LaTeX."""
+
+from cmidd.analysis.table import Column, Entry, Table
+from cmidd.data.published import title_of
+
+
+def latex(table: Table) -> str:
+    """The paper's layout with booktabs: the best of ours and of the published in bold, and what CMI adds."""
+    datasets = list(dict.fromkeys(column.dataset for column in table.columns))
+    per = {dataset: [column for column in table.columns if column.dataset == dataset] for dataset in datasets}
+    shown = {name: _escaped(title_of(name)) for name in datasets}
+    lines = [
+        "% accuracy in per cent; \\approx: within two joint standard deviations of the paper",
+        *([f"% teachers of CMI: {' '.join(table.teachers.split())}"] if table.teachers else []),
+        "\\begin{tabular}{l" + "".join(" " + "c" * len(per[dataset]) for dataset in datasets) + "}",
+        "\\toprule",
+        " & ".join(["", *(f"\\multicolumn{{{len(per[d])}}}{{c}}{{{shown[d]}}}" for d in datasets)]) + r" \\",
+    ]
+    first = 2
+    for dataset in datasets:
+        lines.append(f"\\cmidrule(lr){{{first}-{first + len(per[dataset]) - 1}}}")
+        first += len(per[dataset])
+    lines.append(" & ".join(["IPC", *(str(column.ipc) for column in table.columns)]) + r" \\")
+    best = {column: _best(table, column) for column in table.columns}
+    for before, row in zip((None, *table.rows), table.rows, strict=False):
+        if before is None or before.group != row.group:
+            lines.append("\\midrule")
+        name, ours, paper = _escaped(row.name), [], []
+        for column in table.columns:
+            entry = table.entry(row, column)
+            ours.append(_latex_ours(entry, best[column][0]))
+            published = entry.published
+            paper.append("--" if published is None else _latex_value(*published, published[0] == best[column][1]))
+        built = row.method is not None or row.baseline is not None
+        if built:
+            lines.append(" & ".join([name, *ours]) + r" \\")
+        if any(value is not None for value in row.published):
+            title = r"\quad published" if built else f"{name} (published)"
+            lines.append(" & ".join([title, *paper]) + r" \\")
+        if row.with_cmi:
+            gains = [table.gain(row, column, published=False) for column in table.columns]
+            texts = ["--" if gain is None else f"${gain:+.1f}$" for gain in gains]
+            lines.append(" & ".join([r"\quad difference", *texts]) + r" \\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
+
+
+def _latex_ours(entry: Entry, best: float | None) -> str:
+    if entry.ours is None:
+        return "--"
+    mark = r"\,{\approx}" if entry.within else ""
+    mark += r"^{\dagger}" if entry.ours.changed else ""
+    value = _latex_value(round(entry.ours.mean, 1), round(entry.ours.spread, 1), entry.ours.mean == best)
+    return value[:-1] + mark + "$" if mark else value
+
+
+def _latex_value(mean: float, spread: float | None, bold: bool) -> str:
+    text = f"\\mathbf{{{mean}}}" if bold else f"{mean}"
+    return f"${text}$" if spread is None else f"${text}_{{\\pm {spread}}}$"
+
+
+def _best(table: Table, column: Column) -> tuple[float | None, float | None]:
+    """The best of ours, among runs that keep to their recipe, and the best published."""
+    entries = [table.entry(row, column) for row in table.rows if not row.bound]
+    ours = [entry.ours.mean for entry in entries if entry.ours and not entry.ours.changed]
+    published = [entry.published[0] for entry in entries if entry.published]
+    return max(ours, default=None), max(published, default=None)
+
+
+def _escaped(text: str) -> str:
+    """Text that LaTeX does not take for commands."""
+    signs = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\n": " "}
+    return "".join(signs.get(sign, f"\\{sign}" if sign in "&%$#_{}" else sign) for sign in text)

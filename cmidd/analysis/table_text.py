@@ -1,0 +1,98 @@
+"""The table as text: Markdown and CSV, and the command for every missing cell."""
+
+import csv
+import io
+from typing import Any
+
+from cmidd.analysis.results import BaselineCell, Cell
+from cmidd.analysis.table import Entry, Table, changes_of
+from cmidd.data.published import title_of
+from cmidd.utils.text import escape_markdown
+
+
+def header(table: Table) -> list[str]:
+    """The titles of the columns; the first names the system."""
+    return ["", *(f"{title_of(column.dataset)} {column.ipc}" for column in table.columns)]
+
+
+def lines_of(table: Table) -> list[list[list[str]]]:
+    """The table as texts: lines of cells, each with ours first and the paper's below."""
+    lines = []
+    for row in table.rows:
+        lines.append([[row.name], *(_texts(table, table.entry(row, column)) for column in table.columns)])
+        if row.with_cmi and row.system:
+            gains = [[table.gain(row, column, published) for published in (False, True)] for column in table.columns]
+            texts = [
+                [_signed(ours), *([f"paper {_signed(paper)}"] if paper is not None else [])] for ours, paper in gains
+            ]
+            lines.append([[f"CMI adds to {row.system.upper()}"], *texts])
+    return lines
+
+
+def _texts(table: Table, entry: Entry) -> list[str]:
+    ours = "-"
+    if entry.ours:
+        mark = f" [{table.changes.index(changes_of(entry.ours.changed)) + 1}]" if entry.ours.changed else ""
+        ours = f"{entry.ours.mean:.2f} ± {entry.ours.spread:.2f} (n={len(entry.ours.accuracies)}){mark}"
+    if entry.published is None:
+        return [ours]
+    mean, spread = entry.published
+    text = f"paper {mean}" + ("" if spread is None else f" ± {spread}")
+    if entry.difference is not None:
+        text += f", {_signed(entry.difference)}" + (" ≈" if entry.within else "")
+    return [ours, text]
+
+
+def markdown(table: Table) -> str:
+    """The table, what the marks mean, and the commands for the missing cells."""
+    lines = ["| " + " | ".join(header(table)) + " |", "| --- |" + " ---: |" * len(table.columns)]
+    for (name,), *texts in lines_of(table):
+        lines.append("| " + " | ".join([escape_markdown(name), *("<br>".join(text) for text in texts)]) + " |")
+    lines += [
+        "",
+        "Accuracy on the test set, per cent: ours, mean ± standard deviation over n trained networks of the last "
+        "iterate, after their last epoch; below it the published figure and our difference to it. ≈: within two joint "
+        "standard deviations. -: not run, or not published. The code of IDC and DREAM reports the best of several "
+        "tests within a training, which is picked on the test set and not kept here.",
+    ]
+    if table.teachers:
+        lines[-1] += f" Teachers of CMI: {escape_markdown(table.teachers)}."
+    lines += [f"\n[{number}]: {escape_markdown(text)}" for number, text in enumerate(table.changes, 1)]
+    if any("schedule" in row.added and table.entry(row, column).ours for row in table.rows for column in table.columns):
+        lines.append("\nWhere a set has stages (PDD, SeqMatch), the networks are trained through them, for more steps.")
+    commands = list(dict.fromkeys(entry.command for entry in table.entries.values() if entry.command))
+    if commands:
+        lines += ["", f"The {len(commands)} missing cells:", "", "```bash", *commands, "```"]
+    return "\n".join(lines) + "\n"
+
+
+CSV_HEADER = [
+    *("system", "dataset", "ipc", "mean", "spread", "n", "seeds", "cmi_weight", "cmi_ratio", "published_mean"),
+    *("published_spread", "difference", "within_two_joint_sd", "differs_from_recipe", "command_if_missing"),
+]
+
+
+def as_csv(table: Table) -> str:
+    """One line per cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_HEADER)
+    for row in table.rows:
+        for column in table.columns:
+            entry = table.entry(row, column)
+            ours: list[Any] = [None] * 6
+            if isinstance(entry.ours, BaselineCell):
+                ours[:3] = [entry.ours.mean, entry.ours.spread, len(entry.ours.accuracies)]
+            if isinstance(entry.ours, Cell):
+                seeds = " ".join(str(result.seed) for result in entry.ours.results)
+                ours = [entry.ours.mean, entry.ours.spread, len(entry.ours.accuracies), seeds]
+                ours += [entry.ours.results[0].settings["cmi"].get(name) for name in ("weight", "ratio")]
+            changed = changes_of(entry.ours.changed) if entry.ours and entry.ours.changed else None
+            published = entry.published or (None, None)
+            rest = [entry.difference, entry.within, changed, entry.command]
+            writer.writerow([row.name, column.dataset, column.ipc, *ours, *published, *rest])
+    return text.getvalue()
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.1f}"

@@ -1,0 +1,67 @@
+"""Stored synthetic sets, evaluated once more: does a record tell what its set is worth?"""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cmidd.analysis.results import Result
+from cmidd.compute.engine import Engine, using
+from cmidd.runs.build import make_context
+from cmidd.runs.run import evaluate_set
+from cmidd.runs.settings import Settings
+from cmidd.synthetic.load import load_synthetic
+from cmidd.utils.checking import checked
+
+SET = "synthetic.safetensors"
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a record says (``stored``), and what was measured now, both in per cent for every network."""
+
+    path: Path
+    stored: list[float]
+    measured: list[float]
+
+    @property
+    def verdict(self) -> str:
+        """``equal``, or ``within the spread`` (means within two joint standard deviations), or ``DIFFERENT``."""
+        if self.stored == self.measured:
+            return "equal"
+        spreads = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in (self.stored, self.measured)]
+        gap = abs(statistics.fmean(self.stored) - statistics.fmean(self.measured))
+        return "within the spread" if gap <= 2 * (spreads[0] ** 2 + spreads[1] ** 2) ** 0.5 else "DIFFERENT"
+
+
+def sample(results: Sequence[Result], count: int, seed: int = 0) -> list[Result]:
+    """At most ``count`` results whose synthetic set lies beside, drawn at random."""
+    with_set = [result for result in results if (result.path.parent / SET).exists()]
+    order = torch.randperm(len(with_set), generator=torch.Generator().manual_seed(seed))
+    return [with_set[index] for index in order[:count]]
+
+
+def verify(result: Result, device: torch.device, **free: Any) -> Verification:
+    """Evaluate a stored set as its run did; on the same machine and versions the accuracies are the same bits.
+
+    Args:
+        free: as for :func:`rebuild`.
+    """
+    settings = rebuild(result, **free)
+    context = make_context(settings, device)
+    synthetic = load_synthetic(result.path.parent / SET, device)
+    with using(Engine(**checked(Engine, result.record.engine or {}, f"{result.path}: engine"))):
+        measured = evaluate_set(context, synthetic, settings.evaluation, result.record.last["iteration"])
+    return Verification(result.path, result.accuracies, measured)
+
+
+def rebuild(result: Result, **free: Any) -> Settings:
+    """The settings of a run from its record.
+
+    Args:
+        free: settings that are no part of a record, such as where the data are.
+    """
+    return Settings(**checked(Settings, {**result.settings, "data": {}, **free}, ""))

@@ -1,0 +1,61 @@
+"""Where the time of a step goes: data, augmentation, regulariser, backward passes, and the rest."""
+
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+from cmidd.data.augmentation import Transform
+from cmidd.data.dataset import Dataset
+from cmidd.regularizers.cmi import CMI
+
+PARTS = ("data", "augmentation", "regulariser", "backward")
+
+
+class Shares:
+    """How the time of a block divides: seconds in calls of each part, less those of other parts within them."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._stack: list[list[float]] = []
+        self._patches = contextlib.ExitStack()
+
+    def __enter__(self) -> "Shares":
+        for part, owner, name in (
+            ("data", Dataset, "class_batches"),
+            ("data", Dataset, "cycled_class_batches"),
+            ("data", Dataset, "cycled_batch"),
+            ("augmentation", Transform, "__call__"),
+            ("regulariser", CMI, "__call__"),
+            ("backward", torch.Tensor, "backward"),
+            ("backward", torch.autograd, "grad"),
+        ):
+            self._patches.enter_context(patch.object(owner, name, self._timed(part, getattr(owner, name))))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._patches.close()
+
+    def of(self, total: float) -> dict[str, float]:
+        """The share of each part in ``total`` seconds, and the ``rest``: forward passes and Python."""
+        shares = {part: self.seconds[part] / total for part in PARTS}
+        return {**shares, "rest": 1 - sum(shares.values())}
+
+    def _timed(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            self._stack.append([0.0])
+            began = time.perf_counter()
+            try:
+                return function(*arguments, **options)
+            finally:
+                took = time.perf_counter() - began
+                (within,) = self._stack.pop()
+                self.seconds[part] += took - within
+                if self._stack:
+                    self._stack[-1][0] += took
+
+        return call

@@ -1,0 +1,154 @@
+"""The steps that ``bench.py`` measures, on random images: of a method, the evaluation, the experts, the CMI term."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cmidd.bench import reference_steps
+from cmidd.compute.training import TrainingRecipe, train_step
+from cmidd.core.context import Context
+from cmidd.core.match import Match
+from cmidd.core.teachers import Teachers
+from cmidd.data.dataset import Dataset
+from cmidd.data.preprocessing import Normalize
+from cmidd.data.published import PUBLISHED
+from cmidd.data.split import Split
+from cmidd.loop.steps import method_steps
+from cmidd.methods import METHODS
+from cmidd.networks import blank_network
+from cmidd.regularizers.cmi import CMI
+from cmidd.runs.build import make_regularizers, make_teachers
+from cmidd.runs.identity import strength
+from cmidd.runs.settings import Settings
+from cmidd.samplers.random import RandomSampler
+from cmidd.synthetic.synthetic_set import SyntheticSet
+from cmidd.utils.checking import choose
+from cmidd.utils.random_streams import Streams
+
+# What is no method is composed as one: whose images, recipes and networks it takes.
+OTHERS = {"evaluation": "dsa", "experts": "mtt", "cmi": "dm"}
+
+
+def method_of(task: str) -> str:
+    """The method that a task is composed as."""
+    return OTHERS.get(task, task)
+
+
+def has_reference(task: str) -> bool:
+    """Whether a task's step is written as its reference takes it."""
+    return task in OTHERS or task in reference_steps.REFERENCE_STEPS
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A task with the settings that it has in ``distill.py``, on random images.
+
+    ``image_size``: height and width; None: those of the data set.
+    """
+
+    task: str
+    settings: Settings
+    image_size: int | None
+    images_per_class: int
+    device: torch.device
+
+    @property
+    def label(self) -> str:
+        settings = self.settings
+        return f"{self.task} {settings.dataset['name']} ipc={settings.ipc} cmi={strength(vars(settings.cmi))}"
+
+    def check(self) -> None:
+        """Refuse what the method cannot do, before anything is measured.
+
+        Raises:
+            SettingError: as ``distill.py`` would.
+        """
+        if self.task in METHODS:
+            shape, num_classes = self._shape()
+            network = blank_network(image_shape=shape, num_classes=num_classes, **self.settings.network)
+            METHODS[self.task].refuse(self.settings.arguments, network)
+
+    def context(self) -> Context:
+        """The world of a run, on standard normal images."""
+        settings = self.settings
+        (channels, height, width), num_classes = self._shape()
+        labels = torch.arange(num_classes).repeat_interleave(self.images_per_class)
+        generator = torch.Generator().manual_seed(0)
+        images = torch.randn(len(labels), channels, height, width, generator=generator)
+        split = Split(images.to(self.device), labels.to(self.device))
+        data = Dataset(
+            name=settings.dataset["name"],
+            train=split,
+            test=split,
+            classes=tuple(map(str, range(num_classes))),
+            preprocessing=Normalize(torch.zeros(channels), torch.ones(channels)),
+        )
+        streams = Streams(settings.seed)
+        synthetic = SyntheticSet.from_noise(data, settings.ipc, streams("init"), settings.formation)
+        key = {"random": [self.images_per_class, height, width]}
+        sampler = RandomSampler(data)
+        return Context(data, synthetic, streams, Path(settings.buffers_root), settings.network, key, sampler)
+
+    def _shape(self) -> tuple[tuple[int, int, int], int]:
+        """Shape of an image, and how many classes."""
+        known = choose(PUBLISHED, self.settings.dataset["name"], "dataset")
+        channels, height, width = known.shape
+        return (channels, self.image_size or height, self.image_size or width), len(known.classes)
+
+    def steps(self, context: Context, in_plain: bool) -> Iterator[None]:
+        """An endless generator that does one step between two of its values."""
+        settings, arguments = self.settings, self.settings.arguments
+        pool, teachers = None, make_teachers(settings, context)
+        if "cmi" in settings.terms or self.task == "cmi":
+            pool = teachers()
+        if self.task == "experts":
+            return training_steps(context, context.data.train, arguments["experts"].training, 1, in_plain)
+        if self.task == "evaluation":
+            return training_steps(context, context.synthetic.decode(), settings.evaluation.training, 5, in_plain)
+        term: reference_steps.Term = _no_term
+        if pool is not None and in_plain:
+            term = reference_steps.cmi_from_file(pool.networks[0], context.buffers / "plain_teacher.safetensors")
+        if self.task == "cmi":
+            return cmi_steps(context, term if in_plain else None, teachers)
+        method = METHODS[settings.method["name"]](context, **arguments)
+        if in_plain:
+            return reference_steps.REFERENCE_STEPS[self.task](method, term)
+        return method_steps(context, method, make_regularizers(settings, context, teachers))
+
+
+def training_steps(
+    context: Context, data: Split, recipe: TrainingRecipe, networks: int, in_plain: bool
+) -> Iterator[None]:
+    """A step is one pass of every network over ``data``."""
+    trained = [context.new_network(context.streams("network", number)) for number in range(networks)]
+    optimizers = [recipe.optimizer(network) for network in trained]
+    step = reference_steps.training_step if in_plain else train_step
+    for epoch in itertools.count():
+        for network, optimizer in zip(trained, optimizers, strict=True):
+            generator = context.streams("train", epoch)
+            order = torch.randperm(len(data), generator=generator).to(data.labels.device)
+            for chunk in order.split(recipe.batch):
+                step(network, optimizer, data[chunk], recipe, generator)
+        yield
+
+
+def cmi_steps(context: Context, term: reference_steps.Term | None, teachers: Teachers) -> Iterator[None]:
+    """A step is the value of CMI on the whole set and its gradient in the images."""
+    decoded, regularizer = context.synthetic.decode(), CMI(context, teachers)
+    for number in itertools.count():
+        images = decoded.images.clone().requires_grad_()
+        if term is None:
+            match = Match(torch.zeros(()), images, decoded.labels)
+            value = regularizer(match, context.streams("cmi", number))
+        else:
+            value = term(images, decoded.labels)
+        value.backward()
+        yield
+
+
+def _no_term(images: Tensor, labels: Tensor) -> Tensor:
+    return images.new_zeros(())

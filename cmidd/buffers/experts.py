@@ -1,0 +1,174 @@
+"""Expert trajectories: networks trained on the real data, their parameters kept after every epoch."""
+
+import dataclasses
+import glob
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+from torch.nn.utils import parameters_to_vector
+
+from cmidd.compute.training import Training, TrainingRecipe, Written, refuse_diverged
+from cmidd.core.context import Context
+from cmidd.utils import cache, files, locks, tensor_files
+from cmidd.utils.cache import check_tensors, refuse_others
+from cmidd.utils.errors import SettingError
+from cmidd.utils.random_streams import Streams
+from cmidd.utils.setting_types import Count
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ExpertRecipe(TrainingRecipe):
+    """How an expert is trained; ``epochs`` may be left open (None): as many as are read."""
+
+    epochs: Count | None = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class ExpertSettings:
+    """How many experts, and how each is trained.
+
+    ``dtype``: in what the parameters are kept on disk. In ``float16`` half the space; rounding moves a parameter by at
+    most 1/2048 of itself, far less than an epoch does.
+    """
+
+    count: Count
+    training: ExpertRecipe
+    dtype: Literal["float32", "float16"] = "float32"
+
+    def reaching(self, epochs: int) -> "ExpertSettings":
+        """With ``epochs`` where the recipe leaves them open."""
+        if self.training.epochs is not None:
+            return self
+        return dataclasses.replace(self, training=dataclasses.replace(self.training, epochs=epochs))
+
+
+class Experts:
+    """A buffer on disk, one safetensors file an expert, made where absent, read by rows.
+
+    A file holds the ``trajectory`` ``[epochs + 1, P]`` and, where these rows do not tell how the training goes on, its
+    ``last`` parameters ``[P]`` (unrounded) and ``momentum`` ``[P]``. It grows: with the epochs while it is made, and
+    when more of them are asked for later, to the same bits as if it had been made at once. Where the learning rate of
+    an epoch depends on how many there are, each length is a buffer of its own.
+
+    The folder is named by a hash of what makes a trajectory, so no run can read another setting's experts.
+    Expert i is the same whoever makes it: interrupted work goes on where it stopped, and several processes
+    that want the same buffer share the work, each expert under a lock of its own.
+    """
+
+    def __init__(self, context: Context, settings: ExpertSettings) -> None:
+        self.count, self.settings = settings.count, settings
+        recipe = settings.training
+        self.length, self.grows = len(recipe.learning_rates) + 1, recipe.schedule == "constant"
+        self.size = sum(p.numel() for p in context.blank_network().parameters())
+        self.made_by: dict[str, Any] = {
+            **context.made_by,
+            "network": context.network,
+            "training": asdict(recipe),
+        }
+        if self.grows:
+            del self.made_by["training"]["epochs"]
+        if settings.dtype != "float32":
+            self.made_by["dtype"] = settings.dtype
+        if context.warm_start is not None:
+            self.made_by["after"] = context.warm_start.key
+        self.folder = context.buffers / "experts" / f"{context.data.name}_{cache.fingerprint(self.made_by)}"
+        refuse_others(self.folder, self.made_by)
+        self.paths = [self.folder / f"expert_{index:03d}.safetensors" for index in range(self.count)]
+        if self.grows:
+            self._take_from_before(context.data.name)
+        missing = sum(not self._is_made(path) for path in self.paths)
+        if missing:
+            log.info("training %d of %d experts into %s", missing, self.count, self.folder)
+            files.write_json(self.folder / "settings.json", self.made_by)
+        locks.make_missing(self.paths, lambda index: self._make(index, context), self._is_made)
+
+    def segment(self, expert: int, start: int, end: int) -> tuple[Tensor, Tensor]:
+        """Flat parameters ``[P]`` of an expert after ``start`` and after ``end`` epochs; reads two rows."""
+        with safe_open(self.paths[expert], framework="pt") as file:
+            rows = file.get_slice("trajectory")
+            return rows[start].float(), rows[end].float()
+
+    def _is_made(self, path: Path) -> bool:
+        """Whether an expert is there and long enough; refused when it is another's."""
+        if path.parent != self.folder:
+            return True
+        if not path.exists():
+            return False
+        rows = (tensor_files.read_shapes(path)[0].get("trajectory") or [0])[0]
+        shapes = {name: [self.size] for name in self._going_on(rows)}
+        check_tensors([path], {"trajectory": [rows or self.length, self.size], **shapes}, self.made_by)
+        return rows >= self.length
+
+    def _going_on(self, rows: int) -> list[str]:
+        """What a file of so many rows needs beside them for the training to go on."""
+        if rows >= self.length and not self.grows:
+            return []
+        needed = {"last": self.settings.dtype != "float32", "momentum": self.settings.training.momentum > 0}
+        return [name for name, is_needed in needed.items() if is_needed]
+
+    def _take_from_before(self, dataset: str) -> None:
+        """Read experts that are not here from a buffer that is long enough, of the time when length was in the key."""
+        for path in sorted(self.folder.parent.glob(f"{glob.escape(dataset)}_*/settings.json")):
+            try:
+                before = files.read_json(path)
+            except SettingError as error:
+                log.warning("not looked for experts in %s: %s", path.parent, error)
+                continue
+            training = before.get("training") if isinstance(before, dict) else None
+            epochs = training.get("epochs") if isinstance(training, dict) else None
+            made_by = {**self.made_by, "training": {**self.made_by["training"], "epochs": epochs}}
+            if not isinstance(epochs, int) or epochs + 1 < self.length or before != files.as_json(made_by):
+                continue
+            for index, own in enumerate(self.paths):
+                if (other := path.with_name(own.name)).exists() and not self._is_made(own):
+                    check_tensors([other], {"trajectory": [epochs + 1, self.size]}, made_by)
+                    self.paths[index] = other
+
+    def _make(self, index: int, context: Context) -> None:
+        recipe, path, written = self.settings.training, self.paths[index], Written()
+        what, streams = f"expert {index + 1}/{self.count}", Streams(0).child("expert", index)
+        network = context.new_network(streams("network"))
+        training = Training(network, recipe)
+        rows: list[Tensor] = []
+
+        def record() -> None:
+            dtype = getattr(torch, self.settings.dtype)
+            rows.append(parameters_to_vector(network.parameters()).detach().to("cpu", dtype, copy=True))
+            refuse_diverged(rows[-1:], f"method.experts.training.lr={recipe.lr:g}", f"training {what}")
+
+        if path.exists():
+            rows += _go_on(training, path)
+        else:
+            if context.warm_start is not None:
+                context.warm_start.train(network, streams.child("warm"))
+            record()
+        for done in training.epochs(context.data.train, streams, what=what):
+            record()
+            if done + 1 == self.length or written.due():
+                state = {"last": network.parameters(), "momentum": training.momenta()}
+                more = {name: torch.cat([t.flatten() for t in state[name]]) for name in self._going_on(len(rows))}
+                tensor_files.write_tensors(path, {"trajectory": torch.stack(rows), **more}, {"made_by": self.made_by})
+
+
+def _go_on(training: Training, path: Path) -> list[Tensor]:
+    """Have a training go on after the rows of a file, which are returned."""
+    tensors, _ = tensor_files.read_tensors(path)
+    rows, network = list(tensors["trajectory"]), training.network
+
+    def like(vector: Tensor) -> list[Tensor]:
+        """A vector in the shapes of the network's parameters."""
+        parts = vector.split([parameter.numel() for parameter in network.parameters()])
+        return [part.view_as(parameter) for part, parameter in zip(parts, network.parameters(), strict=True)]
+
+    with torch.no_grad():
+        for parameter, values in zip(network.parameters(), like(tensors.get("last", rows[-1])), strict=True):
+            parameter.copy_(values)
+    training.go_on(len(rows) - 1, like(tensors["momentum"]) if "momentum" in tensors else [])
+    return rows

@@ -1,0 +1,169 @@
+"""Teachers that somebody else trained: files with state dicts, checked against network and data set."""
+
+import hashlib
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cmidd.data.dataset import Dataset
+from cmidd.networks import NETWORKS, TORCHVISION, Network, OfTorchvision, blank_network, blank_of_torchvision
+from cmidd.utils import tensor_files
+from cmidd.utils.checking import checked, mapping
+from cmidd.utils.errors import SettingError
+
+log = logging.getLogger(__name__)
+PICKLED = (".pt", ".pth")
+SUFFIXES = (".safetensors", *PICKLED)
+
+
+@dataclass(frozen=True)
+class TeacherFiles:
+    """Which files a pool is read from: the hash of ``content``, and where they are (None in a record)."""
+
+    content: str
+    path: str | None = None
+
+
+def find(path: str, size: int | None) -> tuple[TeacherFiles, int]:
+    """The first ``size`` state dicts (None: all) of a folder in the order of their names and numbers, or a file.
+
+    Raises:
+        SettingError: when there are none or fewer, or one cannot be read.
+    """
+    found = paths_of(path)
+    if size is not None and size > len(found):
+        raise SettingError(f"cmi.pool={size}: cmi.teachers={path} holds {len(found)}; choose at most {len(found)}")
+    contents = [content_of(read_state(each)[0]) for each in found[:size]]
+    return TeacherFiles(content_of_all(contents), path), len(contents)
+
+
+def paths_of(path: str) -> list[Path]:
+    """The files with state dicts in a folder, or the one file."""
+    place, what = Path(path).expanduser(), "give a folder of state dicts (.safetensors, .pt, .pth), or one such file"
+    if not place.exists():
+        raise SettingError(f"cmi.teachers={path}: no such file or folder; {what}")
+    candidates = [each for each in (place.iterdir() if place.is_dir() else [place]) if each.suffix in SUFFIXES]
+    found = [each for each in candidates if each.is_file() and not each.name.startswith(".")]
+    if not found:
+        raise SettingError(f"cmi.teachers={path}: holds no state dict; {what}")
+    return sorted(found, key=lambda each: [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", each.name)])
+
+
+def content_of(state: Mapping[str, Tensor]) -> str:
+    """A hash of the names, shapes, types and numbers of a state dict, whatever kind of file it was in."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def content_of_all(contents: list[str]) -> str:
+    """The hash of a pool from those of its teachers."""
+    return hashlib.sha256(" ".join(contents).encode()).hexdigest()[:16]
+
+
+def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a state dict in the order of the file, and the network's options where a header says them (those
+    of our own pools do). Nothing in the file is executed; the prefix of ``DataParallel`` is dropped.
+
+    Raises:
+        SettingError: when it is damaged, or no state dict.
+    """
+    about: dict[str, Any] = {}
+    if path.suffix in PICKLED:
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises many kinds for a damaged or unsafe file
+            reason = " ".join(str(error).split())[:200]
+            raise SettingError(
+                f"cmi.teachers: {path}: cannot be read as tensors ({reason}); save it with torch.save of a state_dict()"
+            ) from error
+    else:
+        state, about = tensor_files.read_tensors(path)
+    if not isinstance(state, dict) or not state or not all(map(_plain, state.values())):
+        raise SettingError(
+            f"cmi.teachers: {path}: is no state dict, which has only names and tensors; save it with torch.save of a "
+            "state_dict() alone"
+        )
+    if all(str(name).startswith("module.") for name in state):
+        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    made_by = about.get("made_by", {})
+    options = made_by.get("network", {}) if isinstance(made_by, dict) else {}
+    return {str(name): tensor.detach() for name, tensor in state.items()}, mapping(options, f"{path}: network")
+
+
+def _plain(value: object) -> bool:
+    return (
+        isinstance(value, Tensor) and value.layout == torch.strided and not (value.is_quantized or value.is_complex())
+    )
+
+
+def refuse_unfit(path: str, size: int, teacher: str, data: Dataset, network: dict[str, Any]) -> None:
+    """Check that the first ``size`` files hold such teachers of this data set, before any work.
+
+    Raises:
+        SettingError: naming the file, what differs and the way out.
+    """
+    for each in paths_of(path)[:size]:
+        fitted(each, *read_state(each), teacher, data, network)
+
+
+def fitted(
+    path: Path,
+    state: dict[str, Tensor],
+    options: dict[str, Any],
+    teacher: str,
+    data: Dataset,
+    network: dict[str, Any],
+) -> tuple[Network, dict[str, Tensor]]:
+    """The blank network that a file's state dict fits, and that state dict under the network's names.
+
+    A pickled state dict keeps the order in which its network was defined, so one of another implementation (the
+    published pre-training of CMI) fits where the shapes are the same, one after another.
+
+    Args:
+        options: of the network, from the file; else they are those of the run's ``network`` where it is of the same
+            name, or the defaults.
+    """
+    where = f"cmi.teachers: {path}:"
+    blank = _blank(where, options, teacher, data, network)
+    wanted = blank.state_dict()
+    names = {blank.saved_as(name) if isinstance(blank, OfTorchvision) else name: name for name in wanted}
+    if path.suffix in PICKLED and set(state) != set(names) and len(state) == len(names):
+        state = dict(zip(names, state.values(), strict=True))
+    for kind, differing in (("lacks", set(names) - set(state)), ("also holds", set(state) - set(names))):
+        if differing:
+            raise SettingError(
+                f"{where} {kind} {min(differing)}, compared with cmi.teacher={teacher}; choose the cmi.teacher that it "
+                f"was saved from, one of {', '.join(NETWORKS)}, {TORCHVISION}<name>"
+            )
+    for saved, name in names.items():
+        found, shape = state[saved], list(wanted[name].shape)
+        if list(found.shape) != shape:
+            raise SettingError(
+                f"{where} {saved} of shape {list(found.shape)}, where cmi.teacher={teacher} for the "
+                f"{data.num_classes} classes and images of {'x'.join(map(str, data.image_shape))} of {data.name} has "
+                f"{shape}; choose the cmi.teacher that it was saved from, or give teachers of this data set"
+            )
+        if not found.isfinite().all():
+            raise SettingError(f"{where} {saved} holds numbers that are not finite; leave this file out")
+    return blank, {name: state[saved] for saved, name in names.items()}
+
+
+def _blank(where: str, options: dict[str, Any], teacher: str, data: Dataset, network: dict[str, Any]) -> Network:
+    if teacher.startswith(TORCHVISION):
+        return blank_of_torchvision(teacher, data.image_shape, data.num_classes)
+    own = options or (network if network["name"] == teacher else {"name": teacher})
+    if own.get("name") != teacher:
+        raise SettingError(
+            f"{where} holds a {own.get('name')}, not cmi.teacher={teacher}; choose cmi.teacher={own.get('name')}"
+        )
+    rest = {key: value for key, value in own.items() if key != "name"}
+    return blank_network(teacher, data.image_shape, data.num_classes, **checked(NETWORKS[teacher], rest, where))

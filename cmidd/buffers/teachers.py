@@ -1,0 +1,157 @@
+"""The pool of pre-trained networks in whose feature space CMI is measured (methods.md sections 2 and 7)."""
+
+import logging
+from dataclasses import asdict, replace
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from cmidd.buffers import teacher_files
+from cmidd.compute.training import TrainingRecipe, accuracy, refuse_diverged, train_kept
+from cmidd.core.context import Context
+from cmidd.networks import Network
+from cmidd.utils import cache, files, locks, tensor_files
+from cmidd.utils.cache import check_tensors, refuse_others
+from cmidd.utils.checking import validate
+from cmidd.utils.errors import SettingError
+from cmidd.utils.random_streams import Streams
+from cmidd.utils.text import summary
+
+
+class TeacherAccuracy(TypedDict):
+    accuracy: Annotated[float, Field(strict=True, ge=0, le=100)]
+
+
+log = logging.getLogger(__name__)
+MOST_TESTED = 20  # teachers from files; one ResNet18 takes a minute for CIFAR10's test set on two cores
+
+
+def teacher_recipe(epochs: int) -> TrainingRecipe:
+    """CMIDD/pretrain/pre_model.py: SGD 0.01, momentum 0.9, weight decay 1e-3, batch 256, no augmentation."""
+    return TrainingRecipe(epochs=epochs, lr=0.01, momentum=0.9, weight_decay=1e-3, batch=256)
+
+
+class TeacherPool:
+    """Frozen networks in memory, trained on first use and kept as safetensors under ``buffers/teachers``.
+
+    ``changes`` are those to :func:`teacher_recipe`. A file's header says what made it and, unless it is of an earlier
+    version, how accurate the network is on the held-out split.
+    """
+
+    networks: list[Network]
+    about: dict[str, Any]  # what the record says of the pool
+
+    def __init__(self, context: Context, name: str, size: int, epochs: int, **changes: Any) -> None:
+        recipe = replace(teacher_recipe(epochs), **changes)
+        options = context.network if name == context.network["name"] else {"name": name}
+        made_by = {**context.made_by, "network": options, "training": asdict(recipe)}
+        folder = context.buffers / "teachers" / f"{context.data.name}_{name}_{cache.fingerprint(made_by)}"
+        refuse_others(folder, made_by)
+        paths = [folder / f"teacher_{index:03d}.safetensors" for index in range(size)]
+
+        def make(index: int) -> None:
+            log.info("training teacher %d of %d into %s", index + 1, size, folder)
+            streams = Streams(0).child("teacher", index)
+            network = context.new_network(streams("network"), name)
+            what = f"teacher {index + 1}/{size}"
+            keep = files.unfinished(paths[index])
+            train_kept(network, context.data.train, recipe, streams, what=what, keep=keep, made_by=made_by)
+            refuse_diverged(network.parameters(), f"cmi.epochs={epochs}", f"training {what} ({name})")
+            tested = {"accuracy": accuracy(network, context.data.test), "tested_on": context.data.held_out}
+            tensor_files.write_tensors(paths[index], network.state_dict(), {"made_by": made_by, **tested})
+
+        if not all(path.exists() for path in paths):
+            files.write_json(folder / "settings.json", made_by)
+        locks.make_missing(paths, make)
+        self.networks, accuracies = [], []
+        for path in paths:
+            files.remove_unfinished(path)
+            network = context.new_network(torch.Generator(), name)
+            check_tensors([path], {key: list(value.shape) for key, value in network.state_dict().items()}, made_by)
+            tensors, about = tensor_files.read_tensors(path)
+            network.load_state_dict(tensors)
+            self.networks.append(network.eval().requires_grad_(False))
+            accuracies += [about["accuracy"]] if "accuracy" in about else []
+        tested = f"accuracy on {context.data.held_out} {summary(accuracies)}" if accuracies else "accuracy not measured"
+        log.info("%d teachers in %s, %s", size, folder, tested)
+        self.about = {
+            **{"network": name, "count": size, "epochs": epochs, "weight_decay": recipe.weight_decay},
+            **{"tested_on": context.data.held_out, "accuracies": accuracies},
+        }
+
+    def draw(self, generator: torch.Generator) -> Network:
+        """One teacher, uniformly at random."""
+        return self.networks[int(torch.randint(len(self.networks), (1,), generator=generator))]
+
+
+class FilePool(TeacherPool):
+    """Frozen networks whose state dicts somebody gives (``cmi.teachers``).
+
+    The accuracy of the first of them, :data:`MOST_TESTED` at most, is measured on the held-out split, each once: it is
+    kept under ``buffers/teachers/accuracies``.
+    """
+
+    def __init__(self, context: Context, name: str, size: int, source: teacher_files.TeacherFiles) -> None:
+        if source.path is None:
+            raise SettingError("teachers: those of this run were read from files; give teachers=<their folder>")
+        self.networks, contents = [], []
+        for path in teacher_files.paths_of(source.path)[:size]:
+            state, options = teacher_files.read_state(path)
+            network, own = teacher_files.fitted(path, state, options, name, context.data, context.network)
+            network.to_empty(device=context.data.device).load_state_dict(own)
+            self.networks.append(network.eval().requires_grad_(False))
+            contents.append(teacher_files.content_of(state))
+        if teacher_files.content_of_all(contents) != source.content:
+            raise SettingError(
+                f"cmi.teachers={source.path}: not the networks that the run was made with; put these there"
+            )
+        pairs = list(zip(self.networks, contents, strict=True))[:MOST_TESTED]
+        accuracies = [self._accuracy(context, name, network, content) for network, content in pairs]
+        log.info(
+            "%d teachers from %s, accuracy on %s: %s", size, source.path, context.data.held_out, summary(accuracies)
+        )
+        self.about = {
+            **{"network": name, "count": size, "content": source.content},
+            **{"tested_on": context.data.held_out, "accuracies": accuracies},
+        }
+
+    @staticmethod
+    def _accuracy(context: Context, name: str, network: Network, content: str) -> float:
+        made_by = {**context.made_by, "network": name, "content": content}
+        path = context.buffers / "teachers" / "accuracies" / f"{cache.fingerprint(made_by)}.json"
+        with locks.locked(path, wait=True):
+            if not path.exists():
+                measured = accuracy(network, context.data.test)
+                files.write_json(path, {"accuracy": measured, "made_by": made_by})
+            found: float = validate(path, files.read_json(path), TeacherAccuracy)["accuracy"]
+        return found
+
+
+class TeacherPools:
+    """The pools of a run, each made when first asked for: CMI's, and those of regularisers that train theirs otherwise.
+
+    Called with changes to the recipe of CMI's teachers, as in ``teachers(weight_decay=5e-4)``, it returns the pool that
+    was trained so; whoever asks for the same gets the same. Teachers from files are everybody's.
+    """
+
+    def __init__(
+        self, context: Context, name: str, size: int, epochs: int, files: teacher_files.TeacherFiles | None = None
+    ) -> None:
+        self.context, self.name, self.size, self.epochs, self.files = context, name, size, epochs, files
+        self._pools: dict[str, TeacherPool] = {}
+
+    def __call__(self, **changes: Any) -> TeacherPool:
+        key = "" if self.files else str(replace(teacher_recipe(self.epochs), **changes))
+        if key not in self._pools:
+            if self.files:
+                self._pools[key] = FilePool(self.context, self.name, self.size, self.files)
+            else:
+                self._pools[key] = TeacherPool(self.context, self.name, self.size, self.epochs, **changes)
+        return self._pools[key]
+
+    @property
+    def about(self) -> list[dict[str, Any]]:
+        """What the record says of every pool that was asked for."""
+        return [pool.about for pool in self._pools.values()]

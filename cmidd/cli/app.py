@@ -1,0 +1,224 @@
+"""Scripts as Hydra applications: one-line errors, sweeps, and the run folder's ``.hydra`` and log."""
+
+import contextlib
+import logging
+import os
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from cmidd.cli import journal
+from cmidd.cli.allowed_targets import check_all_configs
+from cmidd.cli.compose import CONFIGS, as_plain, compose, one_line
+from cmidd.cli.journal import Journal
+from cmidd.runs.identity import BY_ITSELF, identity_differences
+from cmidd.utils import files
+from cmidd.utils.errors import SettingError
+
+if TYPE_CHECKING:
+    from cmidd.runs.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Admitted = Callable[[Path], dict[str, Any]]
+# What the user or the machine is to blame for: one line, no traceback.
+USER_ERRORS = (SettingError, OmegaConfBaseException, OSError)
+Main = Callable[["Settings", Admitted], Any]
+
+
+check_all_configs()
+
+
+def app(main: Main, config_name: str = "distill") -> None:
+    """Run ``main(settings, admitted)`` on the settings of ``configs/<config_name>.yaml``."""
+
+    def work(config: DictConfig) -> Any:
+        from cmidd.runs.read_settings import read_settings
+
+        _check_recipe()
+        settings = read_settings(as_plain(config))
+        return main(settings, lambda folder: _admitted(folder, config, settings))
+
+    _run_hydra(work, CONFIGS, config_name)
+
+
+def hydra_app(main: Callable[[dict[str, Any]], Any], config_name: str, words: list[str] | None = None) -> None:
+    """Run ``main(config)`` on ``configs/command/<config_name>.yaml``, whose folder has no groups of the same names, so
+    that ``network=[a,b]`` is a list.
+
+    Args:
+        words: of the command line, where they are not the process's own.
+    """
+    _run_hydra(lambda config: main(as_plain(config)), CONFIGS / "command", config_name, words)
+
+
+class SweepJournal(Callback):
+    """Tells every process of a sweep where its journal is (``hydra.callbacks`` of configs/distill.yaml)."""
+
+    folder: Path | None = None
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        self.folder = Path(config.results_root).absolute() / ".sweeps" / f"{int(time.time())}-{os.getpid()}"
+        journal.journal = Journal(self.folder)
+
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+        journal.journal = None if self.folder is None else Journal(self.folder)
+
+
+def _run_hydra(
+    work: Callable[[DictConfig], Any], folder: Path, config_name: str, words: list[str] | None = None
+) -> None:
+    """Run ``work`` as a Hydra application; user errors are one line, exit code 2.
+
+    In a sweep any error of a run is kept for the end, and the others go on; then the exit code is 1.
+    """
+    logging.raiseExceptions = False  # A disk too full for the log stops the run elsewhere, with one line.
+    debugging = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing; we print.
+    refused: list[str] = []
+
+    def refuse(error: BaseException) -> None:
+        if debugging:
+            raise error
+        refused.append(one_line(error))
+        print(f"error: {refused[-1]}", file=sys.stderr)
+
+    def task(config: DictConfig) -> Any:
+        with logging_redirect_tqdm():
+            if journal.journal is not None:
+                return _journalled(journal.journal, work, config)
+            try:
+                return work(config)
+            except USER_ERRORS as error:
+                refuse(error)  # Not raised further: Hydra would add lines of its own.
+
+    entries: list[dict[str, Any]] = []
+    try:
+        with _command_line(sys.argv[1:] if words is None else words):
+            hydra.main(version_base="1.3", config_path=str(folder), config_name=config_name)(task)()
+    except (HydraException, *USER_ERRORS) as error:
+        refuse(error)
+    finally:
+        entries = _end_of_sweep()
+    if refused:
+        sys.exit(2)
+    if any(entry["state"] in ("failed", "started") for entry in entries):
+        sys.exit(1)
+
+
+@contextlib.contextmanager
+def _command_line(words: list[str]) -> Iterator[None]:
+    """Have Hydra read these words, which it takes from the process alone.
+
+    Raises:
+        SettingError: for ``--experimental-rerun``, also shortened.
+    """
+    if any(word.startswith("--e") for word in words):
+        raise SettingError("--experimental-rerun: would unpickle a file, and so run it; give the settings instead")
+    if "dry_run=true" in words:  # It computes nothing, so it needs no cluster.
+        launching = ("+launch=", "hydra/launcher=", "hydra.launcher.")
+        words = [word for word in words if not word.startswith(launching)]
+    before = sys.argv
+    sys.argv = [before[0], *words]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+def _end_of_sweep() -> list[dict[str, Any]]:
+    """Report how the runs of a sweep ended, and remove its journal; returns what that held."""
+    if journal.journal is None:
+        return []
+    entries = journal.journal.entries()
+    print(journal.report(entries))
+    shutil.rmtree(journal.journal.folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        journal.journal.folder.parent.rmdir()
+    return entries
+
+
+def _journalled(own: Journal, work: Callable[[DictConfig], Any], config: DictConfig) -> float | None:
+    """One run of a sweep: its end goes into the journal; returns its number, or None where there is none."""
+    number, words = HydraConfig.get().job.num, words_of_run()
+    own.write(number, "started", words)
+    try:
+        outcome = work(config)
+    except Exception as error:
+        if not isinstance(error, USER_ERRORS):
+            log.exception("the run failed")
+        own.write(number, "failed", words, reason=f"{type(error).__name__}: {one_line(error)}")
+        return None
+    own.write(number, **{"state": "done", "words": words, **journal.as_entry(outcome)})
+    return outcome if isinstance(outcome, float) else None
+
+
+def words_of_run() -> list[str]:
+    """The settings of this run as distill.py takes them, without what makes it one of a sweep."""
+    words = HydraConfig.get().overrides.task
+    return [word for word in words if not word.startswith(("+sweep=", "+launch=", "dry_run="))]
+
+
+def _check_recipe() -> None:
+    """Say when there is no recipe for a method and data set; refuse one that was asked for by name."""
+    choices, given = HydraConfig.get().runtime.choices, HydraConfig.get().overrides.task
+    recipes = {path.stem for path in (CONFIGS / "recipe").glob("*.yaml")}
+    asked = [override.removeprefix("recipe=") for override in given if override.startswith("recipe=")]
+    for name in asked:
+        if name not in recipes:
+            raise SettingError(f"recipe={name}: unknown; choose one of {', '.join(sorted(recipes))}")
+    if not asked and f"{choices['method']}_{choices['dataset']}" not in recipes:
+        method = choices["method"]
+        log.warning("no recipe %s_%s: using the values of configs/method/%s.yaml", method, choices["dataset"], method)
+    for kind, plain in BY_ITSELF.items():
+        name = f"{choices[kind]}_{choices['method']}_{choices['dataset']}"
+        if choices[kind] != plain and not (CONFIGS / "recipe" / kind / f"{name}.yaml").exists():
+            log.warning("no recipe %s/%s: using the values of configs/%s/%s.yaml", kind, name, kind, choices[kind])
+
+
+def _admitted(folder: Path, config: DictConfig, settings: "Settings") -> dict[str, Any]:
+    """Write Hydra's record of the run and its log into the folder; before, nothing there was touched.
+
+    Returns:
+        The line that makes this run, and what it changes from the published recipe.
+    """
+    overrides = HydraConfig.get().overrides.task
+    files.write_text(folder / ".hydra" / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    files.write_text(folder / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
+    handler = logging.FileHandler(folder / "distill.log")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
+    return {
+        "command": shlex.join(["python", "scripts/distill.py", *words_of_run()]),
+        "differs_from_recipe": differs_from_recipe(settings),
+    }
+
+
+def differs_from_recipe(settings: "Settings") -> dict[str, list[Any]]:
+    """What the command line changed from the published recipe of its method and data set, ``{setting: [this run's, the
+    recipe's]}``.
+    """
+    choices = HydraConfig.get().runtime.choices
+    words = [f"method={choices['method']}", f"dataset={choices['dataset']}", f"ipc={settings.ipc}"]
+    given = "lambda", settings.cmi.weight
+    if settings.cmi.ratio is not None:
+        given = "ratio", settings.cmi.ratio
+    words += [f"seed={settings.seed}", f"cmi.{given[0]}={given[1]}", f"data.root={settings.data.root}"]
+    words += [f"regularizer=[{','.join(settings.regularizers)}]"]
+    words += [f"sampler={choices['sampler']}", f"schedule={choices['schedule']}"]
+    recipe = files.as_json(compose(words).identity)
+    changed = identity_differences(files.as_json(settings.identity), recipe)
+    repeated = ("method.iterations", "method.init", "method.formation")  # they stand on top as well
+    return {name: [value, published] for name, value, published in changed if not name.startswith(repeated)}

@@ -1,0 +1,28 @@
+"""Train the expert trajectories ahead of distillation: ``python scripts/buffer.py method=mtt dataset=cifar10``."""
+
+from cmidd.buffers.experts import Experts
+from cmidd.cli.app import Admitted, app
+from cmidd.compute.devices import pick_device
+from cmidd.compute.engine import using
+from cmidd.methods import METHODS
+from cmidd.methods.mtt import epochs_read
+from cmidd.runs.build import fitting_engine, make_context
+from cmidd.runs.settings import Settings
+from cmidd.utils.errors import SettingError
+
+
+def main() -> None:
+    """Run the command."""
+    app(train)
+
+
+def train(settings: Settings, admitted: Admitted) -> None:
+    """Train the experts of a method that has some."""
+    arguments, name = settings.arguments, settings.method["name"]
+    if "experts" not in arguments:
+        raise SettingError(f"method={name}: has no expert trajectories; use method=mtt")
+    context = make_context(settings, pick_device(settings.device))
+    METHODS[name].refuse(arguments, context.blank_network())
+    reads = epochs_read(arguments["max_start_epoch"], arguments["expert_epochs"])
+    with using(fitting_engine(settings, context)):
+        Experts(context, arguments["experts"].reaching(reads))

@@ -1,0 +1,86 @@
+"""Figures of one method without and with CMI: ``python scripts/figures.py method=dm dataset=digits``."""
+
+import logging
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from cmidd.analysis import figures
+from cmidd.analysis.results import Cell, Result, cells, read_results
+from cmidd.analysis.settings import FigureSettings, read_standalone
+from cmidd.analysis.verify import rebuild
+from cmidd.cli.app import hydra_app
+from cmidd.cli.compose import recipe_strength
+from cmidd.compute.devices import pick_device
+from cmidd.runs.build import make_context, make_teachers
+from cmidd.runs.identity import BASELINE, strength
+from cmidd.synthetic.load import load_synthetic
+from cmidd.synthetic.synthetic_set import SyntheticSet
+from cmidd.utils.errors import SettingError
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Run the command."""
+    hydra_app(draw, "figures")
+
+
+def draw(config: dict[str, Any]) -> None:
+    """Draw every figure that there are runs for."""
+    settings = read_standalone(FigureSettings, config)
+    found = cells(read_results(settings.results_root))
+    which = (settings.method, settings.dataset, settings.ipc)
+    by_strength = {key[3]: cell for key, cell in found.items() if key[:3] == which}
+    pair = choose_pair(by_strength, settings)
+    by_weight = [(cell.results[0].weight, cell) for cell in by_strength.values()]
+    sets = {
+        title: load_synthetic(cell.results[0].path.parent / "synthetic.safetensors") for title, cell in pair.items()
+    }
+    with_cmi = list(pair.values())[1].results[0]
+    makers: dict[str, figures.FigureMaker] = {
+        "images": lambda: figures.images(sets),
+        "embeddings": lambda: embeddings(sets, with_cmi, settings),
+        "accuracy": lambda: figures.accuracy_curves(pair),
+        "cmi": lambda: figures.cmi_curves(pair),
+        "weights": lambda: figures.weights({weight: cell for weight, cell in by_weight if weight is not None}),
+    }
+    for path in figures.make(makers, Path(settings.to)):
+        log.info("written: %s", path)
+
+
+def embeddings(sets: dict[str, SyntheticSet], with_cmi: Result, settings: FigureSettings) -> Figure:
+    """The map of embeddings in the first teacher of the run with CMI."""
+    run = rebuild(with_cmi, data=asdict(settings.data), buffers_root=settings.buffers_root)
+    if run.cmi.teachers is not None:
+        run = replace(run, cmi=replace(run.cmi, teachers=replace(run.cmi.teachers, path=settings.teachers)))
+    else:
+        run = replace(run, cmi=replace(run.cmi, pool=1))
+    context = make_context(run, pick_device(settings.device))
+    network = make_teachers(run, context)().networks[0]
+    real = context.data.class_batches(settings.real_per_class, context.streams("figure"))
+    return figures.embeddings(sets, real, network)
+
+
+def choose_pair(by_strength: dict[str, Cell], settings: FigureSettings) -> dict[str, Cell]:
+    """The runs without CMI and those with it, by the title of their panels."""
+    words = [f"method={settings.method}", f"dataset={settings.dataset}", f"ipc={settings.ipc}"]
+    with_cmi = [chosen for chosen in by_strength if chosen != BASELINE]
+    if settings.weight is not None or settings.ratio is not None:
+        chosen = strength({"weight": settings.weight, "ratio": settings.ratio})
+    elif len(with_cmi) == 1:
+        chosen = with_cmi[0]
+    else:
+        chosen = recipe_strength(settings.method, settings.dataset, settings.ipc)
+    ratio = chosen.removeprefix("balanced")
+    what, word = ("weight", "lambda") if ratio == chosen else ("ratio", "ratio")
+    for kind, setting, needed, key in (("weight", "lambda", BASELINE, BASELINE), (what, word, ratio, chosen)):
+        if key not in by_strength:
+            raise SettingError(
+                f"{kind}={needed}: no such run under {', '.join(settings.results_root)}; make it: "
+                f"python scripts/distill.py {' '.join(words)} cmi.{setting}={needed}"
+            )
+    name = settings.method.upper()
+    return {name: by_strength[BASELINE], f"{name} + CMI ({what} {ratio})": by_strength[chosen]}

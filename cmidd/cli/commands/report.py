@@ -1,0 +1,30 @@
+"""All results on one HTML page: ``python scripts/report.py``."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from cmidd.analysis.report_page import page
+from cmidd.analysis.results import cells, read_baselines, read_results
+from cmidd.analysis.settings import ReportSettings, read_standalone
+from cmidd.analysis.table import make_table, read_layout
+from cmidd.cli.app import hydra_app
+from cmidd.cli.compose import recipe_strength
+from cmidd.utils import files
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Run the command."""
+    hydra_app(report, "report")
+
+
+def report(config: dict[str, Any]) -> None:
+    """Write the page of all results."""
+    settings = read_standalone(ReportSettings, config)
+    layout = read_layout(settings.table)
+    results = read_results(settings.results_root)
+    table = make_table(*layout, cells(results), recipe_strength, read_baselines(settings.results_root))
+    files.write_text(Path(settings.to), page(table, results))
+    log.info("%d runs, written: %s", len(results), settings.to)

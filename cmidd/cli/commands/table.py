@@ -1,0 +1,51 @@
+"""The paper's table with our results in it: ``python scripts/table.py``."""
+
+import logging
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from cmidd.analysis.results import Result, cells, read_baselines, read_results
+from cmidd.analysis.settings import TableSettings, read_standalone
+from cmidd.analysis.table import make_table, read_layout
+from cmidd.analysis.table_latex import latex
+from cmidd.analysis.table_text import as_csv, markdown
+from cmidd.analysis.verify import sample, verify
+from cmidd.cli.app import hydra_app
+from cmidd.cli.compose import recipe_strength
+from cmidd.compute.devices import pick_device
+from cmidd.utils import files
+from cmidd.utils.text import summary
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Run the command; ``--verify`` is short for ``verify=3``."""
+    words = ["verify=3" if word == "--verify" else word for word in sys.argv[1:]]
+    hydra_app(table, "table", words)
+
+
+def table(config: dict[str, Any]) -> None:
+    """Write the table in every form, and check some of its sets."""
+    settings = read_standalone(TableSettings, config)
+    layout = read_layout(settings.table)
+    results = read_results(settings.results_root)
+    made = make_table(*layout, cells(results), recipe_strength, read_baselines(settings.results_root))
+    to = Path(settings.to)
+    for suffix, text in (("md", markdown(made)), ("tex", latex(made)), ("csv", as_csv(made))):
+        files.write_text(to.with_name(f"{to.name}.{suffix}"), text)
+    log.info("%s\nwritten: %s.md, %s.tex, %s.csv", markdown(made), to, to, to)
+    if settings.verify:
+        verify_some(results, settings)
+
+
+def verify_some(results: list[Result], settings: TableSettings) -> None:
+    """Evaluate stored sets once more; exit code 1 when one is not worth what its record says."""
+    device = pick_device(settings.device)
+    checks = [verify(result, device, data=asdict(settings.data)) for result in sample(results, settings.verify)]
+    for check in checks:
+        log.info("%s: %s, now %s: %s", check.path, summary(check.stored), summary(check.measured), check.verdict)
+    if any(check.verdict == "DIFFERENT" for check in checks):
+        sys.exit(1)

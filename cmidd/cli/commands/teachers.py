@@ -1,0 +1,26 @@
+"""Train the teachers ahead of distillation: ``python scripts/teachers.py dataset=cifar10``.
+
+These are CMI's, and with ``regularizer=iid`` those of IID. The folder that is logged may be copied anywhere and given
+to a run as ``cmi.teachers=<folder>``.
+"""
+
+from cmidd.cli.app import Admitted, app
+from cmidd.compute.devices import pick_device
+from cmidd.compute.engine import using
+from cmidd.runs.build import fitting_engine, make_context, make_regularizers, make_teachers
+from cmidd.runs.settings import Settings
+
+
+def main() -> None:
+    """Run the command."""
+    app(train)
+
+
+def train(settings: Settings, admitted: Admitted) -> None:
+    """Train the teachers that the regularisers of the settings ask for."""
+    context = make_context(settings, pick_device(settings.device))
+    with using(fitting_engine(settings, context)):
+        teachers = make_teachers(settings, context)
+        make_regularizers(settings, context, teachers)
+        if not teachers.about:  # No term of the loss asks for any, so CMI's are meant.
+            teachers()

@@ -1,0 +1,154 @@
+"""Settings composed from ``configs/``: the resolvers that recipes use, and errors of one line."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, MissingConfigException, SearchPathException
+from hydra.initialize import get_gh_backup, restore_gh_from_backup
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from cmidd.runs.identity import strength
+from cmidd.utils.errors import SettingError
+from cmidd.utils.plugins import names
+
+if TYPE_CHECKING:
+    from cmidd.runs.settings import Settings
+
+log = logging.getLogger(__name__)
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def by_ipc(ipc: int, table: Any) -> Any:
+    """The published value for ``ipc``, else that of the nearest listed ipc (said in the log)."""
+    table = dict(table)
+    if ipc in table or not isinstance(ipc, int):
+        return table.get(ipc)
+    nearest = min(table, key=lambda listed: abs(listed - ipc))
+    log.warning("no published value for ipc=%s: using %s, that of ipc=%s", ipc, table[nearest], nearest)
+    return table[nearest]
+
+
+def by_name(name: str, table: Any) -> Any:
+    """The value for a method or data set, else the first that is listed (said in the log)."""
+    table = dict(table)
+    if name in table:
+        return table[name]
+    first = next(iter(table))
+    log.warning("no published value for %s: using %s, that of %s", name, table[first], first)
+    return table[first]
+
+
+def with_term(name: str, value: Any, otherwise: Any, *, _root_: DictConfig) -> Any:
+    """``value`` for runs with CMI or another regulariser at a weight above 0 or a ratio, else ``otherwise``."""
+    term = OmegaConf.select(_root_, name)
+    if not isinstance(term, DictConfig):
+        return otherwise
+    weight = term.get("lambda")
+    if weight is None:
+        weight = term.get("ratio")
+    if weight is None:
+        weight = term.get("default", term.get("fallback"))
+    if weight is None or weight == 0:
+        return otherwise
+    log.info("with %s the recipe says %s, without %s", name, value, otherwise)
+    return value
+
+
+def _gpu_count() -> int:
+    import torch
+
+    return max(1, torch.cuda.device_count())
+
+
+def prepare() -> None:
+    """Have Hydra know the resolvers, and every plug-in by its name; none is imported."""
+    resolvers: dict[str, Callable[..., Any]] = {
+        "gpu_count": _gpu_count,
+        "pool_size": lambda given, size: size if given is None else None,
+        "by_ipc": by_ipc,
+        "by_name": by_name,
+        "with_term": with_term,
+    }
+    for name, resolver in resolvers.items():
+        OmegaConf.register_new_resolver(name, resolver, replace=True, use_cache=False)
+    rooms = {"method": "methods", "network": "networks", "sampler": "samplers", "schedule": "schedules"}
+    for group, room in rooms.items():
+        for name in names(f"cmidd.{room}"):
+            _store(group, name, {"name": name})
+    for name in names("cmidd.methods"):
+        _store("evaluation", name, {"defaults": ["default", "_self_"]})
+    for name in names("cmidd.data.sets", "cmidd.datasets"):
+        _store("dataset", name, {"defaults": ["folder", "_self_"], "name": name})
+    for name in names("cmidd.regularizers"):
+        own = {"lambda": None, "ratio": None, "default": None}
+        _store("regularizer", name, {name: OmegaConf.create(own, flags={"struct": False})}, "_global_")
+
+
+def _store(group: str, name: str, node: dict[str, Any], package: str | None = None) -> None:
+    """Register a plug-in that has no file in ``configs/``; any setting may be given, and is checked by its class."""
+    if not (CONFIGS / group / f"{name}.yaml").exists():
+        config = OmegaConf.create(node, flags=None if package else {"struct": False})
+        ConfigStore.instance().store(name, config, group, package)
+
+
+def compose(overrides: list[str]) -> "Settings":
+    """The settings that ``distill.py`` would have for ``overrides``.
+
+    Raises:
+        SettingError: one line for the first that is wrong.
+    """
+    from cmidd.runs.read_settings import read_settings
+
+    backup = get_gh_backup()
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            return read_settings(as_plain(hydra.compose("distill", overrides)))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SettingError(one_line(error)) from error
+    finally:
+        restore_gh_from_backup(backup)
+
+
+def recipe_strength(method: str, dataset: str, ipc: int) -> str:
+    """The weight or ratio of CMI that ``cmi=recipe`` gives, which the sweeps use
+    (:func:`cmidd.runs.identity.strength`).
+    """
+    return strength(vars(compose([f"method={method}", f"dataset={dataset}", f"ipc={ipc}", "cmi=recipe"]).cmi))
+
+
+def as_plain(config: DictConfig) -> dict[str, Any]:
+    """A config as nested dictionaries, resolved."""
+    return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+
+
+def one_line(error: BaseException) -> str:
+    """The cause's message without line breaks; a missing config lists what there is, and an error of the system says
+    what to do about it.
+    """
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        options = error.options or [path.stem for path in (CONFIGS / group).glob("*.yaml")]
+        return f"{group or '--config-name'}={name}: unknown; choose one of {', '.join(sorted(options))}"
+    if isinstance(error, SearchPathException):
+        return f"--config-dir: {error}; give a folder of configs"
+    if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
+        return f"{' '.join(str(error).split())}: {str(error.__cause__).splitlines()[0]}; check how its value is written"
+    if isinstance(error, MissingMandatoryValue) and error.full_key:
+        return f"{error.full_key}: missing; give {error.full_key}=..."
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        return f"{error.full_key}: {str(error).splitlines()[0]}; check how its value is written"
+    if isinstance(error, OSError):
+        what = f"{error.filename}: {error.strerror}" if error.filename else error
+        return f"{what} -- what was done before is kept: make room or repair it, and start again"
+    return " ".join(str(error).split())
+
+
+prepare()

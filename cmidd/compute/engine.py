@@ -1,0 +1,149 @@
+"""How networks are computed: precision, compilation and memory layout, one switch for the process.
+
+:mod:`cmidd.passes` computes as the :class:`Engine` in force says. Outside :func:`using` that is float32, not compiled:
+what the golden figures are checked against. ``bf16`` and ``tf32`` change the numbers (README: what that does to
+accuracies); compilation reorders sums.
+"""
+
+import contextlib
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+
+from cmidd.utils.errors import SettingError
+
+log = logging.getLogger(__name__)
+Precision = Literal["float32", "tf32", "bf16"]
+# Compiling costs about a minute; it pays where plain passes would take ten (images' values per second on two cores).
+LONG_RUN_VALUES = 1.2e9
+
+
+@dataclass(frozen=True)
+class Engine:
+    """``precision`` of convolutions and matrix products; ``compile``: one fused kernel for what lies between;
+    ``deterministic``: CUDA adds up in the same order every time, as the CPU does anyway.
+    """
+
+    precision: Precision = "float32"
+    compile: bool = False
+    deterministic: bool = False
+
+    @property
+    def label(self) -> str:
+        """As records and the keys of caches name it: ``float32``, ``bf16, compiled``."""
+        switches = {"compiled": self.compile, "deterministic": self.deterministic}
+        return ", ".join([self.precision, *(name for name, on in switches.items() if on)])
+
+    @property
+    def channels_last(self) -> bool:
+        """The memory layout in which compiled and bf16 convolutions are fastest."""
+        return self.compile or self.precision == "bf16"
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """What a user asks for; ``auto`` is decided by :func:`choose`."""
+
+    precision: Literal["auto", "float32", "tf32", "bf16"] = "auto"
+    compile: bool | Literal["auto"] = "auto"
+    deterministic: Annotated[bool, Field(strict=True)] = False
+
+
+def prepare(settings: EngineSettings) -> None:
+    """Settle what must be before CUDA multiplies its first matrices (torch.use_deterministic_algorithms)."""
+    if settings.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def choose(settings: EngineSettings, device: torch.device, values: float) -> Engine:
+    """The engine of a run, from its device and length.
+
+    Args:
+        values: how many image values (images x channels x height x width) pass through networks in the whole run.
+
+    Raises:
+        SettingError: when the device or this machine cannot do what is asked for.
+    """
+    precision, compiling = settings.precision, settings.compile
+    if precision == "tf32" and device.type != "cuda":
+        raise SettingError(f"engine.precision=tf32: {device} has no TF32; use float32, bf16 or auto")
+    compiler = device.type == "cuda" or shutil.which("g++") or shutil.which("clang++")
+    if compiling is True and not compiler:
+        raise SettingError("engine.compile=true: no C++ compiler here (apt-get install g++); use auto or false")
+    if compiling == "auto":
+        compiling = bool(compiler) and values > LONG_RUN_VALUES
+    if precision == "auto":
+        precision = "tf32" if device.type == "cuda" else "float32"
+    deterministic = settings.deterministic and device.type == "cuda"
+    if deterministic:
+        log.info(
+            "engine.deterministic=true: the same bits in every run on this GPU model and these versions, at the price "
+            "of slower gradients; an operation that cannot be had so stops the run and is named"
+        )
+    return Engine(precision, compiling, deterministic)
+
+
+_engine = Engine()
+
+
+def current() -> Engine:
+    """The engine in force."""
+    return _engine
+
+
+@contextlib.contextmanager
+def using(engine: Engine) -> Iterator[None]:
+    """Compute as ``engine`` says until the end of the block.
+
+    Raises:
+        SettingError: when CUDA has no deterministic form of an operation, and the engine asks for it.
+    """
+    global _engine
+    before = _engine, torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    _engine = engine
+    torch.set_float32_matmul_precision("high" if engine.precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = engine.precision == "tf32"
+    try:
+        with _deterministic() if engine.deterministic else contextlib.nullcontext():
+            yield
+    finally:
+        _engine = before[0]
+        torch.set_float32_matmul_precision(before[1])
+        torch.backends.cudnn.allow_tf32 = before[2]
+
+
+@contextlib.contextmanager
+def _deterministic() -> Iterator[None]:
+    cudnn = torch.backends.cudnn
+    before = torch.are_deterministic_algorithms_enabled(), cudnn.deterministic, cudnn.benchmark
+    torch.use_deterministic_algorithms(True)
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        reason = str(error).partition(", but you set")[0]
+        raise SettingError(f"engine.deterministic=true: {reason} -- or set engine.deterministic=false") from error
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        cudnn.deterministic, cudnn.benchmark = before[1:]
+
+
+@contextlib.contextmanager
+def in_any_order() -> Iterator[None]:
+    """For what is the same in any order, a maximum, and is refused all the same by a deterministic torch."""
+    before = torch.are_deterministic_algorithms_enabled()
+    if before:
+        torch.use_deterministic_algorithms(False)
+    try:
+        yield
+    finally:
+        if before:
+            torch.use_deterministic_algorithms(True)

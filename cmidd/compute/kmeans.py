@@ -1,0 +1,26 @@
+"""K-means, and the points nearest to its centres."""
+
+import torch
+from torch import Tensor
+
+
+def nearest_to_centres(points: Tensor, count: int, generator: torch.Generator, rounds: int) -> Tensor:
+    """Indices ``[min(count, N)]`` of the points ``[N, D]`` nearest to the centres of k-means, one of each cluster.
+
+    Lloyd's algorithm from random points, for at most ``rounds``, on the points' device: with a GPU's embeddings of a
+    whole training set, copying them to a library on the CPU takes longer than the clustering. A cluster that has lost
+    all its points gives the nearest point of another.
+    """
+    start = torch.randperm(len(points), generator=generator)[:count]
+    centres = points[start.to(points.device)]
+    cluster = torch.empty(0)
+    for _ in range(rounds):
+        before, cluster = cluster, torch.cdist(points, centres).argmin(1)
+        if torch.equal(before, cluster):
+            break
+        sizes = cluster.bincount(minlength=len(centres))[:, None]
+        sums = torch.zeros_like(centres).index_add(0, cluster, points)
+        centres = torch.where(sizes > 0, sums / sizes.clamp(min=1), centres)
+    distances = torch.cdist(points, centres)
+    member = distances.argmin(1)[:, None] == torch.arange(len(centres), device=points.device)
+    return (distances + ~member * (1 + distances.max())).argmin(0)

@@ -1,0 +1,160 @@
+"""The passes through a network: embeddings, logits, gradients and products of second derivatives, each here once.
+
+All that takes time is one of these; they are computed as the :class:`cmidd.engine.Engine` in force says, and where
+there are many images a part at a time.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch._functorch import config as functorch
+from torch.func import functional_call, jvp
+from torch.utils.checkpoint import checkpoint
+
+from cmidd.compute.engine import current
+from cmidd.networks import Network
+
+CHUNK_VALUES = 2_000_000  # image values (650 images of 3x32x32) whose activations are kept at once
+F_ = TypeVar("F_", bound=Callable[..., Any])
+
+
+def _as_the_engine_says(function: F_, half: bool = True) -> F_:
+    """Compile a function of networks and tensors, and autocast it (unless ``half`` is false), as the engine says."""
+
+    @functools.cache
+    def compiled() -> Callable[..., Any]:
+        # Terms that are balanced need gradients of one graph more than once, which donated buffers do not survive.
+        functorch.donated_buffer = False
+        return torch.compile(function)  # Once it is wanted: this call alone imports for two seconds.
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        engine = current()
+        if not engine.channels_last:
+            return function(*arguments)
+        arguments = tuple(
+            a.contiguous(memory_format=torch.channels_last) if isinstance(a, Tensor) and a.dim() == 4 else a
+            for a in arguments
+        )
+        device = next(a.device for a in arguments if isinstance(a, Tensor))
+        # Without its cache: that would outlive the steps of the parameters it was made from.
+        enabled = half and engine.precision == "bf16"
+        with torch.autocast(device.type, torch.bfloat16, enabled=enabled, cache_enabled=False):
+            return (compiled() if engine.compile else function)(*arguments)
+
+    return call  # type: ignore[return-value]
+
+
+@_as_the_engine_says
+def embed(network: Network, images: Tensor) -> Tensor:
+    """Embeddings ``[N, D]`` of images ``[N, C, H, W]``, at least float32; differentiable once."""
+    return _full(network.embed(images))
+
+
+@_as_the_engine_says
+def logits(network: nn.Module, images: Tensor) -> Tensor:
+    """Logits ``[N, classes]``, at least float32; differentiable once."""
+    return _full(network(images))
+
+
+@_as_the_engine_says
+def logits_at(network: nn.Module, theta: Tensor, images: Tensor) -> Tensor:
+    """:func:`logits` at the flat parameters ``theta`` ``[P]`` (in definition order); differentiable once."""
+    return _full(flat_call(network, theta, images))
+
+
+@functools.partial(_as_the_engine_says, half=False)  # Autocast and forward derivatives do not go together.
+def directional_loss(network: nn.Module, theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+    """Derivative of the mean cross-entropy at the flat parameters ``theta`` along ``direction`` (both ``[P]``).
+
+    This scalar is ``<gradient in theta, direction>``. It is computed forward, beside the loss, so that its own
+    gradient, the product of second derivatives with ``direction``, takes one ordinary backward pass that can be
+    compiled, which the backward of a backward pass cannot. At least float32, also where the engine says bf16.
+    """
+
+    def loss(theta: Tensor) -> Tensor:
+        return F.cross_entropy(_full(flat_call(network, theta, images)), labels)
+
+    derivative: Tensor = jvp(loss, (theta,), (direction,))[1]
+    return derivative
+
+
+def gradient_at(network: nn.Module, theta: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+    """Gradient ``[P]`` of the mean cross-entropy at the flat parameters ``theta``, a part of the images at a time."""
+    total = torch.zeros_like(theta)
+    for some, own, share in _parts(images, labels):
+        with torch.enable_grad():
+            leaf = theta.detach().requires_grad_()
+            loss = F.cross_entropy(logits_at(network, leaf, some), own)
+        total += share * torch.autograd.grad(loss, leaf)[0]
+    return total
+
+
+def along(
+    network: nn.Module, theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """:func:`directional_loss` with its gradients in ``theta`` ``[P]`` and in ``images``: ``<g, direction>`` and the
+    second derivatives of the loss times ``direction``, a part of the images at a time.
+    """
+    derivative, d_theta, d_images = theta.new_zeros(()), torch.zeros_like(theta), []
+    for some, own, share in _parts(images, labels):
+        of_part = _along(network, theta, direction, some, own)
+        derivative += share * of_part[0]
+        d_theta += share * of_part[1]
+        d_images.append(share * of_part[2])
+    return derivative, d_theta, torch.cat(d_images)
+
+
+def _parts(images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor, float]]:
+    """Images and labels in parts of about the same size, with each one's share."""
+    count = math.ceil(len(images) / chunk_size(images))
+    for some, own in zip(images.tensor_split(count), labels.tensor_split(count), strict=True):
+        yield some, own, len(own) / len(labels)
+
+
+def _along(
+    network: nn.Module, theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """:func:`along` at once. Without compilation a backward of a backward pass is faster."""
+    leaves = (theta.detach().requires_grad_(), images.detach().requires_grad_())
+    with torch.enable_grad():
+        if current().compile:
+            derivative = directional_loss(network, leaves[0], direction, leaves[1], labels)
+        else:
+            loss = F.cross_entropy(logits_at(network, leaves[0], leaves[1]), labels)
+            (gradient,) = torch.autograd.grad(loss, leaves[0], create_graph=True)
+            derivative = gradient @ direction
+        d_theta, d_images = torch.autograd.grad(derivative, leaves)
+    return derivative.detach(), d_theta, d_images
+
+
+def chunk_size(images: Tensor) -> int:
+    """How many of ``images`` pass a network at a time."""
+    return max(1, CHUNK_VALUES // images[0].numel())
+
+
+def embed_in_chunks(network: Network, images: Tensor) -> Tensor:
+    """:func:`embed`, keeping the activations of a part of the images at a time, computed once more for the gradient."""
+    chunk = chunk_size(images)
+    if len(images) <= chunk:
+        return embed(network, images)
+    parts = [checkpoint(embed, network, some, use_reentrant=False) for some in images.split(chunk)]
+    return torch.cat(parts)
+
+
+def flat_call(network: nn.Module, theta: Tensor, images: Tensor) -> Tensor:
+    """Apply ``network`` with the flat parameters ``theta`` ``[P]`` in definition order."""
+    named = list(network.named_parameters())
+    parts = theta.split([parameter.numel() for _, parameter in named])
+    views = {name: part.view_as(parameter) for (name, parameter), part in zip(named, parts, strict=True)}
+    result: Tensor = functional_call(network, views, (images,))
+    return result
+
+
+def _full(values: Tensor) -> Tensor:
+    return values.float() if values.dtype == torch.bfloat16 else values

@@ -1,0 +1,69 @@
+"""The interface of a distillation method."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from cmidd.core.context import Context
+from cmidd.core.match import Match
+from cmidd.networks import Network
+
+
+class Method(ABC):
+    """A distillation method: its keyword-only arguments are its settings.
+
+    Attributes:
+        steps_per_iteration: how many matches :meth:`matches` yields.
+        gives: what a match holds beside the images: ``network``, and ``real`` for the real batch and the
+            synthetic one that was augmented alike. What needs more is refused when the run is built.
+        teacher_input: what the reference implementation of CMI shows its teachers with this method.
+        unsteady: the settings of which a too large value makes the loss infinite, likeliest first.
+    """
+
+    gives: ClassVar[frozenset[str]] = frozenset({"network", "real"})
+    steps_per_iteration = 1
+    teacher_input: ClassVar[Literal["preprocessed", "pixels"]] = "preprocessed"
+    unsteady: ClassVar[tuple[str, ...]] = ("lr_img",)
+
+    @abstractmethod
+    def __init__(self, context: Context, **settings: Any) -> None: ...
+
+    @classmethod
+    def images_per_iteration(cls, num_classes: int, ipc: int, settings: Mapping[str, Any]) -> int:
+        """About how many images pass through networks in an iteration: it decides whether compiling them pays."""
+        return num_classes * (settings["batch_real"] + ipc)
+
+    @classmethod
+    def refuse(cls, settings: Mapping[str, Any], network: Network) -> None:
+        """Refuse settings that do not go together, and a network that the method cannot train, before any work.
+
+        Raises:
+            SettingError: naming the setting.
+        """
+        return None
+
+    @abstractmethod
+    def param_groups(self) -> list[dict[str, Any]]:
+        """What SGD optimises, with learning rates and momenta."""
+
+    def optimizer(self) -> torch.optim.SGD:
+        """A new optimiser of :meth:`param_groups`, whose tensors become learnable."""
+        groups = self.param_groups()
+        for group in groups:
+            for leaf in group["params"]:
+                leaf.requires_grad_()
+        return torch.optim.SGD(groups)
+
+    @abstractmethod
+    def matches(self, iteration: int) -> Iterator[Match]:
+        """The optimiser steps of one iteration. Work after a ``yield`` is done when the step was taken."""
+
+    def state(self) -> dict[str, Tensor]:
+        """What the method itself remembers from one iteration to the next, for the checkpoint."""
+        return {}
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:  # noqa: B027 (most remember nothing)
+        """Go on from :meth:`state`."""

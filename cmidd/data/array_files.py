@@ -1,0 +1,180 @@
+"""Data sets in files of arrays: ``.npz`` and ``.safetensors`` (MedMNIST's convention), and Hugging Face's parquet.
+
+An array file holds ``train_images``, ``train_labels``, ``test_images`` and ``test_labels``, and may hold ``val_images``
+and ``val_labels``: images uint8 ``[N, H, W]``, ``[N, H, W, C]`` or ``[N, C, H, W]`` with one or three channels, labels
+``[N]`` or ``[N, 1]`` (datasets.md section 1). Nothing in a file is executed.
+"""
+
+import io
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cmidd.data.image_files import IMAGE_FORMATS, MOST_PIXELS
+from cmidd.data.published import PUBLISHED
+from cmidd.data.split import MOST_BYTES, Source, Split
+from cmidd.utils import tensor_files
+from cmidd.utils.errors import SettingError
+
+SUFFIXES = (".npz", ".safetensors")
+
+
+def read_arrays(path: Path) -> Source:
+    """A file of arrays; classes are named by their numbers.
+
+    Raises:
+        SettingError: starting with ``data.root=``, when it is no such file, or damaged, or holds something else.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise SettingError(f"data.root={path}: dataset=arrays reads one file, .npz or .safetensors; give its path")
+    if not path.is_file():
+        raise SettingError(f"data.root={path}: no such file; give an .npz or .safetensors file")
+    arrays = _read_npz(path) if path.suffix.lower() == ".npz" else tensor_files.read_tensors(path)[0]
+    train, test = _split(arrays, "train", path), _split(arrays, "test", path)
+    validation = _split(arrays, "val", path) if "val_images" in arrays else None
+    splits = [train, test, *([validation] if validation else [])]
+    num_classes = 1 + max(int(split.labels.max()) for split in splits)
+    names = tuple(str(number) for number in range(num_classes))
+    return Source(train, test, names, validation=validation, origin=path.name)
+
+
+def find_published(name: str, root: Path) -> Source | None:
+    """A published data set that lies under ``root`` as arrays or as parquet instead of in its own files, if it does.
+
+    Raises:
+        SettingError: when a file there is damaged, or not of that data set.
+    """
+    for suffix in SUFFIXES:
+        if (path := root / f"{name}{suffix}").exists():
+            return _named(name, read_arrays(path), path)
+    if hub := PUBLISHED[name].hub:
+        below, images, labels = hub
+        for folder in (root / name / below, root / below):
+            if list(folder.glob("train-*.parquet")):
+                return _named(name, _read_parquet(folder, images, labels), folder)
+    return None
+
+
+def _named(name: str, source: Source, path: Path) -> Source:
+    """``source`` with the published names of its classes, when it can be that data set."""
+    known, shape = PUBLISHED[name], tuple(source.train.images.shape[1:])
+    if shape != known.shape or len(source.classes) != len(known.classes):
+        raise SettingError(
+            f"{path}: images of {list(shape)} in {len(source.classes)} classes, {name} has {list(known.shape)} in "
+            f"{len(known.classes)}; rename it and use dataset=arrays data.root=<the file>, or put the published files "
+            "beside"
+        )
+    return Source(source.train, source.test, known.classes, validation=source.validation, origin=source.origin)
+
+
+def _split(arrays: Mapping[str, Tensor], part: str, path: Path) -> Split:
+    """The split ``train``, ``test`` or ``val`` of arrays, as images ``[N, C, H, W]`` and labels ``[N]``."""
+    for name in (f"{part}_images", f"{part}_labels"):
+        if name not in arrays:
+            raise SettingError(
+                f"data.root={path}: has no {name}, only {', '.join(sorted(arrays)) or 'nothing'}; add it: a file of "
+                "arrays holds train_images, train_labels, test_images and test_labels"
+            )
+    images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
+    where = f"data.root={path}: {part}_images"
+    if images.dtype != torch.uint8:
+        raise SettingError(f"{where} of {images.dtype}; give pixels as uint8, 0 to 255")
+    if images.ndim == 3:
+        images = images[:, None]
+    channels_first, channels_last = [images.ndim == 4 and images.shape[axis] in (1, 3) for axis in (1, -1)]
+    if channels_first == channels_last and images.ndim == 4 and images.shape[1:] != (1, 1, 1):
+        which = "could be [N, H, W, C] as well as [N, C, H, W]" if channels_first else "have neither 1 nor 3 channels"
+        raise SettingError(f"{where} {list(images.shape)} {which}; give them as [N, H, W, 3] or [N, H, W]")
+    if images.ndim != 4 or not len(images):
+        raise SettingError(f"{where} {list(images.shape)}; give them as [N, H, W], [N, H, W, C] or [N, C, H, W]")
+    if channels_last:
+        images = images.permute(0, 3, 1, 2)
+    return Split(images.contiguous(), _labels(labels, len(images), f"data.root={path}: {part}_labels"))
+
+
+def _labels(labels: Tensor, count: int, where: str) -> Tensor:
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        raise SettingError(f"{where} {list(labels.shape)}: several labels an image; give one class for each image")
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise SettingError(f"{where} of {labels.dtype}; give class numbers as integers")
+    if labels.ndim not in (1, 2) or labels.numel() != count:
+        raise SettingError(f"{where} {list(labels.shape)} for {count} images; give one class number for each")
+    labels = labels.flatten().to(torch.int64)
+    if int(labels.min()) < 0 or int(labels.max()) >= count:
+        raise SettingError(
+            f"{where} from {int(labels.min())} to {int(labels.max())}; give the classes the numbers 0, 1, 2, ..."
+        )
+    return labels
+
+
+def _read_npz(path: Path) -> dict[str, Tensor]:
+    """The numeric arrays of an ``.npz``; what would have to be unpickled is refused."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                if member.file_size > MOST_BYTES:
+                    raise ValueError(f"{member.filename} unpacks to {member.file_size} bytes, at most {MOST_BYTES}")
+        with np.load(path, allow_pickle=False) as file:
+            wanted = [name for name in file.files if name.endswith(("_images", "_labels"))]
+            return {name: torch.from_numpy(_native(file[name])) for name in wanted}
+    except (OSError, ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
+        raise _damaged(path, error) from error
+
+
+def _native(array: np.ndarray) -> np.ndarray:
+    """In the machine's byte order and an integer type that torch has."""
+    if array.dtype.kind == "u" and array.dtype.itemsize > 1:
+        return array.astype(np.int64)
+    return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
+
+
+def _read_parquet(folder: Path, images: str, labels: str) -> Source:
+    """Train and test set of a hub repository: rows with a picture ``{bytes, path}`` and a class number."""
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise SettingError(
+            f"{folder}: parquet needs pyarrow; pip install 'cmidd[parquet]', or store the images as .npz"
+        ) from error
+    splits = []
+    for part in ("train", "test"):
+        paths = sorted(folder.glob(f"{part}-*.parquet"))
+        if not paths:
+            raise SettingError(f"{folder}: has no {part}-*.parquet; put it beside the others")
+        rows: list[tuple[Tensor, int]] = []
+        for path in paths:
+            try:
+                table = pyarrow.parquet.read_table(path, columns=[images, labels])
+                pictures, numbers = table.column(images).to_pylist(), table.column(labels).to_pylist()
+                rows += [(_picture(own), int(number)) for own, number in zip(pictures, numbers, strict=True)]
+            except Exception as error:  # pyarrow and Pillow raise many kinds for a damaged file.
+                raise _damaged(path, error) from error
+        if len({picture.shape for picture, _ in rows}) != 1:
+            raise SettingError(f"{folder}: {part} pictures differ in size; use a folder of images (dataset=folder)")
+        pixels = torch.stack([picture for picture, _ in rows])
+        arrays = {f"{part}_images": pixels, f"{part}_labels": torch.tensor([number for _, number in rows])}
+        splits.append(_split(arrays, part, folder))
+    num_classes = 1 + max(int(split.labels.max()) for split in splits)
+    names = tuple(str(number) for number in range(num_classes))
+    return Source(splits[0], splits[1], names, origin=f"{folder.name}/*.parquet")
+
+
+def _picture(cell: Mapping[str, Any]) -> Tensor:
+    """The pixels ``[H, W, C]`` of a picture in a cell of a table."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(cell["bytes"]), formats=IMAGE_FORMATS) as picture:
+        if picture.width * picture.height > MOST_PIXELS:
+            raise ValueError(f"{picture.width}x{picture.height} pixels, at most {MOST_PIXELS} are read")
+        return torch.from_numpy(np.array(picture.convert("RGB")))
+
+
+def _damaged(path: Path, error: BaseException) -> SettingError:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return SettingError(f"{path}: cannot be read ({reason}); make it again, with numbers only (no pickled objects)")

@@ -1,0 +1,133 @@
+"""Differentiable siamese augmentation (DSA, Zhao & Bilen, ICML 2021; IDC's composition of it).
+
+A :class:`Transform` holds everything random. Applying it to real and to synthetic images alike is what
+makes the augmentation siamese; one draw per image makes it an ordinary augmentation.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from pydantic import AfterValidator
+from torch import Tensor
+
+from cmidd.data.image_ops import (
+    MAX_SHIFT,
+    brightness,
+    contrast,
+    crop,
+    cutout,
+    cutout_side,
+    flip,
+    rotate,
+    saturation,
+    scale,
+)
+
+# How many random numbers each operation of a strategy uses.
+NUM_DRAWS = {"color": 3, "crop": 2, "cutout": 2, "flip": 1, "scale": 2, "rotate": 1}
+
+
+def _check_strategy(strategy: str) -> str:
+    unknown = [name for name in strategy.split("_") if name not in NUM_DRAWS]
+    if strategy != "none" and unknown:
+        raise ValueError(f"unknown operation {unknown[0]!r}; join some of {', '.join(NUM_DRAWS)} by '_', or 'none'")
+    return strategy
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Which augmentation to draw.
+
+    Attributes:
+        strategy: the operations, joined by ``_``, or ``none``.
+        composition: ``one`` draws one operation of the strategy (DSA). ``idc`` applies flip, colour, one of
+            crop, scale and rotate, then cutout, each where the strategy lists it (methods.md section 4.3).
+        align_corners: of the grids of scale and rotate; MTT uses true, every other method false.
+    """
+
+    strategy: Annotated[str, AfterValidator(_check_strategy)] = "color_crop_cutout_flip_scale_rotate"
+    align_corners: bool = False
+    composition: Literal["one", "idc"] = "one"
+
+    @property
+    def stages(self) -> list[list[str]]:
+        """One operation of each stage is applied, stage after stage."""
+        listed = [] if self.strategy == "none" else self.strategy.split("_")
+        if self.composition == "one":
+            stages = [listed]
+        else:
+            order = (["flip"], ["color"], ["crop", "scale", "rotate"], ["cutout"])
+            stages = [[name for name in stage if name in listed] for stage in order]
+        return [stage for stage in stages if stage]
+
+    def per_class(self, num_classes: int, generator: torch.Generator) -> "Transform":
+        """Operations and one set of parameters for each class: siamese matching of all classes at once."""
+        drawn = [torch.randint(len(stage), (num_classes,), generator=generator) for stage in self.stages]
+        return self._draw(drawn, num_classes, generator)
+
+    def per_image(self, num_images: int, generator: torch.Generator) -> "Transform":
+        """Operations for the batch, parameters for each image: training a network."""
+        drawn = [torch.randint(len(stage), (1,), generator=generator).expand(num_images) for stage in self.stages]
+        return self._draw(drawn, num_images, generator)
+
+    def _draw(self, operations: list[Tensor], count: int, generator: torch.Generator) -> "Transform":
+        u = [torch.rand(count, max(NUM_DRAWS.values()), generator=generator) for _ in operations]
+        return Transform(self, operations, u)
+
+
+@dataclass(frozen=True)
+class Transform:
+    """Drawn augmentations. For every stage: ``operations`` ``[G]`` (index into the stage's operations) and
+    numbers ``u`` ``[G, 3]`` in [0, 1).
+
+    Calling it needs, for every image, which of the G draws it gets (``draw_of_image`` ``[N]``; by default
+    image i gets draw i).
+    """
+
+    augmentation: Augmentation
+    operations: list[Tensor]
+    u: list[Tensor]
+
+    def __call__(self, images: Tensor, draw_of_image: Tensor | None = None) -> Tensor:
+        """Augmented images, same shape ``[N, C, H, W]``."""
+        chosen = None if draw_of_image is None else draw_of_image.cpu()
+        for stage, operation, u in zip(self.augmentation.stages, self.operations, self.u, strict=True):
+            if chosen is not None:
+                operation, u = operation[chosen], u[chosen]
+            images = self._stage(stage, operation, images, u.to(images, non_blocking=True))
+        return images
+
+    def _stage(self, names: list[str], operation: Tensor, images: Tensor, u: Tensor) -> Tensor:
+        present = operation.unique().tolist()
+        if len(present) == 1:
+            return self._apply(names[present[0]], images, u)
+        augmented = torch.empty_like(images)
+        for index in present:
+            members = (operation == index).nonzero().flatten().to(images.device)
+            augmented = augmented.index_copy(0, members, self._apply(names[index], images[members], u[members]))
+        return augmented
+
+    def _apply(self, operation: str, images: Tensor, u: Tensor) -> Tensor:
+        height, width = images.shape[2:]
+        align = self.augmentation.align_corners
+        if operation == "color":
+            return contrast(saturation(brightness(images, u[:, 0]), u[:, 1]), u[:, 2])
+        if operation == "crop":
+            shifts = [int(MAX_SHIFT * side + 0.5) for side in (height, width)]
+            y, x = (_integers(u[:, i], 2 * shift + 1) - shift for i, shift in enumerate(shifts))
+            return crop(images, y, x)
+        if operation == "cutout":
+            # The centre may lie one pixel outside when the square's side is even, as in the reference.
+            y, x = (_integers(u[:, i], side + 1 - cutout_side(side) % 2) for i, side in enumerate((height, width)))
+            return cutout(images, y, x)
+        if operation == "flip":
+            return flip(images, u[:, 0])
+        if operation == "scale":
+            return scale(images, u[:, 0], u[:, 1], align_corners=align)
+        return rotate(images, u[:, 0], align_corners=align)
+
+
+def _integers(u: Tensor, count: int) -> Tensor:
+    """Uniform integers 0 .. count - 1 from uniform numbers in [0, 1)."""
+    return (u * count).long().clamp(max=count - 1)

@@ -1,0 +1,108 @@
+"""A data set as tensors on the device, in the networks' input space, with class batches."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from cmidd.data.preprocessing import Preprocessing
+from cmidd.data.split import Split
+from cmidd.utils.errors import SettingError
+from cmidd.utils.random_streams import Streams
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Real training and evaluation images in network input space, ``[N, C, H, W]`` float32 on one device.
+
+    ``held_out`` is what evaluation tests on: ``test``, or ``validation`` when a part of the training set
+    was split off for tuning (the test set is then not loaded at all).
+
+    Attributes:
+        origin: the file that was read instead of the published ones, if one was.
+        content: then a hash of its images and labels, for what is kept of them.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    held_out: str = "test"
+    origin: str | None = None
+    content: str | None = None
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    @property
+    def device(self) -> torch.device:
+        return self.train.images.device
+
+    @cached_property
+    def class_members(self) -> list[Tensor]:
+        """For every class the indices of its training images, in the order of the data set."""
+        labels = self.train.labels.cpu()
+        return [(labels == label).nonzero().flatten() for label in range(self.num_classes)]
+
+    def class_batches(self, size: int, generator: torch.Generator) -> Split:
+        """``size`` distinct training images of every class (all of a smaller class), classes in order."""
+        drawn = [members[torch.randperm(len(members), generator=generator)[:size]] for members in self.class_members]
+        return self.train[torch.cat(drawn).to(self.device)]
+
+    def distinct_class_batches(self, size: int, count: int, generator: torch.Generator) -> list[Split]:
+        """``count`` of :meth:`class_batches` in which no image comes again before all of its class have come.
+
+        Where chance alone repeats none, they are what ``count`` calls of :meth:`class_batches` give.
+        """
+        used = [torch.zeros(len(members), dtype=torch.int64) for members in self.class_members]
+        batches = []
+        for _ in range(count):
+            drawn = []
+            for members, times in zip(self.class_members, used, strict=True):
+                order = torch.randperm(len(members), generator=generator)
+                chosen = order[times[order].argsort(stable=True)[:size]]
+                times[chosen] += 1
+                drawn.append(members[chosen])
+            batches.append(self.train[torch.cat(drawn).to(self.device)])
+        return batches
+
+    def cycled_class_batches(self, size: int, number: int, streams: Streams) -> Split:
+        """Batch ``number`` of every class, when the shuffled images of a class are gone through again and again;
+        what fills no batch at the end of a pass is left out (IDC).
+        """
+        drawn = []
+        for label, members in enumerate(self.class_members):
+            pass_, position = divmod(number, max(1, len(members) // size))
+            order = torch.randperm(len(members), generator=streams("real_class", label, pass_))
+            drawn.append(members[order[position * size : (position + 1) * size]])
+        return self.train[torch.cat(drawn).to(self.device)]
+
+    def cycled_batch(self, size: int, number: int, streams: Streams) -> Split:
+        """Batch ``number`` of any classes, when the shuffled training set is gone through again and again."""
+        pass_, position = divmod(number, math.ceil(len(self.train) / size))
+        order = torch.randperm(len(self.train), generator=streams("real_any", pass_))
+        return self.train[order[position * size : (position + 1) * size].to(self.device)]
+
+    def check_ipc(self, ipc: int) -> None:
+        """Refuse more images per class than the smallest class has.
+
+        Raises:
+            SettingError: naming the class, its size and the largest ``ipc`` that works.
+        """
+        sizes = [len(members) for members in self.class_members]
+        smallest = min(range(len(sizes)), key=sizes.__getitem__)
+        if ipc > sizes[smallest]:
+            raise SettingError(
+                f"ipc={ipc}: class {self.classes[smallest]!r} of {self.name} has only {sizes[smallest]} training "
+                f"images; choose ipc <= {sizes[smallest]}"
+            )

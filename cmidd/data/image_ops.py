@@ -1,0 +1,144 @@
+"""Batched operations on images in network input space, differentiable in the images: those of DSA, and CutMix."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+MAX_SHIFT = 0.125  # of the image side
+CUTOUT_SIDE = 0.5  # of the image side
+MAX_SCALE = 1.2
+MAX_ANGLE = math.radians(15)
+
+
+def brightness(images: Tensor, u: Tensor) -> Tensor:
+    """Add ``u - 0.5`` to every value; ``u`` in [0, 1), one per image ``[N]``, as in the operations below."""
+    return images + (_per_image(u) - 0.5)
+
+
+def saturation(images: Tensor, u: Tensor) -> Tensor:
+    """Scale the distance of each channel to the pixel's grey value by ``2 u``."""
+    grey = images.mean(1, keepdim=True)
+    return (images - grey) * (2 * _per_image(u)) + grey
+
+
+def contrast(images: Tensor, u: Tensor) -> Tensor:
+    """Scale the distance of each value to the image's mean by ``u + 0.5``."""
+    mean = images.mean((1, 2, 3), keepdim=True)
+    return (images - mean) * (_per_image(u) + 0.5) + mean
+
+
+def crop(images: Tensor, shift_y: Tensor, shift_x: Tensor) -> Tensor:
+    """Look ``shift`` pixels (integers ``[N]``) further down and right; zeros beyond the border."""
+    height, width = images.shape[2:]
+    rows = _offsets(height, images.device) + shift_y[:, None]
+    columns = _offsets(width, images.device) + shift_x[:, None]
+    inside = _inside(rows, height)[:, :, None] & _inside(columns, width)[:, None, :]
+    every = torch.arange(len(images), device=images.device)[:, None, None]
+    moved = images.permute(0, 2, 3, 1)[
+        every, rows.clamp(0, height - 1)[:, :, None], columns.clamp(0, width - 1)[:, None, :]
+    ]
+    return moved.permute(0, 3, 1, 2) * inside[:, None]
+
+
+def cutout(images: Tensor, centre_y: Tensor, centre_x: Tensor) -> Tensor:
+    """Zero a square of half the image side around a centre (integers ``[N]``), clipped at the border."""
+    height, width = images.shape[2:]
+    hole = _covered(centre_y, height, images.device)[:, :, None] & _covered(centre_x, width, images.device)[:, None, :]
+    return images * ~hole[:, None]
+
+
+def flip(images: Tensor, u: Tensor) -> Tensor:
+    """Mirror left and right where ``u < 0.5``."""
+    return torch.where(_per_image(u) < 0.5, images.flip(3), images)
+
+
+def scale(images: Tensor, u_x: Tensor, u_y: Tensor, *, align_corners: bool = False) -> Tensor:
+    """Sample the image on a grid stretched by factors in [1/1.2, 1.2) along x and y (> 1 shrinks it)."""
+    smallest = 1 / MAX_SCALE
+    factor_x, factor_y = (u * (MAX_SCALE - smallest) + smallest for u in (u_x, u_y))
+    zero = torch.zeros_like(factor_x)
+    return _affine(images, [[factor_x, zero, zero], [zero, factor_y, zero]], align_corners)
+
+
+def rotate(images: Tensor, u: Tensor, *, align_corners: bool = False) -> Tensor:
+    """Rotate by an angle in [-15, 15) degrees."""
+    angle = (u - 0.5) * 2 * MAX_ANGLE
+    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    return _affine(images, [[cos, -sin, zero], [sin, cos, zero]], align_corners)
+
+
+def cutmix(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, float]:
+    """Replace one box, the same in all images, by that of another image (CutMix, Yun et al., ICCV 2019).
+
+    Returns the images, for each the index of its partner ``[N]``, and the share of pixels that are its own:
+    train on ``share * CE(own label) + (1 - share) * CE(partner's label)``.
+    """
+    height, width = images.shape[2:]
+    partner = torch.randperm(len(images), generator=generator).to(images.device)
+    u = torch.rand(3, generator=generator).tolist()
+    side = math.sqrt(1 - u[0])  # The kept share is drawn from Beta(1, 1), the uniform distribution.
+    (top, bottom), (left, right) = (
+        (max(0, int(centre * length) - cut // 2), min(length, int(centre * length) + cut // 2))
+        for centre, length, cut in ((u[1], height, int(height * side)), (u[2], width, int(width * side)))
+    )
+    mixed = images.clone()
+    mixed[:, :, top:bottom, left:right] = images[partner, :, top:bottom, left:right]
+    return mixed, partner, 1 - (bottom - top) * (right - left) / (height * width)
+
+
+def _per_image(u: Tensor) -> Tensor:
+    return u[:, None, None, None]
+
+
+def _offsets(length: int, device: torch.device) -> Tensor:
+    return torch.arange(length, device=device)[None]
+
+
+def _inside(positions: Tensor, length: int) -> Tensor:
+    return (positions >= 0) & (positions < length)
+
+
+def cutout_side(length: int) -> int:
+    return int(CUTOUT_SIDE * length + 0.5)
+
+
+def _covered(centre: Tensor, length: int, device: torch.device) -> Tensor:
+    """``[N, length]``: which rows (or columns) the square around ``centre`` covers.
+
+    The reference clamps the square's indices to the image, so a square that reaches beyond the border
+    still covers the border row; comparing with clamped ends does the same.
+    """
+    side = cutout_side(length)
+    first = (centre - side // 2).clamp(0, length - 1)[:, None]
+    last = (centre - side // 2 + side - 1).clamp(0, length - 1)[:, None]
+    positions = _offsets(length, device)
+    return (positions >= first) & (positions <= last)
+
+
+def _affine(images: Tensor, rows: list[list[Tensor]], align_corners: bool) -> Tensor:
+    """Resample each image on its own affine grid, bilinear, zeros outside."""
+    theta = torch.stack([torch.stack(row, -1) for row in rows], 1)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=align_corners)
+    if images.is_cuda and torch.are_deterministic_algorithms_enabled():
+        return bilinear(images, grid, align_corners)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=align_corners)
+
+
+def bilinear(images: Tensor, grid: Tensor, align_corners: bool) -> Tensor:
+    """``grid_sample``, differentiable in the images only, by indexing: CUDA can add up its gradient in order."""
+    height, width = images.shape[2:]
+    x, y = (
+        (grid[..., axis] + 1) / 2 * (length - 1) if align_corners else ((grid[..., axis] + 1) * length - 1) / 2
+        for axis, length in enumerate((width, height))
+    )
+    every = torch.arange(len(images), device=images.device)[:, None, None]
+    pixels, sampled = images.permute(0, 2, 3, 1), torch.zeros_like(images.permute(0, 2, 3, 1))
+    for row in (y.floor(), y.floor() + 1):
+        for column in (x.floor(), x.floor() + 1):
+            weight = (1 - (y - row).abs()) * (1 - (x - column).abs())
+            weight = weight * (_inside(row, height) & _inside(column, width))
+            corner = pixels[every, row.long().clamp(0, height - 1), column.long().clamp(0, width - 1)]
+            sampled = sampled + weight[..., None] * corner
+    return sampled.permute(0, 3, 1, 2)

@@ -1,0 +1,182 @@
+"""Reading a data set by its name: preprocessed, on its device."""
+
+import functools
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import AfterValidator, Field
+from torch import Tensor
+
+from cmidd.data.dataset import Dataset
+from cmidd.data.preprocessing import ZCA, Normalize, Preprocessing
+from cmidd.data.published import PUBLISHED
+from cmidd.data.sources import read_published
+from cmidd.data.split import Source, Split, stratified_split
+from cmidd.utils.checking import checked, choose, keywords, known
+from cmidd.utils.errors import SettingError
+from cmidd.utils.plugins import Plugins
+from cmidd.utils.setting_types import PathText
+
+log = logging.getLogger(__name__)
+Reader = Callable[..., Source]
+"""``read(root, download, *, <its settings>)``: the pixels of a data set."""
+
+DATASETS: Plugins[Reader] = Plugins(
+    "cmidd.data.sets",
+    "read",
+    group="cmidd.datasets",
+    built_in={name: functools.partial(read_published, name) for name in PUBLISHED},
+)
+
+
+def _known(statistics: str) -> str:
+    if statistics != "train" and statistics not in PUBLISHED:
+        raise ValueError(f"unknown statistics; choose train, {', '.join(PUBLISHED)}")
+    return statistics
+
+
+@dataclass(frozen=True)
+class CommonSettings:
+    """The settings of every data set.
+
+    ``statistics``: whose channel statistics normalise the images; ``train`` computes them from the training pixels.
+    CIFAR100 is normalised with CIFAR10's by MTT (without ZCA) and IDC. ``zca``: whiten instead of normalising.
+    ``validation``: fraction of each training class to hold out; evaluation then tests on it. A data set that has
+    validation images of its own holds out these instead, whatever the fraction.
+    """
+
+    statistics: Annotated[str, AfterValidator(_known)] = "train"
+    zca: bool = False
+    validation: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.0
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Where data sets are, or are downloaded to."""
+
+    root: PathText = "data"
+    download: bool = True
+
+
+def check_dataset(given: Mapping[str, Any], where: str = "dataset") -> None:
+    """Check the settings of a data set: its ``name``, the common ones, and its own.
+
+    Raises:
+        SettingError: one line for the first that is unknown, of the wrong type or out of range.
+    """
+    reader = choose(DATASETS, given.get("name"), where)
+    common = {field.name for field in fields(CommonSettings)}
+    own = keywords(reader)
+    for key in given:
+        known(key, {"name", *common, *own}, where)
+    checked(CommonSettings, {key: given[key] for key in given if key in common}, where)
+    checked(reader, {key: given[key] for key in given if key in own}, where)
+
+
+def load_dataset(
+    name: str,
+    *,
+    root: str | Path = "data",
+    download: bool = True,
+    device: str | torch.device = "cpu",
+    preprocessing: Preprocessing | None = None,
+    statistics: str = "train",
+    zca: bool = False,
+    validation: float = 0.0,
+    **own: Any,
+) -> Dataset:
+    """Read a data set, preprocess it and put it on ``device``.
+
+    Args:
+        name: one of :data:`DATASETS`; ``folder`` is a folder of the user's images under ``root``, ``arrays`` the file
+            ``root``. A published one is also read from ``<root>/<name>.npz`` (:mod:`cmidd.data.array_files`).
+        root: where the files are, or are downloaded to.
+        download: fetch missing files (torchvision verifies their checksums).
+        preprocessing: use this one (of a synthetic set) instead of making one.
+        statistics, zca, validation: as :class:`CommonSettings` has them.
+        own: the data set's own settings.
+
+    Raises:
+        SettingError: when files are missing or unreadable, saying where it looked and the ways out.
+    """
+    reader = choose(DATASETS, name, "dataset")
+    log.info("reading %s", name)
+    source: Source = reader(Path(root).expanduser(), download, **own)
+    where = f"dataset={name}, data.root={root}"
+    if source.origin is not None:
+        log.info("read from %s", source.origin)
+    train, test = _checked_splits(source, validation, where)
+    train_pixels = _pixels(train.images)
+    if preprocessing is None:
+        preprocessing = ZCA.fit(train_pixels) if zca else _normalize(train_pixels, statistics)
+    return Dataset(
+        name=name,
+        train=Split(preprocessing(train_pixels).to(device), train.labels.to(device)),
+        test=Split(preprocessing(_pixels(test.images)).to(device), test.labels.to(device)),
+        classes=source.classes,
+        preprocessing=preprocessing,
+        held_out="validation" if validation > 0 else "test",
+        origin=source.origin,
+        content=None if source.origin is None else source.content,
+    )
+
+
+def _checked_splits(source: Source, validation: float, where: str) -> tuple[Split, Split]:
+    """The images to train and to test on."""
+    train, test = source.train, source.test
+    parts = {"training": train, "test": test} | ({"validation": source.validation} if source.validation else {})
+    for part, split in parts.items():
+        if flaw := _flaw(split, len(source.classes)):
+            raise SettingError(f"{where}: {part} set with {flaw}; put the published files there")
+    for part, split in parts.items():
+        shapes = [list(each.images.shape[1:]) for each in (train, split)]
+        if shapes[0] != shapes[1]:
+            raise SettingError(
+                f"{where}: training images of {shapes[0]}, {part} images of {shapes[1]}; make them alike"
+            )
+    if validation > 0 and source.validation:
+        test = source.validation
+        log.info("dataset.validation: testing on the data set's own %d validation images", len(test))
+    elif validation > 0:
+        train, test = stratified_split(train, validation)
+        where = f"dataset.validation={validation}"
+    for label, count in enumerate(train.labels.bincount(minlength=len(source.classes)).tolist()):
+        if count == 0:
+            raise SettingError(
+                f"{where}: class {source.classes[label]!r} has no training image; add some, or choose a smaller "
+                "dataset.validation"
+            )
+    return train, test
+
+
+def _flaw(split: Split, num_classes: int) -> str | None:
+    """What is wrong with images as a reader returns them, in words."""
+    images, labels = split.images, split.labels
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3) or images.numel() == 0:
+        return f"images {list(images.shape)} of {images.dtype} instead of uint8 [N, 1 or 3, H, W]"
+    if labels.shape != images.shape[:1]:
+        return f"{len(images)} images and {labels.numel()} labels"
+    if int(labels.min()) < 0 or int(labels.max()) >= num_classes:
+        return f"labels from {int(labels.min())} to {int(labels.max())} for {num_classes} classes"
+    return None
+
+
+def _pixels(images: Tensor) -> Tensor:
+    return images.float() / 255
+
+
+def _normalize(train_pixels: Tensor, statistics: str) -> Normalize:
+    if statistics == "train":
+        std, mean = torch.std_mean(train_pixels, dim=(0, 2, 3), correction=0)
+        return Normalize(mean, std.clamp(min=1e-3))
+    known_ones = PUBLISHED[statistics]
+    if len(known_ones.mean) != train_pixels.shape[1]:
+        raise SettingError(
+            f"dataset.statistics={statistics}: has {len(known_ones.mean)} channel(s), the images have "
+            f"{train_pixels.shape[1]}; choose statistics of as many channels, or 'train'"
+        )
+    return Normalize(torch.tensor(known_ones.mean), torch.tensor(known_ones.std))

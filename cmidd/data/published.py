@@ -1,0 +1,97 @@
+"""The published data sets, one row each: all that is known of one stands here."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Published:
+    """A data set that torchvision can read.
+
+    Attributes:
+        title: as tables name it.
+        shape: channels, height and width of an image.
+        classes: their names, in the order of the labels, for files that do not say them.
+        mean, std: of the channels, as the reference implementations have them (methods.md section 3).
+        torchvision: its class there; ``files`` are where its files lie under ``data.root``.
+        hub: where the hub's repository keeps its parquet files, and in which columns (datasets.md section 1).
+    """
+
+    title: str
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    torchvision: str
+    files: str
+    hub: tuple[str, str, str] | None = None
+
+
+_IDX = "raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte"
+_DIGITS = "0 - zero,1 - one,2 - two,3 - three,4 - four,5 - five,6 - six,7 - seven,8 - eight,9 - nine"
+_CLOTHES = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"
+_CIFAR10 = "airplane,automobile,bird,cat,deer,dog,frog,horse,ship,truck"
+_CIFAR100 = (
+    "apple,aquarium_fish,baby,bear,beaver,bed,bee,beetle,bicycle,bottle,bowl,boy,bridge,bus,butterfly,"
+    "camel,can,castle,caterpillar,cattle,chair,chimpanzee,clock,cloud,cockroach,couch,crab,crocodile,cup,dinosaur,dolphin,"
+    "elephant,flatfish,forest,fox,girl,hamster,house,kangaroo,keyboard,lamp,lawn_mower,leopard,lion,lizard,lobster,man,"
+    "maple_tree,motorcycle,mountain,mouse,mushroom,oak_tree,orange,orchid,otter,palm_tree,pear,pickup_truck,pine_tree,"
+    "plain,plate,poppy,porcupine,possum,rabbit,raccoon,ray,road,rocket,rose,sea,seal,shark,shrew,skunk,skyscraper,snail,"
+    "snake,spider,squirrel,streetcar,sunflower,sweet_pepper,table,tank,telephone,television,tiger,tractor,train,trout,"
+    "tulip,turtle,wardrobe,whale,willow_tree,wolf,woman,worm"
+)
+
+PUBLISHED = {
+    "mnist": Published(
+        title="MNIST",
+        shape=(1, 28, 28),
+        classes=tuple(_DIGITS.split(",")),
+        mean=(0.1307,),
+        std=(0.3081,),
+        torchvision="MNIST",
+        files=f"MNIST/{_IDX}",
+    ),
+    "fashion_mnist": Published(
+        title="Fashion-MNIST",
+        shape=(1, 28, 28),
+        classes=tuple(_CLOTHES.split(",")),
+        mean=(0.2861,),
+        std=(0.3530,),
+        torchvision="FashionMNIST",
+        files=f"FashionMNIST/{_IDX}",
+    ),
+    "svhn": Published(
+        title="SVHN",
+        shape=(3, 32, 32),
+        classes=tuple("0123456789"),
+        mean=(0.4377, 0.4438, 0.4728),
+        std=(0.1980, 0.2010, 0.1970),
+        torchvision="SVHN",
+        files="{train,test}_32x32.mat",
+        hub=("cropped_digits", "image", "label"),
+    ),
+    "cifar10": Published(
+        title="CIFAR10",
+        shape=(3, 32, 32),
+        classes=tuple(_CIFAR10.split(",")),
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2023, 0.1994, 0.2010),
+        torchvision="CIFAR10",
+        files="cifar-10-batches-py/",
+        hub=("plain_text", "img", "label"),
+    ),
+    "cifar100": Published(
+        title="CIFAR100",
+        shape=(3, 32, 32),
+        classes=tuple(_CIFAR100.split(",")),
+        mean=(0.5071, 0.4866, 0.4409),
+        std=(0.2673, 0.2564, 0.2762),
+        torchvision="CIFAR100",
+        files="cifar-100-python/",
+        hub=("cifar100", "img", "fine_label"),
+    ),
+}
+
+
+def title_of(name: str) -> str:
+    """A data set as tables name it."""
+    return PUBLISHED[name].title if name in PUBLISHED else name.capitalize()

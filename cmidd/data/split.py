@@ -1,0 +1,65 @@
+"""Labelled images, and a data set as it is published."""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+MOST_BYTES = 2**31  # of a data set's file
+
+
+@dataclass(frozen=True)
+class Split:
+    """Labelled images: ``images`` ``[N, C, H, W]`` (uint8 pixels or float network input), ``labels`` ``[N]``."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, indices: Tensor) -> "Split":
+        return Split(self.images[indices], self.labels[indices])
+
+
+@dataclass(frozen=True)
+class Source:
+    """Raw pixels (uint8) of a data set as it is published, with the names of its classes.
+
+    Attributes:
+        validation: images that the data set itself sets aside for tuning, where it does.
+        origin: the file that was read, for what did not come from the published files: its content can be any.
+    """
+
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+    validation: Split | None = None
+    origin: str | None = None
+
+    @cached_property
+    def content(self) -> str:
+        """A hash of all images and labels."""
+        digest = hashlib.sha256()
+        for split in (self.train, self.test, self.validation):
+            if split is not None:
+                digest.update(repr((list(split.images.shape), split.labels.dtype)).encode())
+                for tensor in (split.images, split.labels):
+                    digest.update(tensor.contiguous().numpy().data)
+        return digest.hexdigest()
+
+
+def stratified_split(split: Split, fraction: float, seed: int = 0) -> tuple[Split, Split]:
+    """Two disjoint parts, the second with ``fraction`` of every class (at least one image of each)."""
+    generator = torch.Generator().manual_seed(seed)
+    held_out = []
+    for label in split.labels.unique():
+        members = (split.labels == label).nonzero().flatten()
+        count = max(1, math.floor(fraction * len(members) + 0.5))
+        held_out.append(members[torch.randperm(len(members), generator=generator)[:count]])
+    mask = torch.zeros(len(split), dtype=torch.bool)
+    mask[torch.cat(held_out)] = True
+    return split[~mask], split[mask]

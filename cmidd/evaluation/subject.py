@@ -1,0 +1,116 @@
+"""A synthetic set to be evaluated, ours or another's, with all that this needs."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+
+from cmidd.compute.training import TrainingRecipe
+from cmidd.data.dataset import Dataset
+from cmidd.data.load import DataSettings, check_dataset, load_dataset
+from cmidd.evaluation.train_on_set import Optimizer
+from cmidd.networks import NETWORKS
+from cmidd.synthetic import foreign
+from cmidd.synthetic.formation import Formation
+from cmidd.synthetic.load import load_synthetic
+from cmidd.synthetic.synthetic_set import SyntheticSet
+from cmidd.utils.checking import checked, choose, mapping
+from cmidd.utils.errors import SettingError
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A synthetic set with the real data that tests it and the network and recipe it was made for.
+
+    ``optimizer``: what a network takes from one stage of the set to the next
+    (:class:`cmidd.evaluation.protocols.EvaluationProtocol`).
+    """
+
+    synthetic: SyntheticSet
+    data: Dataset
+    network: dict[str, Any]
+    recipe: TrainingRecipe
+    optimizer: Optimizer = "fresh"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a method's recipe says for a data set and number of images per class."""
+
+    dataset: dict[str, Any]
+    network: dict[str, Any]
+    formation: Formation
+    training: TrainingRecipe
+
+
+def own_subject(path: Path, where: DataSettings, device: torch.device) -> Subject:
+    """A ``synthetic.safetensors`` of ours, which says all that is needed.
+
+    Raises:
+        SettingError: when it is damaged, or does not fit the data set that lies there.
+    """
+    synthetic = load_synthetic(path, device)
+    about = synthetic.about
+    if not {"data", "network", "training"} <= about.keys():
+        raise SettingError(f"{path}: written before sets said what they were made from; distil it again")
+    recipe = TrainingRecipe(**checked(TrainingRecipe, about["training"], f"{path}: training"))
+    optimizer: Any = about.get("optimizer", "fresh")
+    choose({name: name for name in get_args(Optimizer)}, optimizer, f"{path}: optimizer")
+    network = mapping(about["network"], f"{path}: network")
+    options = {key: value for key, value in network.items() if key != "name"}
+    checked(choose(NETWORKS, network.get("name"), f"{path}: network"), options, f"{path}: network")
+    given = {**mapping(about["data"], f"{path}: data"), "validation": 0.0}
+    check_dataset(given, f"{path}: data")
+    data = load_dataset(**given, **vars(where), device=device, preprocessing=synthetic.transform)
+    if data.num_classes != len(synthetic.classes):
+        raise SettingError(
+            f"{path}: a set of {len(synthetic.classes)} classes, {data.name} in data.root={where.root} has "
+            f"{data.num_classes}; give the data.root that it was made from"
+        )
+    return _fitting(path, Subject(synthetic, data, network, recipe, optimizer))
+
+
+def foreign_subject(
+    path: Path,
+    recipe_of: Callable[[int], Recipe],
+    where: DataSettings,
+    device: torch.device,
+    *,
+    factor: int | None = None,
+    **options: Any,
+) -> Subject:
+    """Another's set.
+
+    Args:
+        recipe_of: the recipe for a number of images per class, which is known only once the file is read.
+        factor: of the grids of its images; None: the recipe's.
+        options: settings of the data set that differ from the recipe's.
+
+    Raises:
+        SettingError: when it is absent, damaged, or does not fit the data set.
+    """
+    plain = load_dataset(**{**recipe_of(1).dataset, "zca": False}, **vars(where))
+    found = foreign.read(path, plain.classes, plain.image_shape[0])
+    recipe = recipe_of(max(1, len(found.labels) // plain.num_classes))
+    given = {**recipe.dataset, **options}
+    check_dataset(given)
+    data = load_dataset(**given, **vars(where), device=device)
+    factor = recipe.formation.factor if factor is None else factor
+    formation = dataclasses.replace(recipe.formation, factor=factor, stored_as=found.stored_as)
+    images, labels = found.images.to(device), found.labels.to(device)
+    synthetic = SyntheticSet(images, labels, data.preprocessing, data.classes, formation)
+    return _fitting(path, Subject(synthetic, data, recipe.network, recipe.training))
+
+
+def _fitting(path: Path, subject: Subject) -> Subject:
+    """The subject, whose images must be as large as those of its data set."""
+    shape = tuple(subject.synthetic.images.shape[1:])
+    if shape != subject.data.image_shape:
+        raise SettingError(
+            f"synthetic={path}: images of shape {list(shape)}, those of {subject.data.name} have "
+            f"{list(subject.data.image_shape)}; check dataset="
+        )
+    return subject

@@ -1,0 +1,68 @@
+"""Training on a synthetic set, stage after stage."""
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import nn
+
+from cmidd.compute.training import TrainingRecipe, train
+from cmidd.data.split import Split
+from cmidd.synthetic.synthetic_set import SyntheticSet
+from cmidd.utils.errors import SettingError
+from cmidd.utils.random_streams import Streams
+
+TrainingStage = tuple[Split, TrainingRecipe]
+"""Images to train on, and how."""
+
+Optimizer = Literal["fresh", "carried"]
+"""What a stage after the first begins with: an optimiser of its own, or the momentum of the stage before."""
+
+
+def digest(stages: Sequence[TrainingStage]) -> str:
+    """Names the images, labels and recipes of ``stages``."""
+    found = hashlib.sha256()
+    for data, recipe in stages:
+        for tensor in (data.images, data.labels):
+            found.update(tensor.cpu().numpy().tobytes())
+        found.update(repr(recipe).encode())
+    return found.hexdigest()
+
+
+def train_through(
+    network: nn.Module,
+    stages: Sequence[TrainingStage],
+    streams: Streams,
+    *,
+    what: str | None,
+    optimizer: Optimizer = "fresh",
+) -> None:
+    """Train a network in place on one stage after the other; learning rates begin anew with each."""
+    carried = None
+    for number, (data, recipe) in enumerate(stages):
+        own = streams.child("lesson", number) if number else streams
+        used = train(network, data, recipe, own, what=what, optimizer=carried)
+        carried = used if optimizer == "carried" else None
+
+
+def training_steps(stages: Sequence[TrainingStage]) -> int:
+    """How many gradient steps a network takes through ``stages``."""
+    return sum(len(recipe.learning_rates) * math.ceil(len(data) / recipe.batch) for data, recipe in stages)
+
+
+def stages_of(synthetic: SyntheticSet, recipe: TrainingRecipe) -> list[TrainingStage]:
+    """How to train on a synthetic set: stage after stage, each by the recipe with the stage's learned step size,
+    where it has one (MTT).
+
+    Raises:
+        SettingError: when a learned step size is not a positive number.
+    """
+    stages = []
+    for data, learned in synthetic.decode_stages():
+        lr = recipe.lr if learned is None else float(learned.detach())
+        if not 0 < lr < math.inf:
+            raise SettingError(f"training.lr: the set's learned step size is {lr:g}; give a positive number instead")
+        stages.append((data, dataclasses.replace(recipe, lr=lr)))
+    return stages

@@ -1,0 +1,175 @@
+"""The loop: step a synthetic set on a method's loss plus weighted regularisers, resume, evaluate, record."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from cmidd.core.match import Match
+from cmidd.core.method import Method
+from cmidd.core.regularizer import Regularizer
+from cmidd.loop.balance import Balance, Ratio
+from cmidd.loop.divergence import CHECK_INTERVAL, Diverged, Watch
+from cmidd.loop.keeping import Keeping
+from cmidd.loop.rollback import Rollback
+from cmidd.loop.state import Remembering, State
+from cmidd.synthetic.synthetic_set import SyntheticSet
+from cmidd.utils.interruption import deferred_signals
+from cmidd.utils.progress import progress
+from cmidd.utils.random_streams import Streams
+
+Weighted = Sequence[tuple[float | Ratio, Regularizer]]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long a stage is distilled, and what is done on the way.
+
+    Attributes:
+        eval_interval: iterations between two evaluations; ``evaluate_last``: after the last one in any case.
+        checkpoint_seconds: between two checkpoints.
+        on_nan: what is done where numbers go wrong (:class:`cmidd.loop.rollback.Rollback`).
+        balance_steps, measure: as :class:`cmidd.loop.balance.Balance` has them.
+    """
+
+    iterations: int
+    eval_interval: int
+    evaluate_last: bool = True
+    checkpoint_seconds: float = 60.0
+    on_nan: Literal["stop", "rollback"] = "stop"
+    balance_steps: int = 10
+    measure: bool = False
+
+
+class Observer(Protocol):
+    """What is told of a distillation."""
+
+    def evaluate(self, iteration: int) -> list[float]:
+        """The accuracies of the set as it is."""
+
+    def metrics(self, row: dict[str, Any]) -> None:
+        """What was measured in an iteration."""
+
+    def forget(self, iteration: int) -> None:
+        """The metrics after an iteration are void."""
+
+
+def distill(
+    method: Method,
+    synthetic: SyntheticSet,
+    regularizers: Weighted,
+    streams: Streams,
+    pace: Pace,
+    checkpoint: Path,
+    observer: Observer,
+    *,
+    remembering: Mapping[str, Remembering],
+    arguments: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Distil in place, from ``checkpoint`` where there is one; returns the counts of :class:`cmidd.loop.state.State`
+    and the measured ``weights``. A resumed run gives the same bits as an undisturbed one.
+
+    Args:
+        remembering: what else has a state to go on from, by the name that the checkpoint gives it.
+        arguments: the method's settings, for messages.
+
+    Raises:
+        Diverged: when numbers went wrong; the last checkpoint stays.
+    """
+    optimizer, given = method.optimizer(), {term.name: weight for weight, term in regularizers}
+    balance = Balance(given, synthetic.leaf, pace.balance_steps, pace.measure)
+    watch = Watch(method, synthetic, optimizer, balance.weight, balance.setting, arguments)
+    state = State(optimizer, {"objective": method, "balance": balance, **remembering}, streams, watch)
+    if checkpoint.exists():
+        state.load(checkpoint)
+    keeping = Keeping(state, checkpoint, pace, observer)
+    rollback = Rollback(state, checkpoint, pace.iterations, pace.on_nan, observer.forget)
+    keeping.catch_up()
+    rollback.begin()
+    stopping, total, first = False, pace.iterations, state.iteration
+    with deferred_signals() as signals, progress(None, "distilling", total=total, initial=first) as bar:
+        while (iteration := state.iteration) < total and not stopping:
+            began, done = time.monotonic(), iteration + 1
+            try:
+                for step, match in enumerate(method.matches(iteration), iteration * method.steps_per_iteration):
+                    metrics = distillation_step(match, optimizer, regularizers, streams, iteration, balance, step)
+                    watch.note(iteration, metrics)
+                stopping = signals.asked_to_stop
+                saving = stopping or keeping.due(done)
+                state.check(everything=saving or rollback.marks(done), now=done % CHECK_INTERVAL == 0)
+                if done % CHECK_INTERVAL == 0 or done == total:
+                    values = measured(match, metrics, regularizers, streams, iteration, synthetic.syn_lr)
+                    observer.metrics({"iteration": done, **values})
+                state.advance(time.monotonic() - began)
+                rollback.passed(done)
+                if saving:
+                    keeping.save()
+            except Diverged as error:
+                rollback.back(error)
+            else:
+                if keeping.evaluates(done) and not stopping:
+                    with signals.suspended():
+                        keeping.evaluate()
+                if not stopping:
+                    rollback.mark(done)
+            bar.update(state.iteration - iteration)
+    rollback.end()
+    return {**state.about, "weights": balance.record()}
+
+
+def measured(
+    match: Match,
+    metrics: Mapping[str, Tensor],
+    regularizers: Weighted,
+    streams: Streams,
+    iteration: int,
+    syn_lr: Tensor | None,
+) -> dict[str, float]:
+    """What is logged of a step: the loss, every regulariser, also of weight 0, and the learned step size."""
+    values = {name: float(value) for name, value in metrics.items() if name != "total"}
+    for weight, regularizer in regularizers:
+        if weight == 0:
+            with torch.no_grad():
+                term = regularizer(match, streams(regularizer.name, iteration, match.draw))
+            values[regularizer.name] = float(term.sum())
+    if syn_lr is not None:
+        values["syn_lr"] = float(syn_lr.detach())
+    return values
+
+
+def distillation_step(
+    match: Match,
+    optimizer: torch.optim.Optimizer,
+    regularizers: Weighted,
+    streams: Streams,
+    iteration: int,
+    balance: Balance,
+    step: int,
+) -> dict[str, Tensor]:
+    """Step the set on the match's loss plus the weighted terms; returns ``loss``, the terms, and their ``total``.
+
+    Args:
+        step: the number of this step, counted from the first of the stage.
+    """
+    loss = match.loss.sum()
+    metrics = {"loss": loss.detach()}
+    size = balance.size(loss) if balance.measures(step) else None
+    for _, regularizer in regularizers:
+        name = regularizer.name
+        if size is None and not balance.adds(name):
+            continue
+        term = regularizer(match, streams(name, iteration, match.draw))
+        scale = match.scale if term.dim() == 0 else 1  # What is per class is added to each class's loss once.
+        if size is not None:
+            balance.note(name, iteration, size, scale * balance.size(term.sum()))
+        if balance.adds(name):
+            metrics[name] = term.detach().sum()
+            loss = loss + balance.weight(name) * scale * term.sum()
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward(inputs=[leaf for group in optimizer.param_groups for leaf in group["params"]])
+    optimizer.step()
+    return {**metrics, "total": loss.detach()}

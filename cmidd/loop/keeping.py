@@ -1,0 +1,66 @@
+"""What is kept of a distillation on the way: checkpoints, and the accuracies of its evaluations."""
+
+import time
+from pathlib import Path
+from typing import Protocol
+
+from cmidd.loop.state import State
+
+
+class Times(Protocol):
+    """When (:class:`cmidd.loop.distill.Pace`)."""
+
+    @property
+    def iterations(self) -> int: ...
+
+    @property
+    def eval_interval(self) -> int: ...
+
+    @property
+    def evaluate_last(self) -> bool: ...
+
+    @property
+    def checkpoint_seconds(self) -> float: ...
+
+
+class Evaluator(Protocol):
+    def evaluate(self, iteration: int) -> list[float]: ...
+
+
+class Keeping:
+    """Saves the state every ``checkpoint_seconds``, around every evaluation, and at the end."""
+
+    def __init__(self, state: State, checkpoint: Path, pace: Times, evaluator: Evaluator) -> None:
+        self.state, self.checkpoint, self.pace, self.evaluator = state, checkpoint, pace, evaluator
+        self.saved = time.monotonic()
+
+    def catch_up(self) -> None:
+        """Evaluate now what should have been when the run was stopped."""
+        first = self.state.iteration
+        if first > 0 and self.evaluates(first) and str(first) not in self.state.about["evaluations"]:
+            self.evaluate()
+        self.saved = time.monotonic()
+
+    def evaluates(self, done: int) -> bool:
+        """Whether the set is evaluated after so many iterations."""
+        last = self.pace.evaluate_last and done == self.pace.iterations
+        return done % self.pace.eval_interval == 0 or last
+
+    def due(self, done: int) -> bool:
+        """Whether it is time to save."""
+        late = time.monotonic() - self.saved > self.pace.checkpoint_seconds
+        return self.evaluates(done) or done == self.pace.iterations or late
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        self.state.save(self.checkpoint)
+        self.saved = time.monotonic()
+
+    def evaluate(self) -> None:
+        """Evaluate the set, and keep the accuracies."""
+        about, began = self.state.about, time.monotonic()
+        done = str(about["iteration"])
+        about["evaluations"][done] = self.evaluator.evaluate(about["iteration"])
+        about["evaluated_at"][done] = about["seconds"]
+        about["evaluation_seconds"] += time.monotonic() - began
+        self.state.save(self.checkpoint)

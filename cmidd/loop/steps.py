@@ -1,0 +1,19 @@
+"""Optimiser steps without the bookkeeping of a run, to be timed."""
+
+import itertools
+from collections.abc import Iterator
+
+from cmidd.core.context import Context
+from cmidd.core.method import Method
+from cmidd.loop.balance import Balance
+from cmidd.loop.distill import Weighted, distillation_step
+
+
+def method_steps(context: Context, method: Method, regularizers: Weighted) -> Iterator[None]:
+    """A step is an optimiser step, with the work on networks before it."""
+    optimizer = method.optimizer()
+    balance = Balance({regularizer.name: weight for weight, regularizer in regularizers}, context.synthetic.leaf)
+    for iteration in itertools.count():
+        for match in method.matches(iteration):
+            distillation_step(match, optimizer, regularizers, context.streams, iteration, balance, 0)
+            yield

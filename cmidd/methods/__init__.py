@@ -1,0 +1,9 @@
+"""Distillation methods, by name.
+
+Imports buffers, core and what is below.
+"""
+
+from cmidd.core.method import Method
+from cmidd.utils.plugins import Plugins
+
+METHODS: Plugins[type[Method]] = Plugins("cmidd.methods", Method)

@@ -1,0 +1,63 @@
+"""DC, gradient matching (Zhao et al., ICLR 2021; methods.md section 1.2)."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from cmidd.compute.gradients import DC_DISTANCES, class_gradients
+from cmidd.compute.training import TrainingRecipe, train
+from cmidd.core.context import Context
+from cmidd.core.match import Match
+from cmidd.core.method import Method
+from cmidd.data.augmentation import Augmentation
+from cmidd.data.split import Split
+from cmidd.utils.setting_types import Count, Fraction, Positive
+
+
+class DC(Method):
+    """The gradients of a network's loss on real and synthetic images of a class should agree, again and again
+    while the network is trained on the synthetic set.
+
+    An iteration takes a new network through ``outer_loop`` steps on the set; between two of them the network
+    is trained on the set as ``net`` says.
+    """
+
+    unsteady = ("net.lr", "lr_img")
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        lr_img: Positive,
+        momentum: Fraction,
+        batch_real: Count,
+        distance: Literal["layerwise_cosine", "mse", "cos"],
+        outer_loop: Count,
+        augment: Augmentation,
+        net: TrainingRecipe,
+    ) -> None:
+        self.context, self.augment, self.net = context, augment, net
+        self.lr_img, self.momentum, self.batch_real = lr_img, momentum, batch_real
+        self.distance, self.steps_per_iteration = DC_DISTANCES[distance], outer_loop
+
+    @classmethod
+    def images_per_iteration(cls, num_classes: int, ipc: int, settings: Mapping[str, Any]) -> int:
+        return settings["outer_loop"] * super().images_per_iteration(num_classes, ipc, settings)
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        return [{"params": [self.context.synthetic.leaf], "lr": self.lr_img, "momentum": self.momentum}]
+
+    def matches(self, iteration: int) -> Iterator[Match]:
+        context, synthetic, streams = self.context, self.context.synthetic, self.context.streams
+        num_classes = context.data.num_classes
+        network = context.matching_network(streams("network", iteration))
+        for step in range(self.steps_per_iteration):
+            real = context.real_batch(self.batch_real, network, iteration, step)
+            transform = self.augment.per_class(num_classes, streams("augment", iteration, step))
+            real = Split(transform(real.images, real.labels), real.labels)
+            augmented = Split(transform(synthetic.images, synthetic.labels), synthetic.labels)
+            target = class_gradients(network, real, num_classes, create_graph=False)
+            gradients = class_gradients(network, augmented, num_classes, create_graph=True)
+            loss = self.distance(gradients, target)
+            yield Match(loss, synthetic.images, synthetic.labels, network, real, augmented)
+            if step + 1 < self.steps_per_iteration:
+                train(network, synthetic.decode(), self.net, streams.child("net", iteration, step), what=None)

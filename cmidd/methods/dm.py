@@ -1,0 +1,38 @@
+"""DM, distribution matching (Zhao & Bilen, WACV 2023; methods.md section 1.1)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from cmidd.compute.embeddings import embed_real, mean_embedding_distance
+from cmidd.compute.passes import embed_in_chunks
+from cmidd.core.context import Context
+from cmidd.core.match import Match
+from cmidd.core.method import Method
+from cmidd.data.augmentation import Augmentation
+from cmidd.data.split import Split
+from cmidd.utils.setting_types import Count, Fraction, Positive
+
+
+class DM(Method):
+    """Match the mean embedding of every class in a fresh random network, all classes in one pass."""
+
+    def __init__(
+        self, context: Context, *, lr_img: Positive, momentum: Fraction, batch_real: Count, augment: Augmentation
+    ) -> None:
+        self.context, self.augment, self.batch_real = context, augment, batch_real
+        self.lr_img, self.momentum = lr_img, momentum
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        return [{"params": [self.context.synthetic.leaf], "lr": self.lr_img, "momentum": self.momentum}]
+
+    def matches(self, iteration: int) -> Iterator[Match]:
+        context, synthetic = self.context, self.context.synthetic
+        network = context.matching_network(context.streams("network", iteration)).requires_grad_(False)
+        real = context.real_batch(self.batch_real, network, iteration)
+        transform = self.augment.per_class(context.data.num_classes, context.streams("augment", iteration))
+        real = Split(transform(real.images, real.labels), real.labels)
+        augmented = Split(transform(synthetic.images, synthetic.labels), synthetic.labels)
+        target = embed_real(network, real.images)
+        embedded = embed_in_chunks(network, augmented.images)
+        loss = mean_embedding_distance(target, real.labels, embedded, augmented.labels)
+        yield Match(loss, synthetic.images, synthetic.labels, network, real, augmented, (target, embedded))

@@ -1,0 +1,98 @@
+"""IDC, information-intensive condensation (Kim et al., ICML 2022; methods.md sections 1.5 and 1.6)."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import torch
+
+from cmidd.compute.gradients import IDC_DISTANCES, class_gradients, convolutions
+from cmidd.compute.training import TrainingRecipe, train_step
+from cmidd.core.context import Context
+from cmidd.core.match import Match
+from cmidd.core.method import Method
+from cmidd.data.augmentation import Augmentation
+from cmidd.data.split import Split
+from cmidd.utils.setting_types import Count, Fraction, Positive
+
+
+class IDC(Method):
+    """Match the gradients of the convolution weights on decoded images while a network is trained on real data.
+
+    The reference steps class after class on one tensor with momentum. One joint step of size
+    ``lr_img / (1 - momentum)`` without momentum is the same but for what the last classes' momentum still
+    has to give at the end (methods.md 1.6).
+
+    Args:
+        lr_img: for 10 images per class of ``base_side`` pixels a side; scaled with the number of images
+            per class and of pixels.
+        distance: between gradients, summed over weights.
+        batch_syn_max: at most so many decoded images of a class in a step.
+        net_images: how many real images the network is trained on after each of ``inner_loop`` steps.
+    """
+
+    teacher_input = "pixels"  # CMIDD/IDC/condense.py:584: its images are normalised only after augmentation.
+    unsteady = ("net.lr", "lr_img")
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        lr_img: Positive,
+        base_side: Count,
+        momentum: Fraction,
+        batch_real: Count,
+        batch_syn_max: Count,
+        distance: Literal["mse", "l1", "cos"],
+        inner_loop: Count,
+        net_images: Count,
+        augment: Augmentation,
+        net: TrainingRecipe,
+    ) -> None:
+        data = context.data
+        ipc = len(context.synthetic.leaf) / data.num_classes
+        scaled = lr_img * (ipc / 10) * (data.image_shape[1] / base_side) ** 2
+        self.lr = scaled / (1 - momentum)
+        self.context, self.augment, self.net = context, augment, net
+        self.batch_real, self.batch_syn_max, self.distance = batch_real, batch_syn_max, IDC_DISTANCES[distance]
+        self.steps_per_iteration, self.net_steps = inner_loop, -(-net_images // net.batch)
+
+    @classmethod
+    def images_per_iteration(cls, num_classes: int, ipc: int, settings: Mapping[str, Any]) -> int:
+        return settings["inner_loop"] * super().images_per_iteration(num_classes, ipc, settings)
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        return [{"params": [self.context.synthetic.leaf], "lr": self.lr, "momentum": 0.0}]
+
+    def matches(self, iteration: int) -> Iterator[Match]:
+        context, streams, num_classes = self.context, self.context.streams, self.context.data.num_classes
+        network = context.matching_network(streams("network", iteration))
+        optimizer = self.net.optimizer(network)
+        if context.synthetic.formation.stored_as == "pixels":
+            with torch.no_grad():
+                context.synthetic.leaf.clamp_(0, 1)
+        for step in range(self.steps_per_iteration):
+            number = iteration * self.steps_per_iteration + step
+            decoded = self._at_most(context.synthetic.training_images(), streams("subsample", number))
+            real = context.real_batch(self.batch_real, network, iteration, step, cycle=number)
+            transform = self.augment.per_class(num_classes, streams("augment", number))
+            real = Split(transform(real.images, real.labels), real.labels)
+            augmented = Split(transform(decoded.images, decoded.labels), decoded.labels)
+            target = class_gradients(network, real, num_classes, create_graph=False)
+            gradients = class_gradients(network, augmented, num_classes, create_graph=True)
+            loss = self.distance(convolutions(gradients), convolutions(target))
+            yield Match(loss, decoded.images, decoded.labels, network, real, augmented, scale=num_classes, draw=step)
+            for net_step in range(self.net_steps):
+                batch = context.data.cycled_batch(self.net.batch, number * self.net_steps + net_step, streams)
+                train_step(network, optimizer, batch, self.net, streams("net", number, net_step))
+
+    def _at_most(self, decoded: Split, generator: torch.Generator) -> Split:
+        """A random choice of ``batch_syn_max`` images of every class that has more."""
+        labels = decoded.labels.cpu()
+        chosen = []
+        for label in range(self.context.data.num_classes):
+            members = (labels == label).nonzero().flatten()
+            if len(members) > self.batch_syn_max:
+                members = members[torch.randperm(len(members), generator=generator)[: self.batch_syn_max]]
+            chosen.append(members)
+        indices = torch.cat(chosen)
+        return decoded if len(indices) == len(labels) else decoded[indices.to(decoded.labels.device)]

@@ -1,0 +1,155 @@
+"""IDM, improved distribution matching (Zhao et al., CVPR 2023; methods.md sections 1.4 and 1.6)."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from cmidd.compute.embeddings import class_means, embed_real, mean_embedding_distance
+from cmidd.compute.passes import embed_in_chunks
+from cmidd.compute.training import TrainingRecipe, train_step
+from cmidd.core.context import Context
+from cmidd.core.match import Match
+from cmidd.core.method import Method
+from cmidd.data.augmentation import Augmentation
+from cmidd.data.split import Split
+from cmidd.networks import Network
+from cmidd.utils.setting_types import Count, Fraction, NonNegative, Positive
+
+
+class QueuedNetwork:
+    """A network of the queue with its optimiser and its running training accuracy."""
+
+    def __init__(self, network: Network, optimizer: torch.optim.SGD) -> None:
+        self.network, self.optimizer = network, optimizer
+        self.correct = self.seen = 0
+
+    @property
+    def accuracy(self) -> float:
+        """Training accuracy since the last reset, in per cent; 0 when nothing was seen since."""
+        return 100 * self.correct / self.seen if self.seen else 0.0
+
+
+class IDM(Method):
+    """Match class means in the embedding of networks that are being trained on real data, and have those
+    networks classify the synthetic images, the more so the more accurate they are.
+
+    As for IDC, the reference's step per class is taken as one joint step of size ``lr_img / (1 - momentum)``.
+
+    Args:
+        ce_weight: of the cross-entropy, times the network's training accuracy in per cent (0 to 100).
+        queue_start, queue_size: networks at the start and at most; the oldest leaves.
+        net_generate_interval: iterations between two new networks.
+        fetch_nets, net_steps: networks trained per iteration, and for how many batches each.
+        meter_reset: iterations between two resets of the accuracies, or the iterations at which they are reset (at the
+            evaluations in the references).
+    """
+
+    unsteady = ("net.lr", "lr_img")
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        lr_img: Positive,
+        momentum: Fraction,
+        batch_real: Count,
+        ce_weight: NonNegative,
+        queue_start: Count,
+        queue_size: Count,
+        net_generate_interval: Count,
+        fetch_nets: Count,
+        net_steps: Count,
+        meter_reset: Count | Annotated[tuple[Count, ...], Field(min_length=1)],
+        augment: Augmentation,
+        net: TrainingRecipe,
+    ) -> None:
+        self.context, self.augment, self.net = context, augment, net
+        self.lr, self.batch_real, self.ce_weight = lr_img / (1 - momentum), batch_real, ce_weight
+        self.queue_size, self.net_generate_interval = queue_size, net_generate_interval
+        self.fetch_nets, self.net_steps, self.meter_reset = fetch_nets, net_steps, meter_reset
+        self.queue = [self._queued(context.streams("queue_start", number)) for number in range(queue_start)]
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        return [{"params": [self.context.synthetic.leaf], "lr": self.lr, "momentum": 0.0}]
+
+    def matches(self, iteration: int) -> Iterator[Match]:
+        context, streams = self.context, self.context.streams
+        self._keep_queue(iteration)
+        chosen = self.queue[int(torch.randint(len(self.queue), (1,), generator=streams("network", iteration)))]
+        network = chosen.network.eval()
+        decoded = context.synthetic.training_images()
+        real = context.real_batch(self.batch_real, network, iteration)
+        transform = self.augment.per_class(context.data.num_classes, streams("augment", iteration))
+        real = Split(transform(real.images, real.labels), real.labels)
+        augmented = Split(transform(decoded.images, decoded.labels), decoded.labels)
+        embedded = embed_real(network, real.images), embed_in_chunks(network, augmented.images)
+        loss = matching_loss(network, embedded, real.labels, augmented.labels, self.ce_weight * chosen.accuracy)
+        scale = context.data.num_classes
+        yield Match(loss, decoded.images, decoded.labels, network, real, augmented, embedded, scale)
+        self._train_some(iteration)
+
+    def _keep_queue(self, iteration: int) -> None:
+        at = self.meter_reset
+        if iteration in at if isinstance(at, tuple) else iteration % at == 0:
+            for queued in self.queue:
+                queued.correct = queued.seen = 0
+        if iteration % self.net_generate_interval == 0:
+            if len(self.queue) == self.queue_size:
+                self.queue.pop(0)
+            self.queue.append(self._queued(self.context.streams("queue", iteration)))
+
+    def _train_some(self, iteration: int) -> None:
+        data, generator = self.context.data, self.context.streams("net", iteration)
+        for index in torch.randperm(len(self.queue), generator=generator)[: self.fetch_nets].tolist():
+            queued = self.queue[index]
+            queued.network.train()
+            for _ in range(self.net_steps):
+                batch = data.train[
+                    torch.randperm(len(data.train), generator=generator)[: self.net.batch].to(data.device)
+                ]
+                logits = train_step(queued.network, queued.optimizer, batch, self.net, generator)
+                queued.correct += int((logits.argmax(1) == batch.labels).sum())
+                queued.seen += len(batch)
+
+    def _queued(self, generator: torch.Generator) -> QueuedNetwork:
+        network = self.context.matching_network(generator)
+        return QueuedNetwork(network, self.net.optimizer(network))
+
+    def state(self) -> dict[str, Tensor]:
+        tensors = {"meters": torch.tensor([[queued.correct, queued.seen] for queued in self.queue])}
+        for number, queued in enumerate(self.queue):
+            tensors.update({f"{number}/{name}": value for name, value in queued.network.state_dict().items()})
+            for name, parameter in queued.network.named_parameters():
+                if (buffer := queued.optimizer.state[parameter].get("momentum_buffer")) is not None:
+                    tensors[f"{number}/{name}/momentum"] = buffer
+        return tensors
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        self.queue = []
+        for number, (correct, seen) in enumerate(tensors["meters"].tolist()):
+            queued = self._queued(torch.Generator())
+            queued.correct, queued.seen = correct, seen
+            queued.network.load_state_dict({name: tensors[f"{number}/{name}"] for name in queued.network.state_dict()})
+            for name, parameter in queued.network.named_parameters():
+                if (buffer := tensors.get(f"{number}/{name}/momentum")) is not None:
+                    queued.optimizer.state[parameter]["momentum_buffer"] = buffer.to(parameter.device)
+            self.queue.append(queued)
+
+
+def matching_loss(
+    network: Network, embedded: tuple[Tensor, Tensor], real_labels: Tensor, labels: Tensor, ce_weight: float
+) -> Tensor:
+    """Per class ``[C]``: squared distance of mean embeddings plus ``ce_weight`` times the mean cross-entropy.
+
+    ``embedded`` are the real and the synthetic images' embeddings in ``network``.
+    """
+    real, synthetic = embedded
+    distance = mean_embedding_distance(real, real_labels, synthetic, labels)
+    if ce_weight == 0:
+        return distance
+    errors = F.cross_entropy(network.classifier(synthetic), labels, reduction="none")
+    return distance + ce_weight * class_means(errors[:, None], labels, len(distance)).flatten()

@@ -1,0 +1,55 @@
+"""Building a network by its name, with its weights drawn from an explicit generator."""
+
+from typing import Any
+
+import torch
+
+from cmidd.networks._network import Network
+from cmidd.utils.errors import SettingError
+from cmidd.utils.plugins import Plugins
+
+NETWORKS: Plugins[type[Network]] = Plugins("cmidd.networks", Network)
+MOST_PARAMETERS = 2 * 10**9
+
+
+def build_network(
+    name: str,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    generator: torch.Generator,
+    device: torch.device | str = "cpu",
+    **options: Any,
+) -> Network:
+    """A new network for images ``[C, H, W]``, initialised as PyTorch does by default.
+
+    Raises:
+        SettingError: as :func:`blank_network`.
+    """
+    network = blank_network(name, image_shape, num_classes, **options)
+    network.to_empty(device="cpu")
+    network.initialise(generator)
+    return network.to(device)
+
+
+def blank_network(name: str, image_shape: tuple[int, int, int], num_classes: int, **options: Any) -> Network:
+    """A network without numbers, which costs nothing: does it fit such images?
+
+    Raises:
+        SettingError: for an unknown name, or a network that such images do not fit.
+    """
+    if name not in NETWORKS:
+        raise SettingError(f"network={name}: unknown; choose one of {', '.join(sorted(NETWORKS))}")
+    try:
+        with torch.device("meta"):
+            network = NETWORKS[name](image_shape, num_classes, **options)
+    except SettingError:
+        raise
+    except (RuntimeError, ValueError) as error:  # of a layer that cannot be so
+        words = " ".join(f"network.{option}={value}" for option, value in options.items())
+        raise SettingError(f"network={name}: {words}: {error}; choose others") from error
+    if (size := sum(parameter.numel() for parameter in network.parameters())) > MOST_PARAMETERS:
+        raise SettingError(
+            f"network={name}: has {size:,} parameters for images of {'x'.join(map(str, image_shape))}, at most "
+            f"{MOST_PARAMETERS:,} are trained; choose a smaller network.width, or smaller images"
+        )
+    return network

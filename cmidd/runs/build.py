@@ -1,0 +1,131 @@
+"""A run's parts made from its settings: context, starting set, regularisers, engine."""
+
+import functools
+import hashlib
+import logging
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cmidd.buffers.teacher_files import refuse_unfit
+from cmidd.buffers.teachers import TeacherPools
+from cmidd.compute.engine import Engine, choose, prepare
+from cmidd.core.context import Context, new_network
+from cmidd.core.regularizer import Regularizer
+from cmidd.core.sampler import Sampler
+from cmidd.core.teachers import Teachers
+from cmidd.data.dataset import Dataset
+from cmidd.data.load import load_dataset
+from cmidd.loop.balance import Ratio
+from cmidd.methods import METHODS
+from cmidd.networks import blank_network
+from cmidd.regularizers import REGULARIZERS
+from cmidd.runs.read_settings import own_of
+from cmidd.runs.settings import Settings
+from cmidd.samplers import SAMPLERS
+from cmidd.synthetic.synthetic_set import SyntheticSet
+from cmidd.utils import files
+from cmidd.utils.checking import checked
+from cmidd.utils.errors import SettingError
+from cmidd.utils.random_streams import Streams
+
+log = logging.getLogger(__name__)
+
+
+def make_regularizers(
+    settings: Settings, context: Context, teachers: Teachers
+) -> list[tuple[float | Ratio, Regularizer]]:
+    """The regularisers with their weights or ratios; a pool of teachers is made when one wants it."""
+    made: list[tuple[float | Ratio, Regularizer]] = []
+    for name, given in settings.terms.items():
+        kind, own = REGULARIZERS[name], dict(given)
+        weight = _given(own.pop("weight"), own.pop("ratio", None))
+        if settings.ipc * settings.formation.tiles < kind.images_needed(own):
+            log.warning("%s is zero at one image per class: ipc=1 with %s.lambda gives the baseline", name, name)
+        made.append((weight, kind(context, teachers, **checked(kind, own, name))))
+    return made
+
+
+def make_teachers(settings: Settings, context: Context) -> TeacherPools:
+    """The pools of teachers of a run."""
+    cmi = settings.cmi
+    return TeacherPools(context, cmi.teacher, cmi.pool, cmi.epochs, cmi.teachers)
+
+
+def _given(weight: float | None, ratio: float | None) -> float | Ratio:
+    if ratio is not None:
+        return Ratio(ratio)
+    assert weight is not None
+    return weight
+
+
+def starting_set(settings: Settings, data: Dataset, sampler: Sampler, ipc: int, streams: Streams) -> SyntheticSet:
+    """``ipc`` images of every class that distillation starts from: real ones, as the sampler says, or noise."""
+    data.check_ipc(ipc)
+    formation, side = settings.formation, min(data.image_shape[1:])
+    if formation.factor > side:
+        raise SettingError(f"method.formation.factor={formation.factor}: images have {side} pixels a side; choose less")
+    if settings.init == "noise":
+        return SyntheticSet.from_noise(data, ipc, streams("init"), formation)
+    network = functools.partial(new_network, data, settings.network)
+    drawn = sampler.first(ipc, formation.tiles, streams("init"), network, settings.distinct)
+    return SyntheticSet.from_batches(data, drawn, formation)
+
+
+def make_context(settings: Settings, device: torch.device) -> Context:
+    """Load the data and the initial synthetic set; refuses an impossible ipc before any work."""
+    prepare(settings.engine)
+    data = load_dataset(**settings.dataset, root=settings.data.root, download=settings.data.download, device=device)
+    streams = Streams(settings.seed)
+    data.check_ipc(settings.ipc)
+    for options in _networks(settings):
+        blank_network(image_shape=data.image_shape, num_classes=data.num_classes, **options)
+    cmi = settings.cmi
+    if settings.taught and cmi.teachers is not None and cmi.teachers.path is not None:
+        refuse_unfit(cmi.teachers.path, cmi.pool, cmi.teacher, data, settings.network)
+    sampler = SAMPLERS[settings.sampler["name"]](data, **own_of(SAMPLERS, settings.sampler, "sampler"))
+    key = dict(settings.dataset)
+    if data.content is not None:
+        key["content"] = data.content
+    if data.name == "folder":  # The user may change the images: the caches go by their content.
+        key["content"] = hashlib.sha256(data.train.images.cpu().numpy().tobytes()).hexdigest()
+    return Context(
+        data=data,
+        synthetic=starting_set(settings, data, sampler, settings.stage_sizes[0], streams),
+        streams=streams,
+        buffers=Path(settings.buffers_root),
+        network=settings.network,
+        data_key=key,
+        sampler=sampler,
+    )
+
+
+def _networks(settings: Settings) -> list[dict[str, Any]]:
+    """The networks that a run trains: its own, and the teacher where it has some."""
+    cmi, own = settings.cmi, settings.network
+    trained = settings.taught and cmi.teachers is None and cmi.teacher != own["name"]
+    return [own, *([{"name": cmi.teacher}] if trained else [])]
+
+
+def chosen_engine(settings: Settings, context: Context) -> Engine:
+    """The engine that the run began with, or else :func:`fitting_engine`."""
+    kept = settings.folder / "engine.json"
+    if kept.exists():
+        return Engine(**files.read_json(kept))
+    engine = fitting_engine(settings, context)
+    files.write_json(kept, asdict(engine))
+    return engine
+
+
+def fitting_engine(settings: Settings, context: Context) -> Engine:
+    """The engine that the settings and the length of a run ask for; what is cached for the run is made by it too."""
+    data, protocol = context.data, settings.evaluation
+    method = METHODS[settings.method["name"]]
+    distilling = method.images_per_iteration(data.num_classes, settings.ipc, settings.arguments)
+    images = settings.ipc * data.num_classes * settings.formation.tiles
+    evaluating = protocol.repeats * protocol.training.epochs * images
+    passing = settings.iterations * (distilling + evaluating / min(protocol.interval, settings.iterations))
+    return choose(settings.engine, data.device, passing * math.prod(data.image_shape))

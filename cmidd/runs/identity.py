@@ -1,0 +1,113 @@
+"""The identity of a run: which settings make its result, and how folders and tables name it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cmidd.utils.nested import differences, merged
+
+EXPERTS_LENGTH = "method.experts.training.epochs"
+
+
+def without_effect(settings: Any) -> list[str]:
+    """The settings among those of a run that do not change what it computes: which baselines are measured beside, the
+    length of experts whose learning rate does not depend on it, and a ``dtype`` that older records do not name.
+    """
+    names = ["evaluation.baselines"]
+    if (_at(settings, "method.experts.training.schedule") or "constant") == "constant":
+        names.append(EXPERTS_LENGTH)
+    if _at(settings, "method.experts.dtype") == "float32":
+        names.append("method.experts.dtype")
+    return names
+
+
+def comparable(settings: Any) -> Any:
+    """The settings of a run without those of :func:`without_effect`."""
+    method, overrides = _at(settings, "method"), _at(settings, "schedule.overrides")
+    for name in without_effect(settings):
+        settings = _without(settings, name)
+    if not isinstance(overrides, list | tuple) or not isinstance(method, dict):
+        return settings
+    in_stages = []
+    for override in overrides:
+        whole = {"method": merged(method, override) if isinstance(override, dict) else {}}
+        ignored = EXPERTS_LENGTH in without_effect(whole)
+        in_stages.append(_without(override, EXPERTS_LENGTH.removeprefix("method.")) if ignored else override)
+    return {**settings, "schedule": {**settings["schedule"], "overrides": in_stages}}
+
+
+def _at(settings: Any, name: str) -> Any:
+    """What stands under a dotted name; None where there is nothing."""
+    for key in name.split("."):
+        settings = settings.get(key) if isinstance(settings, dict) else None
+    return settings
+
+
+def _without(settings: Any, name: str) -> Any:
+    """Nested settings without the one of a dotted name, and without what is empty then."""
+    key, _, rest = name.partition(".")
+    if not isinstance(settings, dict) or key not in settings:
+        return settings
+    below = _without(settings[key], rest) if rest else {}
+    others = {other: value for other, value in settings.items() if other != key}
+    return others if below == {} else {**settings, key: below}
+
+
+EARLIER: dict[str, Any] = {
+    "balance_steps": 10,
+    "cmi.input": "preprocessed",
+    "cmi.ratio": None,
+    "cmi.teachers": None,
+    "evaluation.optimizer": "fresh",
+    "method.distinct": False,
+    "regularizers.iid.teacher_weight_decay": 1e-3,
+    "sampler.rounds": 20,
+}
+
+
+"""What held before there was a setting. With this value it is no part of a run's identity, so that what was made before
+goes on, loads and counts; with another, what was made before is refused by the setting's name.
+"""
+
+
+def identity_differences(old: Any, new: Any) -> list[tuple[str, Any, Any]]:
+    """:func:`differences` of the identities of two runs in what they compute, each with what held where it says
+    nothing; none for runs of which one may go on as the other, and which share a cell but for their seeds.
+    """
+
+    def said(name: str, value: Any) -> Any:
+        return EARLIER.get(name) if value is None else value
+
+    return [
+        (name, said(name, one), said(name, other)) for name, one, other in differences(comparable(old), comparable(new))
+    ]
+
+
+BY_ITSELF = {"sampler": "random", "schedule": "whole"}
+
+
+"""The plug-ins that every method has by itself."""
+
+
+BASELINE = "0"
+
+
+"""The :func:`strength` of CMI in a run without it."""
+
+
+def strength(cmi: Mapping[str, Any]) -> str:
+    """How much of CMI there is, as folders and tables name it: a weight (``8000``), or a ratio (``balanced0.3``)."""
+    ratio = cmi.get("ratio")
+    return f"{cmi['weight']:.10g}" if ratio is None else f"balanced{ratio:.10g}"
+
+
+def system(settings: Mapping[str, Any]) -> str:
+    """The method with what was added to it, as folders and tables name it: ``idm``, ``idm+iid``, ``idc+dream+pdd``."""
+    others = [settings.get(kind, {}).get("name", plain) for kind, plain in BY_ITSELF.items()]
+    added = [*sorted(settings.get("regularizers", {})), *(name for name in others if name not in BY_ITSELF.values())]
+    return "+".join([settings["method"]["name"], *added])
+
+
+def dataset_name(settings: Mapping[str, Any]) -> str:
+    """The data set of an identity, as tables name it: ``cifar10``; a file of arrays is ``arrays_<file>``."""
+    name: str = settings["dataset"]["name"]
+    return f"arrays_{settings['data']['file']}" if name == "arrays" else name

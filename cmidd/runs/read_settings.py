@@ -1,0 +1,156 @@
+"""Reading the settings of a run from a composed config: everything is checked before any work."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from cmidd.buffers.teacher_files import find
+from cmidd.core.method import Method
+from cmidd.data.load import check_dataset
+from cmidd.loop.balance import Ratio
+from cmidd.methods import METHODS
+from cmidd.networks import NETWORKS, TORCHVISION
+from cmidd.regularizers import REGULARIZERS
+from cmidd.runs.lambdas import cmi_strength, take_regularizers
+from cmidd.runs.settings import CMISettings, Settings
+from cmidd.samplers import SAMPLERS
+from cmidd.schedules import SCHEDULES
+from cmidd.synthetic.formation import Formation
+from cmidd.utils.checking import checked, choose, known, mapping
+from cmidd.utils.errors import SettingError
+from cmidd.utils.setting_types import Count, NonNegative, PathText
+
+# How an error calls what a method gives (Method.gives).
+GIVEN = {"network": "the network it matches in", "real": "batches of real images"}
+# What a data set's config says for others to refer to.
+REFERRED_TO = ("augment", "teacher")
+
+
+def read_settings(config: Mapping[str, Any]) -> Settings:
+    """Check a resolved config.
+
+    Raises:
+        SettingError: one line for the first setting that is unknown, of the wrong type or out of range.
+    """
+    config = mapping(config, "config")
+    method, common = _method(config)
+    config.update(common)
+    own_of(NETWORKS, mapping(config.get("network"), "network"), "network")
+    dataset = mapping(config.get("dataset"), "dataset")
+    config["dataset"] = {key: value for key, value in dataset.items() if key not in REFERRED_TO}
+    check_dataset(config["dataset"])
+    config["regularizers"] = take_regularizers(config)
+    own_of(SAMPLERS, mapping(config.get("sampler"), "sampler"), "sampler")
+    own_of(SCHEDULES, mapping(config.get("schedule"), "schedule"), "schedule")
+    name = config["method"]["name"]
+    for regularizer in config["regularizers"]:
+        _refuse_unmet("regularizer", regularizer, REGULARIZERS[regularizer].needs, method.gives, name)
+    sampler = config["sampler"]["name"]
+    _refuse_unmet("sampler", sampler, SAMPLERS[sampler].needs, method.gives, name)
+    cmi = mapping(config.get("cmi"), "cmi")
+    config["cmi"] = _cmi(cmi, name, config["dataset"]["name"], config.get("ipc"), config["formation"])
+    if config["cmi"].get("input") == "reference":
+        config["cmi"]["input"] = method.teacher_input
+    settings = Settings(**checked(Settings, config, ""))
+    _refuse_without_gradient(settings)
+    for stage in range(len(settings.stage_sizes)):
+        settings.arguments_in(stage)
+    return settings
+
+
+def own_of(table: Mapping[str, Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The checked settings of a plug-in that is given by its ``name`` with them.
+
+    Raises:
+        SettingError: when there is no such plug-in, or one of its settings is wrong.
+    """
+    plugin = choose(table, given.get("name"), where)
+    return checked(plugin, {key: value for key, value in given.items() if key != "name"}, where)
+
+
+def _method(config: Mapping[str, Any]) -> tuple[type[Method], dict[str, Any]]:
+    """The method, its settings checked, and what every method's config says."""
+    given = mapping(config.get("method"), "method")
+    kind: type[Method] = choose(METHODS, given.pop("name", None), "method")
+    common = {each.name: given.pop(each.name) for each in fields(Common) if each.name in given}
+    common = checked(Common, common, "method")
+    del common["distinct"]  # It stays among the method's own.
+    checked(kind, given, "method")
+    return kind, common
+
+
+@dataclass(frozen=True)
+class Common:
+    """What ``configs/method/<name>.yaml`` says of every method.
+
+    ``distinct``: no real image stands in two tiles of the grid that a set with a ``formation`` starts from.
+    """
+
+    iterations: Count = 1000
+    formation: Formation = field(default_factory=Formation)
+    init: Literal["real", "noise"] = "real"
+    distinct: bool = False
+
+
+@dataclass(frozen=True)
+class TeacherSources:
+    """What a config says of teachers: ``teachers`` is a folder or file, a ``pool`` of null all that are in it."""
+
+    teacher: str
+    teachers: PathText | None = None
+    pool: Count | None = None
+
+
+@dataclass(frozen=True)
+class WeightSources:
+    """Where ``configs/cmi/<name>.yaml`` and recipes take the weight of CMI from when ``lambda`` is null."""
+
+    fallback: Literal["paper", "recipe"] | None = None
+    published: dict[int, NonNegative] | None = None
+    own: NonNegative | Ratio | None = None
+
+
+def _cmi(given: dict[str, Any], method: str, dataset: str, ipc: Any, formation: Formation) -> dict[str, Any]:
+    """The settings of CMI with its resolved ``weight`` or ``ratio``."""
+    names = {each.name for each in (*fields(WeightSources), *fields(CMISettings))}
+    for key in given:
+        known(key, {"lambda", *names} - {"weight"}, "cmi")
+    value, ratio, alone = given.pop("lambda", None), given.pop("ratio", None), ipc == formation.tiles == 1
+    sources = checked(
+        WeightSources, {key: given.pop(key) for key in ("fallback", "published", "own") if key in given}, "cmi"
+    )
+    _find_teachers(given)
+    return {**cmi_strength(value, ratio, **sources, method=method, dataset=dataset, ipc=ipc, alone=alone), **given}
+
+
+def _find_teachers(given: dict[str, Any]) -> None:
+    """Replace where the teachers are by their hash with it, and a ``pool`` of null by how many there are."""
+    wanted = checked(
+        TeacherSources, {key: given[key] for key in ("teacher", "teachers", "pool") if key in given}, "cmi"
+    )
+    if wanted["teachers"] is not None:
+        given["teachers"], given["pool"] = find(wanted["teachers"], wanted["pool"])
+    elif wanted["teacher"].startswith(TORCHVISION):
+        raise SettingError(f"cmi.teacher={wanted['teacher']}: is not trained here; give cmi.teachers=<folder or file>")
+
+
+def _refuse_without_gradient(settings: Settings) -> None:
+    """Refuse a ratio for a term that is constant in the first stage."""
+    images = settings.stage_sizes[0] * settings.formation.tiles
+    for name, given in settings.terms.items():
+        if given.get("ratio") is not None and images < REGULARIZERS[name].images_needed(given):
+            when = "" if settings.stage_sizes == [settings.ipc] else " in the first stage"
+            other = " or cmi.centroids=real" if name == "cmi" else ""
+            raise SettingError(
+                f"{name}.ratio={given['ratio']:g}: {name} has no gradient at one training image per class{when}, so no "
+                f"weight gives it a ratio; choose a larger ipc{other}"
+            )
+
+
+def _refuse_unmet(kind: str, name: str, needs: frozenset[str], gives: frozenset[str], method: str) -> None:
+    """Refuse a plug-in that needs what the method cannot give."""
+    for need in sorted(needs - gives):
+        able = [other for other in METHODS if needs <= METHODS[other].gives]
+        raise SettingError(
+            f"{kind}={name}: needs {GIVEN[need]}, and method={method} has none; use it with method={', '.join(able)}"
+        )

@@ -1,0 +1,183 @@
+"""One run from its settings to its result: admit, load, distil, evaluate, record, DONE."""
+
+import logging
+import statistics
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from cmidd.compute.devices import claimed_device, peak_memory_mib, start_measuring_memory
+from cmidd.compute.engine import using
+from cmidd.core.context import Context
+from cmidd.evaluation.baselines import baselines
+from cmidd.evaluation.evaluate import evaluate
+from cmidd.evaluation.protocols import EvaluationProtocol
+from cmidd.evaluation.train_on_set import stages_of, training_steps
+from cmidd.loop.balance import in_words
+from cmidd.loop.checkpoints import progress_of
+from cmidd.methods import METHODS
+from cmidd.runs.build import chosen_engine, make_context
+from cmidd.runs.identity import system
+from cmidd.runs.record import RunRecord
+from cmidd.runs.run_folder import EVALUATING, check_folder, identity_of, make_way, read_finished, refuse_other_images
+from cmidd.runs.settings import Settings
+from cmidd.runs.stages import Distilled, distill_stages
+from cmidd.runs.tracking import Tracker
+from cmidd.synthetic import pictures
+from cmidd.synthetic.synthetic_set import SyntheticSet
+from cmidd.utils import files, locks
+from cmidd.utils.errors import SettingError
+from cmidd.utils.provenance import provenance
+from cmidd.utils.text import summary
+
+log = logging.getLogger(__name__)
+
+
+def run(settings: Settings, admitted: Callable[[Path], dict[str, Any]]) -> RunRecord:
+    """Run, resume or skip; returns the record of the result.
+
+    Args:
+        admitted: called with the run's folder once it is certain that this process works in it; returns what the
+            record says of how the run was started.
+
+    Raises:
+        SettingError: when the folder belongs to another process or to a run with other settings.
+    """
+    folder = settings.folder
+    with locks.locked(folder, wait=False) as mine:
+        if not mine:
+            raise SettingError(f"{folder}: another process is at work on this run; wait for it, or change the seed")
+        make_way(folder, settings)
+        if (folder / "DONE").exists():
+            log.info("%s is finished, skipping (overwrite=true runs it again)", folder)
+            record = read_finished(folder)
+        else:
+            with claimed_device(settings.device) as device:
+                context = make_context(settings, device)
+                for stage in range(len(settings.stage_sizes)):
+                    METHODS[settings.method["name"]].refuse(settings.arguments_in(stage), context.blank_network())
+                check_folder(settings, context.data.num_classes, context.data.image_shape)
+                refuse_other_images(settings, context)
+                files.write_json(folder / "settings.json", identity_of(settings, context))
+                record = _work(settings, context, admitted(folder))
+    report(folder, record)
+    return record
+
+
+def _work(settings: Settings, context: Context, started: dict[str, Any]) -> RunRecord:
+    """Distil, evaluate and record, with the engine of the run."""
+    folder, synthetic, protocol = settings.folder, context.synthetic, settings.evaluation
+    start_measuring_memory(context.data.device)
+    done = progress_of(folder)
+    if done.iteration:
+        log.info("resuming at iteration %d", done.iteration)
+    started = {**started, **provenance(context.data.device)}  # Now: the code may change on disk while the run lasts.
+    tracker = Tracker(folder, done, settings.wandb.mode, settings.wandb.project, settings.identity)
+    engine = chosen_engine(settings, context)
+    synthetic.about = _about(settings)
+
+    def evaluate_now(iteration: int) -> list[float]:
+        accuracies = evaluate_set(context, synthetic, protocol, iteration, folder / EVALUATING)
+        tracker({"iteration": iteration, "accuracy": statistics.fmean(accuracies)})
+        return accuracies
+
+    with using(engine):
+        distilled = distill_stages(settings, context, evaluate_now, tracker)
+        synthetic.save(folder / "synthetic.safetensors")
+        pictures.save_grid(synthetic.pixels(), synthetic.labels, synthetic.classes, folder / "synthetic.png")
+        record = _record(settings, context, {**started, "engine": asdict(engine)}, distilled)
+    record.write(folder / "result.json")
+    (folder / EVALUATING).unlink(missing_ok=True)
+    tracker.close(folder / "synthetic.png", {"accuracy": statistics.fmean(record.last["accuracies"])})
+    files.write_text(folder / "DONE", "")
+    return record
+
+
+def _about(settings: Settings) -> dict[str, Any]:
+    """What a synthetic set says of how it was made, and how it is trained on."""
+    protocol = settings.evaluation
+    return {
+        "dataset": settings.dataset["name"],
+        "method": settings.method["name"],
+        "system": system(vars(settings)),
+        "ipc": settings.ipc,
+        "seed": settings.seed,
+        "cmi": settings.cmi.weight if settings.cmi.ratio is None else {"ratio": settings.cmi.ratio},
+        "data": settings.dataset,
+        "network": settings.network,
+        "training": asdict(protocol.training),
+        **({} if protocol.optimizer == "fresh" else {"optimizer": protocol.optimizer}),
+    }
+
+
+def _record(settings: Settings, context: Context, started: dict[str, Any], distilled: Distilled) -> RunRecord:
+    """The record of a run, whose baselines are measured now."""
+    protocol, evaluations = settings.evaluation, distilled.evaluations
+    best = max(evaluations, key=lambda iteration: statistics.fmean(evaluations[iteration]))
+    stages = stages_of(context.synthetic, protocol.training)
+    return RunRecord(
+        **started,
+        settings=identity_of(settings, context),  # type: ignore[arg-type]
+        read_from=context.data.origin or "published files",
+        network=settings.network["name"],
+        tested_on=context.data.held_out,  # type: ignore[arg-type]
+        last={"iteration": distilled.iteration, "accuracies": evaluations[str(distilled.iteration)]},
+        best={"iteration": int(best), "accuracies": evaluations[best]},
+        evaluations=evaluations,
+        training_steps=training_steps(stages),
+        optimizer_between_stages=protocol.optimizer if len(stages) > 1 else None,
+        evaluated_at_seconds=distilled.evaluated_at,
+        baselines=baselines(context, protocol, settings.ipc),
+        teachers=distilled.teachers,
+        rollbacks=distilled.rollbacks,
+        weights=distilled.weights if any(distilled.weights) else None,  # type: ignore[arg-type]
+        seconds=distilled.seconds,
+        evaluation_seconds=distilled.evaluation_seconds,
+        peak_memory_mib=peak_memory_mib(context.data.device),
+    )
+
+
+def evaluate_set(
+    context: Context, synthetic: SyntheticSet, protocol: EvaluationProtocol, iteration: int, kept: Path | None = None
+) -> list[float]:
+    """The accuracies of a run's synthetic set after ``iteration``: the same numbers whenever they are asked for.
+
+    Args:
+        kept: as for :func:`cmidd.evaluation.evaluate.evaluate`.
+    """
+    stages = stages_of(synthetic, protocol.training)
+    streams = context.streams.child("evaluate", iteration)
+    return evaluate(
+        context.data,
+        context.network,
+        stages,
+        protocol.repeats,
+        streams,
+        optimizer=protocol.optimizer,
+        kept=kept,
+        made_by=context.made_by,
+    )
+
+
+def report(folder: Path, record: RunRecord) -> None:
+    """Log where the files are and what the set is worth beside its baselines."""
+    best, compared = record.best, record.baselines or {}
+    assert best is not None
+    rows = {
+        f"distilled, last (iteration {record.last['iteration']})": record.last["accuracies"],
+        **{f"baseline, {kind}": values for kind, values in compared.items()},
+        f"best on {record.tested_on} (iteration {best['iteration']})": best["accuracies"],
+    }
+    lines = [f"{what:<36} {summary(values)}" for what, values in rows.items()]
+    names = {"images": "synthetic.safetensors", "picture": "synthetic.png", "record": "result.json"}
+    lines += [f"{what:<36} {folder / name}" for what, name in names.items()]
+    log.info("accuracy on %s, per cent:\n%s", record.tested_on, "\n".join(lines))
+    for stage, weights in enumerate(record.weights or [], 1):
+        for name, measured in weights.items():
+            log.info("measured in stage %d: %s", stage, in_words(name, measured))
+    if compared and "whole" not in compared:
+        log.info(
+            "the whole data set has not been measured; scripts/baselines.py does it with the same settings and "
+            "'evaluation.baselines=[whole]'"
+        )

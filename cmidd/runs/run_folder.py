@@ -1,0 +1,122 @@
+"""The folder of a run: admitted, resumed or refused before anything there is touched."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cmidd.compute.engine import Engine
+from cmidd.core.context import Context
+from cmidd.evaluation.evaluate import read_pieces
+from cmidd.loop.checkpoints import Checkpoint, checkpoint_of
+from cmidd.runs.identity import identity_differences
+from cmidd.runs.record import RunRecord, read_record
+from cmidd.runs.settings import Settings
+from cmidd.utils import files, tensor_files
+from cmidd.utils.checking import checked, mapping, validate
+from cmidd.utils.errors import SettingError
+
+log = logging.getLogger(__name__)
+EVALUATING = "evaluating.json"  # the accuracies of the evaluation that is going on
+
+
+def make_way(folder: Path, settings: Settings) -> None:
+    """Move a finished run aside on request; refuse to mix two runs of different settings."""
+    if settings.overwrite and folder.is_dir() and any(folder.iterdir()):
+        number = 1
+        while (aside := folder.with_name(f"{folder.name}.replaced{number}")).exists():
+            number += 1
+        folder.rename(aside)
+        log.info("the earlier run is kept as %s", aside)
+    refuse_other_settings(settings)
+
+
+def refuse_other_settings(settings: Settings) -> None:
+    """Check that the folder of a run is new, or was begun with the same settings.
+
+    Raises:
+        SettingError: naming the first setting that differs; or when nothing tells what the settings were.
+    """
+    folder = settings.folder
+    if not (folder / "settings.json").exists():
+        if any((folder / name).exists() for name in ("checkpoint.safetensors", "result.json", "DONE")):
+            raise SettingError(
+                f"{folder}: a run without its settings.json, so nothing tells what made it; move the folder away, or "
+                "overwrite=true (which keeps it beside)"
+            )
+        return
+    before = files.read_json(folder / "settings.json")
+    for name, old, new in identity_differences(before, files.as_json(settings.identity)):
+        if name in ("data", "data.content"):  # Known once they are read: see refuse_other_images.
+            continue
+        name = name.removeprefix("regularizers.")  # as the command line calls it
+        raise SettingError(
+            f"{name}={new}: the run in {folder} was made with {name}={old}; set it back, give another "
+            "results_root=..., or overwrite=true (which keeps the earlier run beside it)"
+        )
+
+
+def identity_of(settings: Settings, context: Context) -> dict[str, Any]:
+    """The settings that make a run's result, and the hash of its images where they are not the published files."""
+    identity = settings.identity
+    if context.data.content is not None:
+        identity["data"] = {**identity.get("data", {}), "content": context.data.content}
+    return identity
+
+
+def refuse_other_images(settings: Settings, context: Context) -> None:
+    """Refuse to go on when the images are no longer those that the run began with."""
+    content, kept, begun = context.data_key.get("content"), settings.folder / "content.json", None
+    if (path := settings.folder / "settings.json").exists():
+        begun = mapping(files.read_json(path), str(path)).get("data", {}).get("content")
+        if kept.exists():
+            begun = files.read_json(kept)
+        elif context.data.name == "folder":
+            begun = content
+        if begun != content:
+            raise SettingError(
+                f"data.root={settings.data.root}: the images have changed since the run in {settings.folder} began; "
+                "put them back, or overwrite=true (which keeps the earlier run beside it)"
+            )
+    if context.data.name == "folder":
+        files.write_json(kept, content)
+
+
+def check_folder(settings: Settings, num_classes: int, image_shape: tuple[int, int, int]) -> None:
+    """Check the files that an unfinished run goes on from.
+
+    Raises:
+        SettingError: naming the file that is damaged, of another version, or for other images.
+    """
+    folder = settings.folder
+    if (path := folder / "engine.json").exists():
+        checked(Engine, files.read_json(path), f"{path}: engine")
+    if (path := folder / "metrics.jsonl").exists():
+        files.read_rows(path)
+    read_pieces(folder / EVALUATING)
+    for stage, size in enumerate(settings.stage_sizes):
+        if not (path := checkpoint_of(folder, stage)).exists():
+            continue
+        tensors, about = tensor_files.read_tensors(path)
+        validate(path, about, Checkpoint)
+        expected = [size * num_classes, *image_shape]
+        for name in ("leaf_0", *({"momentum_0"} & tensors.keys())):
+            found = tensors.get(name, torch.empty(0))
+            if list(found.shape) != expected or not found.isfinite().all():
+                raise SettingError(
+                    f"{path}: {name} {list(found.shape)} instead of finite images {expected}; move the folder away, or "
+                    "overwrite=true (which keeps it beside)"
+                )
+
+
+def read_finished(folder: Path) -> RunRecord:
+    """The record of a finished run.
+
+    Raises:
+        SettingError: when it is absent, damaged or of another version.
+    """
+    path = folder / "result.json"
+    record = read_record(path)
+    record.has(path, "baselines", "best")
+    return record

@@ -1,0 +1,64 @@
+"""Reading a synthetic set of our own."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cmidd.data.preprocessing import expected_shapes, from_tensors
+from cmidd.synthetic.formation import Formation
+from cmidd.synthetic.synthetic_set import Header, Stage, SyntheticSet
+from cmidd.utils import tensor_files
+from cmidd.utils.checking import checked, validate
+from cmidd.utils.errors import SettingError
+
+
+def load_synthetic(path: str | Path, device: torch.device | str = "cpu") -> SyntheticSet:
+    """Read a synthetic set: ready images, labels, the matching test transform, the learned step size.
+
+    Raises:
+        SettingError: when the file is absent, damaged, or not a synthetic set of this project.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SettingError(f"{path}: no such file; give a synthetic.safetensors that distill.py wrote")
+    tensors, about = tensor_files.read_tensors(path)
+    validate(path, about, Header)
+    if flaw := _flaw(tensors, len(about["classes"])):
+        raise SettingError(f"{path}: {flaw}; give a synthetic.safetensors that distill.py wrote")
+    del about["format"]
+    classes = tuple(about.pop("classes"))
+    formation = Formation(**checked(Formation, about.pop("formation", {}), f"{path}: formation"))
+    images, labels = tensors["images"].to(device), tensors["labels"].to(device)
+    stage_of = tensors.get("stages", torch.zeros(len(labels), dtype=torch.int64)).to(device)
+    parts = [(images[stage_of == stage], labels[stage_of == stage]) for stage in range(int(stage_of.max()) + 1)]
+    finished = [Stage(*part, tensors.get(f"syn_lr_{stage}")) for stage, part in enumerate(parts[:-1])]
+    transform, syn_lr = from_tensors(tensors), tensors.get("syn_lr")
+    return SyntheticSet(*parts[-1], transform, classes, formation, syn_lr, about, finished)
+
+
+def _flaw(tensors: dict[str, Tensor], num_classes: int) -> str | None:
+    """What is wrong with the tensors of a file, in words."""
+    images, labels = (tensors.get(name, torch.empty(0)) for name in ("images", "labels"))
+    if images.ndim != 4 or images.numel() == 0 or labels.shape != images.shape[:1]:
+        return f"images {list(images.shape)} and labels {list(labels.shape)} instead of [N, C, H, W] and [N]"
+    stages = tensors.get("stages", torch.zeros_like(labels))
+    for name, whole in (("labels", labels), ("stages", stages)):
+        if whole.dtype != torch.int64 or whole.shape != labels.shape:
+            return f"{name} {list(whole.shape)} of {whole.dtype} instead of one int64 for every image"
+    if int(labels.min()) < 0 or int(labels.max()) >= num_classes:
+        return f"labels from {int(labels.min())} to {int(labels.max())} for {num_classes} classes"
+    if (found := stages.unique().tolist()) != list(range(len(found))):
+        return f"stages {found[:5]} instead of 0, 1, ..."
+    for name, shape in expected_shapes(tensors, images).items():
+        if name not in tensors or list(tensors[name].shape) != shape:
+            has = list(tensors[name].shape) if name in tensors else "nothing"
+            return f"{name} {has} instead of {shape} for images {list(images.shape[1:])}"
+    for name, tensor in tensors.items():
+        if name not in ("labels", "stages") and not (tensor.is_floating_point() and tensor.isfinite().all()):
+            return f"{name} of {tensor.dtype} with other than finite floating-point numbers"
+        if name == "std" and not (tensor > 0).all():
+            return f"std {tensor.tolist()} instead of positive numbers"
+        if name.startswith("syn_lr") and (tensor.ndim > 0 or tensor <= 0):
+            return f"{name} {tensor.flatten().tolist()[:3]} instead of one positive number"
+    return None

@@ -1,0 +1,159 @@
+"""The synthetic set: learnable images with their labels, and everything needed to train on them elsewhere."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, NotRequired
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from typing_extensions import TypedDict
+
+from cmidd.data.dataset import Dataset
+from cmidd.data.preprocessing import Preprocessing
+from cmidd.data.split import Split
+from cmidd.synthetic.formation import Formation
+from cmidd.utils import tensor_files
+
+ClassName = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class Header(TypedDict):
+    """The header of ``synthetic.safetensors``."""
+
+    format: Literal[1]
+    classes: Annotated[list[ClassName], Field(min_length=1)]
+    formation: NotRequired[dict[str, Any]]
+
+
+FORMAT = 1
+
+
+@dataclass
+class Stage:
+    """Images whose training is finished, with their labels and the step size that was learned with them."""
+
+    images: Tensor
+    labels: Tensor
+    syn_lr: Tensor | None
+
+
+@dataclass
+class SyntheticSet:
+    """Distilled images ``[N, C, H, W]`` with hard labels ``[N]``, stored as their ``formation`` says.
+
+    Attributes:
+        leaf, leaf_labels: the images that are being trained: all of them, or where a schedule divides the set, those
+            of its current stage. :attr:`images` and :attr:`labels` are always those of all stages so far.
+        transform: what real pixels in [0, 1] must go through before a network trained on the set sees
+            them; its ``inverse`` turns network input into pictures.
+        classes: the name of each label.
+        formation: how the stored images stand for training images.
+        syn_lr: the learned step size (a scalar) where the method learns one, else None.
+        about: how it was made: data set, method, ipc, seed and the training recipe of its evaluation.
+        finished: the stages before, in order.
+    """
+
+    leaf: Tensor
+    leaf_labels: Tensor
+    transform: Preprocessing
+    classes: tuple[str, ...]
+    formation: Formation = field(default_factory=Formation)
+    syn_lr: Tensor | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+    finished: list[Stage] = field(default_factory=list)
+
+    @classmethod
+    def from_real(
+        cls, data: Dataset, ipc: int, generator: torch.Generator, formation: Formation | None = None
+    ) -> "SyntheticSet":
+        """Start from random training images of every class: distinct ones, ``ipc`` for every tile of the grid."""
+        data.check_ipc(ipc)
+        formation = formation or Formation()
+        return cls.from_batches(data, [data.class_batches(ipc, generator) for _ in range(formation.tiles)], formation)
+
+    @classmethod
+    def from_batches(cls, data: Dataset, drawn: Sequence[Split], formation: Formation) -> "SyntheticSet":
+        """Start from real images: one class batch for every tile of the grid."""
+        images = formation.tile(torch.cat([some.images for some in drawn]))
+        if formation.stored_as == "pixels":
+            images = data.preprocessing.inverse(images).clamp(0, 1)
+        return cls(images, drawn[0].labels.clone(), data.preprocessing, data.classes, formation)
+
+    @classmethod
+    def from_noise(
+        cls, data: Dataset, ipc: int, generator: torch.Generator, formation: Formation | None = None
+    ) -> "SyntheticSet":
+        """Start from noise: standard normal in network input space, uniform in [0, 1] where pixels are stored."""
+        formation = formation or Formation()
+        labels = torch.arange(data.num_classes).repeat_interleave(ipc)
+        noise = torch.rand if formation.stored_as == "pixels" else torch.randn
+        images = noise(len(labels), *data.image_shape, generator=generator)
+        return cls(images.to(data.device), labels.to(data.device), data.preprocessing, data.classes, formation)
+
+    @property
+    def images(self) -> Tensor:
+        """All stored images ``[N, C, H, W]``, stage after stage; differentiable in :attr:`leaf`."""
+        return torch.cat([*(stage.images for stage in self.finished), self.leaf]) if self.finished else self.leaf
+
+    @property
+    def labels(self) -> Tensor:
+        """The label of every image ``[N]``."""
+        labels = [*(stage.labels for stage in self.finished), self.leaf_labels]
+        return torch.cat(labels) if self.finished else self.leaf_labels
+
+    @property
+    def stages(self) -> Tensor:
+        """The stage of every image ``[N]``, from 0."""
+        sizes = [*(len(stage.labels) for stage in self.finished), len(self.leaf_labels)]
+        return torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).to(self.labels.device)
+
+    def begin_stage(self, images: Tensor, labels: Tensor) -> None:
+        """Finish what was trained so far, never to change again, and go on with new images."""
+        lr = None if self.syn_lr is None else self.syn_lr.detach()
+        self.finished.append(Stage(self.leaf.detach(), self.leaf_labels, lr))
+        self.leaf, self.leaf_labels, self.syn_lr = images, labels, None
+
+    def forget_syn_lr(self) -> None:
+        """Drop the learned step sizes of all stages."""
+        self.syn_lr = None
+        for stage in self.finished:
+            stage.syn_lr = None
+
+    def training_images(self) -> Split:
+        """The training images that the stored ones stand for, in network input space; differentiable."""
+        images = self.formation.cut(self.images)
+        if self.formation.stored_as == "pixels":
+            images = self.transform(images)
+        return Split(images, self.formation.repeat(self.labels))
+
+    def decode(self) -> Split:
+        """:meth:`training_images`, detached: what a network is trained on."""
+        split = self.training_images()
+        return Split(split.images.detach(), split.labels)
+
+    def decode_stages(self) -> list[tuple[Split, Tensor | None]]:
+        """What a network is trained on in turn: :meth:`decode` of the first stage, of the first two, and so on, each
+        with its learned step size, where there is one. For a set of one stage that is :meth:`decode`.
+        """
+        everything, stage_of = self.decode(), self.formation.repeat(self.stages)
+        rates = [*(stage.syn_lr for stage in self.finished), self.syn_lr]
+        last = len(rates) - 1
+        return [(everything if k == last else everything[stage_of <= k], lr) for k, lr in enumerate(rates)]
+
+    def pixels(self) -> Tensor:
+        """The stored images as pictures, clipped to [0, 1]."""
+        stored = self.images.detach()
+        return (stored if self.formation.stored_as == "pixels" else self.transform.inverse(stored)).clamp(0, 1)
+
+    def save(self, path: Path) -> None:
+        """Write one self-describing safetensors file, whole or not at all."""
+        tensors = {"images": self.images, "labels": self.labels, **self.transform.tensors()}
+        if self.syn_lr is not None:
+            tensors["syn_lr"] = self.syn_lr
+        if self.finished:
+            tensors["stages"] = self.stages
+            tensors.update({f"syn_lr_{k}": s.syn_lr for k, s in enumerate(self.finished) if s.syn_lr is not None})
+        header = {"format": FORMAT, "classes": list(self.classes), "formation": asdict(self.formation)}
+        tensor_files.write_tensors(path, tensors, {**header, **self.about})

@@ -1,0 +1,140 @@
+"""Checks of what a user typed, and of what a file holds: one line for the first thing that is wrong."""
+
+import dataclasses
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, is_dataclass
+from dataclasses import Field as DataclassField
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, create_model
+
+from cmidd.utils.errors import SettingError
+
+MOST_SHOWN = 200
+
+
+def checked(function: Callable[..., Any], arguments: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Check settings against the keyword-only parameters of a function or class, or the fields of a dataclass; nested
+    dataclasses are made. Numbers are finite.
+
+    Parameters without a given value keep their defaults.
+
+    Raises:
+        SettingError: one line for the first argument that is unknown, of the wrong type or out of range.
+    """
+    typed: Any = function.func if isinstance(function, functools.partial) else function
+    if isinstance(function, type):
+        typed = next(vars(base)["__init__"] for base in function.__mro__ if "__init__" in vars(base))
+    hints = get_type_hints(typed, include_extras=True)
+    settings = _settings_of(function)
+    arguments = mapping(arguments, where)
+    for key in arguments:
+        known(key, [p.name for p in settings], where)
+    # By aliases: a setting may have any name, also one that pydantic's models have.
+    factories = {each.name: each.default_factory for each in dataclass_fields(function)}
+    fields: dict[str, Any] = {}
+    for number, p in enumerate(settings):
+        default: Any = {"default": ... if p.default is p.empty else p.default}
+        if factories.get(p.name, MISSING) is not MISSING:
+            default = {"default_factory": factories[p.name]}
+        fields[f"setting_{number}"] = hints.get(p.name, Any), Field(alias=p.name, **default)
+    try:
+        model = create_model("Settings", __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **fields)(
+            **arguments
+        )
+    except ValidationError as error:
+        raise SettingError(complaint(error, where)) from error
+    return {p.name: getattr(model, name) for name, p in zip(fields, settings, strict=True)}
+
+
+def dataclass_fields(function: Any) -> Sequence[DataclassField[Any]]:
+    """The fields of a dataclass; of anything else none."""
+    return dataclasses.fields(function) if is_dataclass(function) else ()
+
+
+def keywords(function: Callable[..., Any]) -> list[str]:
+    """The names of the settings of a function, class or dataclass."""
+    return [parameter.name for parameter in _settings_of(function)]
+
+
+def _settings_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    parameters = inspect.signature(function).parameters.values()
+    return [p for p in parameters if p.kind == p.KEYWORD_ONLY or is_dataclass(function)]
+
+
+def complaint(error: ValidationError, where: str) -> str:
+    """The first thing that pydantic found: name, value and what was expected, in one line."""
+    first = error.errors()[0]
+    # Of several types that a setting may have, pydantic names the one that it tried: no part of the setting's name.
+    loc = [part for part in map(str, first["loc"]) if "[" not in part and not part.startswith("constrained-")]
+    name = shown(".".join(part for part in (where, *loc) if part)) or "content"
+    if first["type"] == "missing":
+        return f"{name}: missing; give a value"
+    return f"{name}={shown(first['input'])}: {first['msg']}"
+
+
+def shown(value: Any) -> str:
+    """A value in an error: one line, not too long."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
+
+
+def mapping(value: Any, where: str) -> dict[str, Any]:
+    """``value`` as a dictionary of settings.
+
+    Raises:
+        SettingError: when it is none.
+    """
+    if not isinstance(value, Mapping):
+        raise SettingError(f"{where}={shown(value)}: expected several settings, {where}.<name>=<value>; leave it out")
+    return {str(key): below for key, below in value.items()}
+
+
+def choose(table: Mapping[str, Any], name: Any, where: str) -> Any:
+    """The entry ``name`` of a table of plug-ins.
+
+    Raises:
+        SettingError: listing what there is.
+    """
+    if not isinstance(name, str) or name not in table:
+        raise SettingError(f"{where}={shown(name)}: unknown; choose one of {', '.join(sorted(table))}")
+    return table[name]
+
+
+def known(key: str, names: Iterable[str], where: str) -> None:
+    """Refuse a setting that is not among ``names``, with the closest one.
+
+    Raises:
+        SettingError: listing what there is.
+    """
+    names = sorted(names)
+    if key in names:
+        return
+    prefix = f"{where}." if where else ""
+    close = difflib.get_close_matches(key, names, n=1)
+    hint = f"did you mean {prefix}{close[0]}? " if close else ""
+    raise SettingError(f"{prefix}{shown(key)}: unknown setting; {hint}known: {', '.join(names)}")
+
+
+def validate(path: Path, value: Any, kind: Any) -> Any:
+    """``value``, which stands in ``path``, as a ``kind``: a dataclass, or a type that it already has.
+
+    Raises:
+        SettingError: naming the first part that is missing or no ``kind``.
+    """
+    try:
+        made = _adapter(kind).validate_python(value)
+    except ValidationError as error:
+        raise SettingError(
+            f"{path}: {complaint(error, '')} -- damaged, or of another version; move it away, or make it again"
+        ) from error
+    return made if is_dataclass(kind) else value
+
+
+@functools.cache  # There may be thousands of records, and making one takes as long as reading some of them.
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)

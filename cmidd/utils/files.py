@@ -1,0 +1,157 @@
+"""Text files that are whole or absent: written beside their place and renamed."""
+
+import contextlib
+import glob
+import itertools
+import json
+import logging
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from cmidd.utils.errors import SettingError
+
+log = logging.getLogger(__name__)
+MOST_TEXT = 64 * 2**20  # bytes of a file that is parsed; a record has some thousand
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a path in a folder of this process beside ``path``; on success it is flushed and renamed to ``path``.
+
+    In a folder, because a library may write a file of its own first and rename it (safetensors does): whatever a
+    process that was killed leaves lies in there, and goes when the next one writes the same file.
+    """
+    with _naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
+        part = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
+        part.mkdir(exist_ok=True)
+        try:
+            yield part / "new"
+            with (part / "new").open("rb+") as file:
+                os.fsync(file.fileno())
+            (part / "new").replace(path)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what processes of this machine that are dead were writing for ``path``."""
+    before = f".{path.name}.{socket.gethostname()}."
+    for part in path.parent.glob(f"{glob.escape(before)}*.part"):
+        number = part.name.removeprefix(before).removesuffix(".part")
+        if number.isdecimal() and not _alive(int(number)):
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # Somebody else's.
+        return True
+    return True
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Have an error of the system name the file: that of a full disk names none."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with atomic_write(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line; of one that a kill or a full disk cuts short the line break is missing."""
+    with _naming(path), path.open("a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def unused(stem: Path, suffixes: Sequence[str]) -> list[Path]:
+    """``<stem><n>.<suffix>`` for every suffix, with the first number n for which none of these exists."""
+    for number in itertools.count(1):
+        paths = [stem.with_name(f"{stem.name}{number}.{suffix}") for suffix in suffixes]
+        if not any(path.exists() for path in paths):
+            return paths
+    raise AssertionError
+
+
+def unfinished(path: Path) -> Path:
+    """Where what becomes ``path`` is kept while it is made."""
+    return path.with_name(f"{path.stem}.unfinished{path.suffix}")
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what was kept while ``path`` was made."""
+    if (beside := unfinished(path)).exists():  # Asked first: on a read-only disk nothing can be removed.
+        beside.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        SettingError: when it is absent or damaged.
+    """
+    return parsed(_read(path), path)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of ``metrics.jsonl``, each with its ``iteration``; one that was cut short at the end is left out.
+
+    Raises:
+        SettingError: when a line is damaged.
+    """
+    rows = [parsed(line, path) for line in _read(path).splitlines(keepends=True) if line.endswith(b"\n")]
+    for number, row in enumerate(rows, 1):
+        numbers = row.values() if isinstance(row, dict) and isinstance(row.get("iteration"), int) else [None]
+        if not all(isinstance(value, int | float) for value in numbers):
+            raise SettingError(f"{path}: line {number} is no row of metrics: {str(row)[:80]}; remove it")
+    return rows
+
+
+def parsed(text: str | bytes, path: Path) -> Any:
+    """JSON that stands in ``path``.
+
+    Raises:
+        SettingError: when it is damaged; NaN and infinities count as damage, as no record holds them.
+    """
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no number")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise SettingError(f"{path}: damaged, not JSON ({error}); move it away, or make it again") from error
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise SettingError(f"{path}: no such file; make it again")
+    if (size := path.stat().st_size) > MOST_TEXT:
+        raise SettingError(f"{path}: has {size} bytes, at most {MOST_TEXT} are read; move it away")
+    return path.read_bytes()
+
+
+def as_json(value: Any) -> Any:
+    """``value`` as it would come back from a JSON file."""
+    return json.loads(json.dumps(value))

@@ -1,0 +1,49 @@
+"""Locks across processes, and shared work on files that are missing."""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold the lock of ``path``, across processes; yields False when it is taken and ``wait`` is False.
+
+    The operating system frees the lock when its process dies, however it dies.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def make_missing(
+    paths: Sequence[Path], make: Callable[[int], None], is_made: Callable[[Path], bool] = Path.exists
+) -> None:
+    """Call ``make(index)`` for every path that is absent, or of which ``is_made`` says that it falls short.
+
+    Several processes that want the same files share the work, each file under a lock of its own.
+    """
+    missing = [index for index, path in enumerate(paths) if not is_made(path)]
+    # First what nobody else is at work on, then wait for the others.
+    for wait in (False, True):
+        for index in missing:
+            if is_made(paths[index]):
+                continue
+            if wait:
+                log.info("waiting for %s, which another process is making", paths[index])
+            with locked(paths[index], wait=wait) as mine:
+                if mine and not is_made(paths[index]):
+                    make(index)

@@ -1,0 +1,22 @@
+"""Nested settings: merging, and where two differ."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested ``settings`` with ``changes``."""
+    new = dict(settings)
+    for name, value in changes.items():
+        nested = isinstance(value, Mapping) and isinstance(new.get(name), Mapping)
+        new[name] = merged(new[name], value) if nested else value
+    return new
+
+
+def differences(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]]:
+    """Where two nested settings differ: the dotted name, the old and the new value."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = [*old, *(key for key in new if key not in old)]
+        below = [differences(old.get(k), new.get(k), f"{name}.{k}" if name else k) for k in keys]
+        return [difference for some in below for difference in some]
+    return [] if old == new else [(name, old, new)]

@@ -1,0 +1,22 @@
+"""Numbers and names as people read them."""
+
+import statistics
+
+
+def summary(values: list[float]) -> str:
+    """Mean and sample standard deviation with their n."""
+    spread = f" +- {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.2f}{spread} (n={len(values)})"
+
+
+def escape_markdown(text: str) -> str:
+    """Text that Markdown shows as it is: it opens no element, no code and no other cell."""
+    return " ".join("".join(f"&#{ord(sign)};" if sign in "<>&|`[]*" else sign for sign in text).split())
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: ``42 s``, ``12 min``, ``3.5 h``, ``2.1 d``."""
+    for unit, size in (("d", 86400.0), ("h", 3600.0)):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"

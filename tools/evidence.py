@@ -1,0 +1,95 @@
+"""Keep the records of runs, with a small picture each, sets of at most 2 MB and baselines that were measured alone:
+``python tools/evidence.py results/digits``.
+
+With ``--ratios`` print instead what runs with ``cmi=balanced`` or ``cmi.measure=true`` measured, as Markdown.
+"""
+
+import argparse
+import shlex
+import shutil
+import statistics
+from pathlib import Path
+from typing import Any
+
+from cmidd.analysis.results import Result, read_baselines, read_results
+from cmidd.analysis.verify import SET
+from cmidd.data.image_files import read_picture
+from cmidd.utils import files
+from cmidd.utils.errors import one_line_errors
+
+EVIDENCE = Path(__file__).parents[1] / "results" / "evidence"
+MOST_PIXELS = 500
+MOST_SET_BYTES = 2 * 10**6
+
+
+def main(roots: list[str]) -> None:
+    for result in read_results(roots):
+        parts = (result.dataset, result.system, f"ipc{result.ipc}", f"cmi{result.strength}", f"seed{result.seed}")
+        kept = EVIDENCE / "_".join(parts)
+        files.write_json(kept.with_name(f"{kept.name}.result.json"), _anywhere(files.read_json(result.path)))
+        picture = result.path.with_name("synthetic.png")
+        if picture.exists():
+            small = read_picture(picture, result.path.parent, "RGB", str(result.path.parent))
+            small.thumbnail((MOST_PIXELS, MOST_PIXELS))
+            with files.atomic_write(kept.with_name(f"{kept.name}.png")) as beside:
+                small.quantize(64).save(beside, format="PNG", optimize=True)
+        stored = result.path.with_name(SET)
+        if stored.exists() and stored.stat().st_size <= MOST_SET_BYTES:
+            with files.atomic_write(kept.with_name(f"{kept.name}.safetensors")) as beside:
+                shutil.copyfile(stored, beside)
+        print(kept)
+    for cell in read_baselines(roots).values():
+        name = "_".join(str(part) for part in (cell.record["dataset"], *cell.key[:2], cell.key[3]) if part is not None)
+        files.write_json(EVIDENCE / f"{name}.baseline.json", cell.record)
+        print(EVIDENCE / name)
+
+
+HEAD = (
+    "method, data set, IPC",
+    "term",
+    "weight",
+    "its gradient, times the loss's",
+    "least to most (n steps)",
+    "weight of ratio 1",
+)
+
+
+def ratios(results: list[Result]) -> str:
+    """How large the gradients of weighted terms are beside the loss's, in the first steps of every stage."""
+    lines = ["| " + " | ".join(HEAD) + " |", "| --- | --- |" + " ---: |" * (len(HEAD) - 2)]
+    for result in results:
+        stages = result.record.weights or []
+        for stage, name in ((number, name) for number, terms in enumerate(stages) for name in terms):
+            weight, measured = stages[stage][name]["weight"], stages[stage][name]["measured"]
+            given = result.settings["cmi"] if name == "cmi" else result.settings["regularizers"][name]
+            cells = [
+                f"{result.system}, {result.dataset}, {result.ipc}",
+                f"{name}, stage {stage + 1}" if len(stages) > 1 else name,
+                f"{weight:.4g}" + (", measured" if given["weight"] is None else ""),
+                f"{stages[stage][name]['ratio']:.2g}",
+                f"{weight / max(measured):.2g} to {weight / min(measured):.2g} ({len(measured)})",
+                f"{statistics.median(measured):.4g}",
+            ]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _anywhere(record: dict[str, Any]) -> dict[str, Any]:
+    """The record with a command that names no folder of the machine where it was run."""
+    if not record.get("command"):
+        return record
+    words = shlex.split(record["command"])
+    kept = [word for word in words if not word.startswith(("buffers_root=", "results_root=", "data.root="))]
+    return {**record, "command": shlex.join(kept)}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("roots", nargs="+", metavar="results")
+    parser.add_argument("--ratios", action="store_true", help="print the measured ratios of gradients")
+    given = parser.parse_args()
+    with one_line_errors():
+        if given.ratios:
+            print(ratios(read_results(given.roots)))
+        else:
+            main(given.roots)
