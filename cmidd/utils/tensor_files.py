@@ -10,14 +10,15 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from cmidd.utils import files
 from cmidd.utils.errors import SettingError
-from cmidd.utils.files import atomic_write, parsed
+from cmidd.utils.files import parsed
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], about: Mapping[str, Any]) -> None:
     """Write a safetensors file whole or not at all; ``about`` (JSON) travels in its header."""
     on_cpu = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
-    with atomic_write(path) as beside:
+    with files.atomic_write(path) as beside:
         try:
             save_file(on_cpu, beside, metadata={"about": json.dumps(about)})
         except SafetensorError as error:  # The system's error, as text.

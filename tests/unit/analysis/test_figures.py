@@ -1,0 +1,106 @@
+"""Figures and the page, made from real (tiny) runs; the page is opened in a browser where there is one."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from cmidd.analysis.report_page import page
+from cmidd.analysis.results import cells, read_results
+from cmidd.analysis.table import make_table, read_layout
+from tests.support.figure_layout import LAYOUT
+from tests.support.runs import ROOT, TINY_METHOD, distill
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """DM on the digits without and with CMI, two seeds, evaluated on the way."""
+    folder = tmp_path_factory.mktemp("runs")
+    words = [*TINY_METHOD["dm"], "evaluation.interval=2", "evaluation.baselines=[random]", "cmi.measure=true"]
+    done = distill(folder, *words, "method.iterations=20", "cmi.lambda=0,0.5,1", "seed=0,1", "-m")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def script(folder, name, *words):
+    command = [sys.executable, str(ROOT / "scripts" / name), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+
+
+def test_every_figure_is_drawn_as_png_and_pdf(runs):
+    done = script(runs, "figures.py", "method=dm", "dataset=digits", "weight=1", "real_per_class=20")
+    assert done.returncode == 0, done.stderr
+    folder = runs / "results" / "figures" / "dm_digits_ipc10"
+    for name in ("images", "embeddings", "accuracy", "cmi", "weights"):
+        picture = Image.open(folder / f"{name}.png").convert("L")
+        assert picture.width > 400
+        assert len(set(picture.resize((64, 64)).getdata())) > 8
+        assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_weight_without_a_run_is_refused_with_its_command(runs):
+    done = script(runs, "figures.py", "method=dm", "dataset=digits", "weight=7")
+    assert done.returncode == 2
+    assert "python scripts/distill.py method=dm dataset=digits ipc=10 cmi.lambda=7" in done.stderr
+
+
+def test_stored_sets_are_worth_what_their_records_say(runs):
+    done = script(runs, "table.py", "table=digits", "--verify")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(": equal") == 3
+    path = next((runs / "results").rglob("result.json"))
+    text = path.read_text()
+    try:
+        record = json.loads(text)
+        record["last"]["accuracies"] = [99.0, 99.1]
+        path.write_text(json.dumps(record))
+        done = script(runs, "table.py", "table=digits", "verify=100")
+        assert done.returncode == 1
+        assert done.stdout.count("DIFFERENT") == 1
+    finally:
+        path.write_text(text)
+
+
+def test_the_page_stands_alone_and_records_are_text_in_it(runs):
+    results = read_results([runs / "results"])
+    results[0].record["command"] = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
+    text = page(make_table(*read_layout(LAYOUT), cells(results), lambda *_: "1"), results)
+    assert "</script><script>document.title" not in text
+    assert not re.search(r'(src|href)="(?!data:)', text)
+    data = json.loads(re.search(r'type="application/json">(.*?)</script>', text, re.S)[1])
+    assert len(data["runs"]) == 6
+    assert data["runs"][0]["command"] == results[0].record["command"]
+    assert [curve["title"] for curve in data["runs"][0]["curves"]] == ["test accuracy, per cent", "loss", "CMI, nats"]
+
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
+def test_a_browser_shows_the_runs_filters_them_and_enlarges_an_image(runs):
+    done = script(runs, "report.py", "table=digits")
+    assert done.returncode == 0, done.stderr
+    report = runs / "results" / "report.html"
+
+    def opened(address):
+        command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000", "--dump-dom"]
+        command += [f"--user-data-dir={runs / 'browser'}", address]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+
+    everything = opened(report.as_uri())
+    assert everything.count("<article>") == 6
+    assert "6 of 6 runs" in everything
+    assert everything.count("<polyline") == 18
+    assert opened(report.as_uri() + "#method=dm&ipc=10").count("<article>") == 6
+    none = opened(report.as_uri() + "#ipc=50")
+    assert "0 of 6 runs" in none
+    clicking = report.with_name("clicking.html")
+    click = "<script>document.querySelector('.grid').click()</script></body>"
+    clicking.write_text(report.read_text().replace("</body>", click))
+    assert '<dialog id="large" open=""><img alt="synthetic images, enlarged" src="data:image/png' in opened(
+        clicking.as_uri()
+    )

@@ -1,0 +1,93 @@
+"""Experts and teachers: made once, continued after a kill, shared by processes."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from cmidd.buffers.experts import Experts
+from cmidd.buffers.teachers import TeacherPool
+from cmidd.utils.random_streams import Streams
+from tests.support.contexts import SETTINGS, context
+
+# Prints which experts this process trained; with an argument, dies without warning in the second one.
+MAKE = """
+import os, sys
+import cmidd.buffers.experts as module
+from tests.support.contexts import SETTINGS, context
+make = module.Experts._make
+def counted(self, index, context):
+    print(f"expert {index + 1}/4", flush=True)
+    if sys.argv[2:] and index == 1:
+        os._exit(9)
+    make(self, index, context)
+module.Experts._make = counted
+module.Experts(context(sys.argv[1]), SETTINGS)
+"""
+
+
+def start(*arguments):
+    return subprocess.Popen([sys.executable, "-c", MAKE, *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+
+
+def trained(process):
+    return process.communicate()[0].splitlines()
+
+
+def trajectories(experts):
+    return [torch.stack(experts.segment(index, 0, 2)) for index in range(4)]
+
+
+def test_an_interrupted_buffer_continues_and_equals_an_undisturbed_one(tmp_path):
+    killed = start(tmp_path / "killed", "die")
+    assert trained(killed) == ["expert 1/4", "expert 2/4"]
+    assert killed.returncode == 9
+    assert trained(start(tmp_path / "killed")) == ["expert 2/4", "expert 3/4", "expert 4/4"]
+    pair = [trajectories(Experts(context(tmp_path / name), SETTINGS)) for name in ("killed", "whole")]
+    for continued, undisturbed in zip(*pair, strict=True):
+        assert torch.equal(continued, undisturbed)
+
+
+def test_two_processes_share_one_buffer_and_train_each_expert_once(tmp_path):
+    both = [start(tmp_path), start(tmp_path)]
+    lines = [line for process in both for line in trained(process)]
+    assert sorted(lines) == [f"expert {number}/4" for number in (1, 2, 3, 4)]
+    assert all(process.returncode == 0 for process in both)
+
+
+def test_a_segment_is_the_parameters_after_its_epochs(tmp_path):
+    world = context(tmp_path)
+    start_of, end = Experts(world, SETTINGS).segment(0, 0, 2)
+    untrained = world.new_network(Streams(0).child("expert", 0)("network"))
+    assert torch.equal(start_of, torch.cat([p.detach().flatten() for p in untrained.parameters()]))
+    assert end.shape == start_of.shape
+    assert not torch.equal(start_of, end)
+
+
+def test_experts_in_half_precision_take_half_the_space_and_are_the_same_up_to_rounding(tmp_path):
+    world = context(tmp_path)
+    whole, half = Experts(world, SETTINGS), Experts(world, replace(SETTINGS, dtype="float16"))
+    sizes = [sum(path.stat().st_size for path in e.folder.glob("*.safetensors")) for e in (whole, half)]
+    unrounded = 4 * 4 * half.size  # The last parameters of each of the four, to go on from.
+    assert sizes[1] - unrounded < 0.53 * sizes[0]
+    for exact, rounded in zip(whole.segment(0, 0, 2), half.segment(0, 0, 2), strict=True):
+        assert rounded.dtype == torch.float32
+        torch.testing.assert_close(rounded, exact, rtol=2**-11, atol=2**-25)
+
+
+def test_other_settings_never_read_each_others_experts(tmp_path):
+    folders = {Experts(context(tmp_path, depth=depth), SETTINGS).folder for depth in (1, 2)}
+    assert len(folders) == 2
+
+
+@pytest.mark.parametrize("generator_seed", [0, 1])
+def test_teachers_are_frozen_kept_and_drawn_from_the_stream(tmp_path, generator_seed):
+    first = TeacherPool(context(tmp_path), "convnet", 3, 1)
+    again = TeacherPool(context(tmp_path), "convnet", 3, 1)
+    for one, other in zip(first.networks, again.networks, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+    assert not any(p.requires_grad for network in first.networks for p in network.parameters())
+    drawn = [pool.networks.index(pool.draw(torch.Generator().manual_seed(generator_seed))) for pool in (first, again)]
+    assert drawn[0] == drawn[1]

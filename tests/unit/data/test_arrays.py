@@ -1,0 +1,266 @@
+"""Data sets in files of arrays, and published ones in other people's files: read right, or refused in one line."""
+
+import io
+import json
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+from safetensors.torch import save_file
+
+from cmidd.analysis.results import cells, read_results
+from cmidd.data.load import load_dataset
+from cmidd.utils import files
+from cmidd.utils.errors import SettingError
+from tests.support.data_files import write_svhn
+from tests.support.refusals import refused
+from tests.support.runs import run_here, run_until
+
+RANDOM = np.random.default_rng(0)
+
+
+def arrays(shape=(8, 8), per_class=(6, 2), classes=3, column=True, parts=("train", "test")):
+    """Arrays of random pixels; the labels are a column, as MedMNIST's are."""
+    made = {}
+    for part, count in zip(parts, per_class, strict=True):
+        labels = np.arange(count * classes, dtype=np.uint8) % classes
+        made[f"{part}_images"] = RANDOM.integers(0, 256, (len(labels), *shape), dtype=np.uint8)
+        made[f"{part}_labels"] = labels[:, None] if column else labels
+    return made
+
+
+def write(path, content):
+    if path.suffix == ".npz":
+        np.savez(path, **content)
+    else:
+        save_file({name: torch.tensor(value) for name, value in content.items()}, path)
+    return path
+
+
+LAYOUTS = {
+    "grey": ((8, 10), (1, 8, 10), lambda pixels: pixels[None]),
+    "grey, channel last": ((8, 8, 1), (1, 8, 8), lambda pixels: pixels.transpose(2, 0, 1)),
+    "colour, channels last": ((8, 12, 3), (3, 8, 12), lambda pixels: pixels.transpose(2, 0, 1)),
+    "colour, channels first": ((3, 8, 8), (3, 8, 8), lambda pixels: pixels),
+}
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_is_read_pixel_for_pixel(tmp_path, layout, suffix):
+    shape, image_shape, channels_first = LAYOUTS[layout]
+    content = arrays(shape, column=layout != "grey")
+    data = load_dataset("arrays", root=write(tmp_path / f"flowers{suffix}", content))
+    assert data.image_shape == image_shape
+    assert (data.num_classes, len(data.train), len(data.test)) == (3, 18, 6)
+    assert data.train.labels.tolist() == content["train_labels"].flatten().tolist()
+    expected = torch.tensor(channels_first(content["test_images"][4]).copy()) / 255
+    torch.testing.assert_close(data.preprocessing.inverse(data.test.images[4]), expected, rtol=0, atol=1e-6)
+    assert data.origin == f"flowers{suffix}"
+
+
+def test_validation_images_of_its_own_are_used_only_for_validation(tmp_path):
+    content = arrays(per_class=(6, 2, 4), parts=("train", "test", "val"))
+    root = write(tmp_path / "pathmnist.npz", content)
+    plain, tuning = load_dataset("arrays", root=root), load_dataset("arrays", root=root, validation=0.5)
+    assert (len(plain.train), len(plain.test), plain.held_out) == (18, 6, "test")
+    assert (len(tuning.train), len(tuning.test), tuning.held_out) == (18, 12, "validation")
+    assert tuning.test.labels.tolist() == content["val_labels"].flatten().tolist()
+
+
+def without(name):
+    return lambda content: content.pop(name)
+
+
+def put(name, change):
+    return lambda content: content.update({name: change(content[name])})
+
+
+FLAWS = {
+    "no test set": (without("test_images"), "test_images"),
+    "no labels": (without("train_labels"), "train_labels"),
+    "floats": (put("train_images", lambda a: a / np.float32(255)), "float32"),
+    "sixteen bits": (put("train_images", lambda a: a.astype(np.uint16)), "train_images"),
+    "two channels": (put("train_images", lambda a: np.stack([a, a], -1)), "neither 1 nor 3 channels"),
+    "rows or channels": (put("train_images", lambda a: np.stack([np.stack([a[:, 0]] * 3, 1)] * 3, -1)), "as well as"),
+    "five dimensions": (put("train_images", lambda a: a[:, None, None]), "train_images"),
+    "no image": (put("train_images", lambda a: a[:0]), "train_images"),
+    "several labels": (put("train_labels", lambda a: np.repeat(a, 14, 1)), "several labels"),
+    "too few labels": (put("train_labels", lambda a: a[:-1]), "train_labels"),
+    "labels between": (put("train_labels", lambda a: a + np.float32(0.5)), "float32"),
+    "a negative label": (put("train_labels", lambda a: a.astype(np.int64) - 1), "from -1"),
+    "labels from 1000": (put("train_labels", lambda a: a.astype(np.int64) + 1000), "to 1002"),
+    "a class without images": (put("train_labels", lambda a: np.where(a == 1, 0, a)), "class '1'"),
+    "test images of another size": (put("test_images", lambda a: a[:, :4]), "test images of"),
+    "a pickled object": (put("train_labels", lambda a: a.astype(object)), "pickle"),
+}
+
+
+@pytest.mark.parametrize("flaw", FLAWS)
+def test_a_flaw_in_a_file_of_arrays_is_named(tmp_path, flaw):
+    change, name = FLAWS[flaw]
+    content = arrays()
+    change(content)
+    path = write(tmp_path / "flowers.npz", content)
+    refused("arrays", flaw, lambda: load_dataset("arrays", root=path), path, name)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+@pytest.mark.parametrize("content", [b"", b"PK\3\4 no zip", b"\x80\x04\x95", bytes(64)])
+def test_a_damaged_file_of_arrays_is_named(tmp_path, suffix, content):
+    path = tmp_path / f"flowers{suffix}"
+    path.write_bytes(content)
+    refused("arrays", (suffix, content), lambda: load_dataset("arrays", root=path), path)
+
+
+@pytest.mark.parametrize("root", ["none.npz", "folder", "set.csv"])
+def test_what_is_no_file_of_arrays_is_named(tmp_path, root):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "set.csv").write_text("1,2")
+    refused("arrays", root, lambda: load_dataset("arrays", root=tmp_path / root), "data.root=", root)
+
+
+def test_an_array_that_unpacks_to_too_much_is_not_unpacked(tmp_path, monkeypatch):
+    path = tmp_path / "bomb.npz"
+    np.savez_compressed(path, train_images=np.zeros((40_000, 10, 10), np.uint8))
+    monkeypatch.setattr("cmidd.data.array_files.MOST_BYTES", 10**6)
+    refused("arrays", "bomb", lambda: load_dataset("arrays", root=path), path, "at most")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_a_published_data_set_is_read_from_arrays_where_its_own_files_are_absent(tmp_path, suffix):
+    content = arrays((32, 32, 3), classes=10)
+    write(tmp_path / f"cifar10{suffix}", content)
+    data = load_dataset("cifar10", root=tmp_path, download=False)
+    assert (data.classes[3], data.origin, len(data.train)) == ("cat", f"cifar10{suffix}", 60)
+    assert data.content is not None
+
+
+def test_the_published_files_come_first_and_have_no_content_hash(tmp_path):
+    first = write_svhn(tmp_path, "svhn")
+    write(tmp_path / "svhn.npz", arrays((32, 32, 3), classes=10))
+    with patch.object(torchvision.datasets.utils, "check_md5", lambda *a, **k: True):
+        data = load_dataset("svhn", root=tmp_path, download=False)
+    assert (data.origin, data.content) == (None, None)
+    torch.testing.assert_close(
+        data.preprocessing.inverse(data.train.images[0]), torch.tensor(first.copy()) / 255, rtol=0, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("made", [{"shape": (28, 28), "classes": 10}, {"shape": (32, 32, 3), "classes": 9}])
+def test_another_data_set_under_a_published_name_is_refused(tmp_path, made):
+    path = write(tmp_path / "cifar10.npz", arrays(**made))
+    refused("arrays", str(made), lambda: load_dataset("cifar10", root=tmp_path, download=False), path)
+
+
+@pytest.mark.parametrize("change", ["a pixel", "a label", "a test image"])
+def test_the_hash_tells_any_change(tmp_path, change):
+    content = arrays()
+    before = load_dataset("arrays", root=write(tmp_path / "a.npz", content)).content
+    assert load_dataset("arrays", root=write(tmp_path / "b.safetensors", content)).content == before
+    if change == "a pixel":
+        content["train_images"][0, 0, 0] ^= 1
+    elif change == "a label":
+        content["train_labels"][0] = 1
+    else:
+        content["test_images"][0] ^= 1
+    assert load_dataset("arrays", root=write(tmp_path / "a.npz", content)).content != before
+
+
+def png(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return {"bytes": file.getvalue(), "path": None}
+
+
+HUB = {
+    "cifar10": ("plain_text", "img", "label"),
+    "cifar100": ("cifar100", "img", "fine_label"),
+    "svhn": ("cropped_digits", "image", "label"),
+}
+
+
+def write_parquet(root, name):
+    """As the hub's repository lays it out, the training set in two files."""
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    folder, image, label = HUB[name]
+    classes = 100 if name == "cifar100" else 10
+    (root / folder).mkdir(parents=True)
+    pixels = RANDOM.integers(0, 256, (2 * classes, 32, 32, 3), dtype=np.uint8)
+    labels = [*range(classes), *range(classes)]
+    for part, rows in {
+        "train-00000-of-00002": slice(0, classes),
+        "train-00001-of-00002": slice(classes, None),
+        "test-00000-of-00001": slice(0, classes),
+        "extra-00000-of-00001": slice(0, 1),
+    }.items():
+        columns = {image: [png(own) for own in pixels[rows]], label: labels[rows], "coarse_label": labels[rows]}
+        parquet.write_table(pyarrow.table(columns), root / folder / f"{part}.parquet")
+    return pixels
+
+
+@pytest.mark.parametrize("name", HUB)
+@pytest.mark.parametrize("below", ["", "own"])
+def test_parquet_of_the_hub_is_read_pixel_for_pixel(tmp_path, name, below):
+    pixels = write_parquet(tmp_path / (name if below else ""), name)
+    data = load_dataset(name, root=tmp_path, download=False)
+    assert (len(data.train), len(data.test)) == (len(pixels), len(pixels) // 2)
+    expected = torch.tensor(pixels[-1].transpose(2, 0, 1).copy()) / 255
+    torch.testing.assert_close(data.preprocessing.inverse(data.train.images[-1]), expected, rtol=0, atol=1e-6)
+    assert data.content is not None
+
+
+def test_damaged_parquet_is_named(tmp_path):
+    write_parquet(tmp_path, "cifar10")
+    path = tmp_path / "plain_text" / "test-00000-of-00001.parquet"
+    path.write_bytes(b"PAR1")
+    refused("arrays", "parquet", lambda: load_dataset("cifar10", root=tmp_path, download=False), path)
+
+
+def short(folder, *words):
+    return run_here(folder, "dm", "dataset=arrays", "ipc=2", "method.batch_real=4", *words)
+
+
+@pytest.fixture
+def flowers(tmp_path):
+    """A file of arrays and the words that say where it is."""
+    path = write(tmp_path / "flowers.npz", arrays(classes=10))
+    return path, f"data.root={path}"
+
+
+def test_a_run_is_named_by_its_file_and_records_what_was_read(tmp_path, flowers):
+    path, root = flowers
+    folder = short(tmp_path / "results", root, "evaluation.baselines=[random]")
+    assert folder.relative_to(tmp_path / "results").parts[:2] == ("arrays_flowers", "dm")
+    record = json.loads((folder / "result.json").read_text())
+    content = load_dataset("arrays", root=path).content
+    assert record["read_from"] == "flowers.npz"
+    assert record["settings"]["data"] == {"file": "flowers", "content": content}
+    made_by = [files.read_json(path)["made_by"] for path in (tmp_path / "buffers" / "baselines").glob("*.json")]
+    assert [own["data"]["content"] for own in made_by] == [content]
+    assert list(cells(read_results([tmp_path / "results"]))) == [("dm", "arrays_flowers", 2, "0")]
+
+
+def test_a_run_does_not_go_on_with_other_images(tmp_path, flowers):
+    path, root = flowers
+    words = ("dataset=arrays", root, "ipc=2", "method.batch_real=4", "evaluation.interval=2")
+    run_until(2, "checkpoint.safetensors", tmp_path / "results", "dm", *words)
+    write(path, arrays(classes=10))
+    with pytest.raises(SettingError, match="images have changed"):
+        run_here(tmp_path / "results", "dm", *words)
+
+
+def test_runs_on_different_images_of_one_name_are_no_cell(tmp_path):
+    words = ("dataset=cifar10", "data.download=false", "ipc=1", "method.batch_real=4")
+    for seed in (0, 1):
+        root = tmp_path / f"data{seed}"
+        root.mkdir()
+        write(root / "cifar10.npz", arrays((32, 32, 3), classes=10))
+        run_here(tmp_path / "results", "dm", *words, f"data.root={root}", f"seed={seed}")
+    with pytest.raises(SettingError, match=r"data\.content"):
+        cells(read_results([tmp_path / "results"]))

@@ -1,0 +1,97 @@
+"""None"""
+
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+
+from cmidd import load_synthetic
+from cmidd.data import sources
+from cmidd.data.load import load_dataset
+from cmidd.data.preprocessing import ZCA
+from cmidd.synthetic.pictures import export
+from cmidd.synthetic.synthetic_set import SyntheticSet
+from cmidd.utils.errors import SettingError
+from tests.support.data_files import WRITERS
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_torchvision_data_sets_are_read_in_their_own_format(tmp_path, name):
+    first = torch.tensor(WRITERS[name](tmp_path, name).copy()) / 255
+    with patch.object(torchvision.datasets.utils, "check_md5", lambda *a, **k: True):
+        data = load_dataset(name, root=tmp_path, download=False, statistics=name)
+    assert data.num_classes == (100 if name == "cifar100" else 10)
+    torch.testing.assert_close(data.preprocessing.inverse(data.train.images[0]), first, rtol=0, atol=1e-6)
+    assert data.class_batches(1, torch.Generator()).labels.tolist() == list(range(data.num_classes))
+
+
+def test_missing_data_is_one_line_with_both_ways_out(tmp_path):
+    with pytest.raises(SettingError, match=r"looked for .* data.download=true, or put the published files") as error:
+        load_dataset("svhn", root=tmp_path, download=False)
+    assert "\n" not in str(error.value)
+
+
+def test_fashion_mnist_is_read_from_debians_package(tmp_path):
+    if not sources.DEBIAN_FASHION_MNIST.is_dir():
+        pytest.skip("Debian's dataset-fashion-mnist is not installed")
+    data = load_dataset("fashion_mnist", root=tmp_path, download=False, statistics="fashion_mnist")
+    assert (len(data.train), len(data.test)) == (60000, 10000)
+    assert abs(float(data.train.images.mean())) < 1e-3
+
+
+def test_digits_split_is_fixed_stratified_and_disjoint_from_validation():
+    data, tuning = load_dataset("digits"), load_dataset("digits", validation=0.2)
+    assert (len(data.train), len(data.test)) == (1438, 359)
+    assert tuning.held_out == "validation"
+    assert len(tuning.train) + len(tuning.test) == 1438
+    assert data.test.labels.bincount().min() >= 34
+
+
+def test_a_folder_of_images_of_any_size(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for number in range(5):
+            Image.new("RGB", (20 + number, 30), "red" if name == "cat" else "blue").save(
+                tmp_path / name / f"{number}.png"
+            )
+    data = load_dataset("folder", root=tmp_path, size=16)
+    assert data.classes == ("cat", "dog")
+    assert data.image_shape == (3, 16, 16)
+    assert (len(data.train), len(data.test)) == (8, 2)
+
+
+def test_zca_equals_its_formula_and_inverts():
+    pixels = torch.rand(60, 3, 4, 4)
+    zca = ZCA.fit(pixels)
+    flat = pixels.flatten(1).double()
+    centred = flat - flat.mean(0)
+    values, vectors = np.linalg.eigh((centred.T @ centred / 59).numpy())
+    expected = centred.numpy() @ (vectors @ np.diag((values + 0.1) ** -0.5) @ vectors.T)
+    torch.testing.assert_close(zca(pixels).flatten(1).double(), torch.tensor(expected), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(zca.inverse(zca(pixels)), pixels, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("zca", [False, True])
+def test_a_synthetic_set_carries_its_preprocessing(tmp_path, zca):
+    data = load_dataset("digits", zca=zca)
+    synthetic = SyntheticSet.from_real(data, 2, torch.Generator().manual_seed(0))
+    synthetic.syn_lr = torch.tensor(0.02)
+    synthetic.save(tmp_path / "s.safetensors")
+    loaded = load_synthetic(tmp_path / "s.safetensors")
+    pixels = torch.rand(4, 1, 8, 8)
+    assert torch.equal(loaded.images, synthetic.images)
+    assert torch.equal(loaded.transform(pixels), data.preprocessing(pixels))
+    assert float(loaded.syn_lr) == pytest.approx(0.02)
+    export(loaded, tmp_path / "pictures")
+    assert len(list((tmp_path / "pictures").rglob("*.png"))) == 20
+    with pytest.raises(SettingError, match="not empty"):
+        export(loaded, tmp_path / "pictures")
+
+
+def test_a_damaged_synthetic_set_is_refused(tmp_path):
+    (tmp_path / "s.safetensors").write_bytes(b"half a file")
+    with pytest.raises(SettingError, match="damaged"):
+        load_synthetic(tmp_path / "s.safetensors")

@@ -1,0 +1,92 @@
+"""Every cell of Table 1, Fashion-MNIST and the digits has settings that pass all checks."""
+
+import pytest
+from omegaconf import OmegaConf
+
+from cmidd.cli.compose import CONFIGS, compose
+from cmidd.utils.errors import SettingError
+
+PUBLISHED = ("cifar10", "cifar100", "fashion_mnist", "mnist", "svhn")
+METHODS = ("dc", "dm", "dsa", "idc", "idm", "mtt")
+WEIGHTS = {  # methods.md section 7: data set -> ipc -> weight
+    "dm": {"svhn": {10: 18000, 50: 500}, "cifar10": {10: 8000, 50: 2000}, "cifar100": {10: 2000, 50: 500}},
+    "dc": {"cifar10": {10: 50000, 50: 10000}},
+    "dsa": {
+        "svhn": {10: 80000, 50: 10000},
+        "cifar10": {10: 50000, 50: 10000},
+        "cifar100": {10: 80000, 50: 20000},
+    },
+    "idc": {"svhn": {10: 50, 50: 50}, "cifar10": {10: 100, 50: 50}, "cifar100": {10: 100, 50: 50}},
+}
+
+
+@pytest.mark.parametrize("dataset", ["svhn", "cifar10", "cifar100", "fashion_mnist"])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_cell_has_a_recipe_and_only_published_weights(method, dataset):
+    recipe = OmegaConf.load(CONFIGS / "recipe" / f"{method}_{dataset}.yaml")
+    assert dict(OmegaConf.select(recipe, "cmi.published") or {}) == WEIGHTS.get(method, {}).get(dataset, {})
+    for ipc in (1, 10, 50):
+        words = [f"method={method}", f"dataset={dataset}", f"ipc={ipc}"]
+        assert compose(words).cmi.weight == 0
+        published = WEIGHTS.get(method, {}).get(dataset, {}).get(ipc)
+        if published is None:
+            with pytest.raises(SettingError, match="no weight is published"):
+                compose([*words, "cmi=paper"])
+        else:
+            assert compose([*words, "cmi=paper"]).cmi.weight == published
+
+
+def test_the_size_that_the_digits_want_is_that_of_the_convnet_alone():
+    assert compose(["method=dm"]).network["depth"] == 2
+    assert compose(["method=dm", "network=mlp"]).network == {"name": "mlp"}
+
+
+def test_with_iid_the_accuracies_of_idm_are_reset_at_its_evaluations_alone():
+    words = ["method=idm", "dataset=cifar10", "ipc=10"]
+    assert compose([*words, "cmi.lambda=1"]).method["meter_reset"] == 100
+    assert compose([*words, "regularizer=[cmi,iid]"]).method["meter_reset"] == [2000, 5000, 10000, 20000]
+    assert compose([*words, "regularizer=iid", "iid.lambda=0"]).method["meter_reset"] == 100
+    assert compose([*words, "regularizer=iid", "method.meter_reset=7"]).method["meter_reset"] == 7
+    assert len(set(in_every_recipe("idm", "method.meter_reset"))) == 1
+
+
+def test_dc_starts_from_real_images_with_cmi_and_from_noise_without():
+    words = ["method=dc", "dataset=cifar10", "ipc=10"]
+    for more, init in (
+        (["cmi=paper"], "real"),
+        (["cmi.lambda=50000"], "real"),
+        (["cmi=paper", "method.init=noise"], "noise"),
+        ([], "noise"),
+        (["cmi.lambda=0", "cmi.measure=true"], "noise"),
+    ):
+        assert compose([*words, *more]).identity["init"] == init, more
+    assert len(set(in_every_recipe("dc", "method.init"))) == 1
+
+
+def in_every_recipe(method, setting):
+    """What the recipes of a method but the digits' say, not yet resolved."""
+    part, key = setting.split(".")
+    recipes = [OmegaConf.load(CONFIGS / "recipe" / f"{method}_{name}.yaml") for name in PUBLISHED]
+    return [str(OmegaConf.to_container(recipe, resolve=False)[part][key]) for recipe in recipes]
+
+
+def test_pdd_on_idc_is_evaluated_as_its_source_ends():
+    for dataset in ("cifar10", "cifar100"):
+        protocol = compose(["method=idc", f"dataset={dataset}", "schedule=pdd"]).evaluation
+        assert (protocol.training.epochs, protocol.optimizer) == (500, "carried")
+    plain = compose(["method=idc", "dataset=cifar10"])
+    assert (plain.evaluation.training.epochs, plain.evaluation.optimizer) == (1000, "fresh")
+    assert "optimizer" not in plain.identity["evaluation"]
+
+
+def test_seqmatch_on_idc_takes_four_thousand_iterations_of_50_steps_and_then_of_100():
+    settings = compose(["method=idc", "dataset=cifar10", "ipc=50", "schedule=seqmatch"])
+    later = settings.stages.method_settings(1)
+    assert (settings.iterations, settings.arguments["inner_loop"], later["inner_loop"]) == (4000, 50, 100)
+    assert settings.schedule["pool"] == settings.iterations // 50
+
+
+def test_mtt_comes_with_and_without_zca():
+    words = ["method=mtt", "dataset=cifar10"]
+    assert compose([*words, "recipe=mtt_cifar10_zca", "ipc=50"]).dataset["zca"] is True
+    assert compose([*words, "recipe=mtt_cifar10_no_zca", "ipc=10"]).dataset["zca"] is False

@@ -1,0 +1,42 @@
+"""What is kept as evidence can be read, evaluated and put into a table by a stranger."""
+
+import importlib.util
+import json
+
+import pytest
+
+from cmidd import load_synthetic
+from cmidd.analysis.results import cells, read_baselines, read_results
+from tests.support.golden import GOLDEN
+from tests.support.records import ROOT, baseline
+
+BEFORE = GOLDEN / "before" / "results"
+
+
+@pytest.fixture
+def evidence(tmp_path, monkeypatch):
+    """``tools/evidence.py`` as a module that keeps things in another folder."""
+    spec = importlib.util.spec_from_file_location("evidence", ROOT / "tools" / "evidence.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "EVIDENCE", tmp_path / "kept")
+    return module
+
+
+def test_records_small_sets_and_baselines_are_kept(evidence, tmp_path):
+    baseline(tmp_path, "random", "dc", "cifar10", 1, [13.0, 15.0])
+    evidence.main([str(BEFORE), str(tmp_path)])
+    kept = tmp_path / "kept"
+    assert cells(read_results([kept])).keys() == cells(read_results([BEFORE])).keys()
+    assert read_baselines([kept])["random", "dc", "cifar10", 1].accuracies == [13.0, 15.0]
+    for path in kept.glob("*.result.json"):
+        record = json.loads(path.read_text())
+        assert load_synthetic(path.with_name(path.name.replace("result.json", "safetensors"))).classes
+        assert "data.root=" not in record["command"]
+
+
+def test_a_large_set_is_not_kept(evidence, tmp_path, monkeypatch):
+    monkeypatch.setattr(evidence, "MOST_SET_BYTES", 100)
+    evidence.main([str(BEFORE)])
+    assert list((tmp_path / "kept").glob("*.result.json"))
+    assert not list((tmp_path / "kept").glob("*.safetensors"))
