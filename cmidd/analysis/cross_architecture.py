@@ -1,4 +1,4 @@
-"""What one synthetic set, ours or another's, is worth to several networks: a table of accuracies."""
+"""The worth of one synthetic set, ours or another's, to several networks: a table of accuracies."""
 
 import dataclasses
 import logging

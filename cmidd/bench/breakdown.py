@@ -1,4 +1,4 @@
-"""Where the time of a step goes: data, augmentation, regulariser, backward passes, and the rest."""
+"""The shares of a step's time: data, augmentation, regulariser, backward passes, and the rest."""
 
 import contextlib
 import time

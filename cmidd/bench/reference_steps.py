@@ -38,93 +38,93 @@ Term = Callable[[Tensor, Tensor], Tensor]
 """What is added to the loss, of synthetic images and labels: CMI, or zero."""
 
 
-def dm(objective: DM, term: Term) -> Iterator[None]:
-    context, synthetic = objective.context, objective.context.synthetic
-    optimizer = objective.optimizer()
+def dm(method: DM, term: Term) -> Iterator[None]:
+    context, synthetic = method.context, method.context.synthetic
+    optimizer = method.optimizer()
     for iteration in count():
         network = context.new_network(context.streams("network", iteration)).requires_grad_(False)
         loss = term(synthetic.images, synthetic.labels)
         for label in range(context.data.num_classes):
-            real, images = _siamese(objective, label, synthetic.images[synthetic.labels == label], iteration)
+            real, images = _siamese(method, label, synthetic.images[synthetic.labels == label], iteration)
             loss = loss + (network.embed(real).detach().mean(0) - network.embed(images).mean(0)).square().sum()
         _step(optimizer, loss)
         yield
 
 
-def gradient(objective: DC, term: Term) -> Iterator[None]:
-    context, synthetic = objective.context, objective.context.synthetic
-    optimizer = objective.optimizer()
+def gradient(method: DC, term: Term) -> Iterator[None]:
+    context, synthetic = method.context, method.context.synthetic
+    optimizer = method.optimizer()
     for iteration in count():
         network = context.new_network(context.streams("network", iteration))
-        for step in range(objective.steps_per_iteration):
+        for step in range(method.steps_per_iteration):
             loss = term(synthetic.images, synthetic.labels)
             for label in range(context.data.num_classes):
-                real, images = _siamese(objective, label, synthetic.images[synthetic.labels == label], iteration)
+                real, images = _siamese(method, label, synthetic.images[synthetic.labels == label], iteration)
                 pair = _gradients(network, label, real, images)
-                loss = loss + objective.distance(*pair).sum()
+                loss = loss + method.distance(*pair).sum()
             _step(optimizer, loss)
-            if step + 1 < objective.steps_per_iteration:
+            if step + 1 < method.steps_per_iteration:
                 streams = context.streams.child("net", iteration, step)
-                train(network, synthetic.decode(), objective.net, streams, what=None)
+                train(network, synthetic.decode(), method.net, streams, what=None)
             yield
 
 
-def idc(objective: IDC, term: Term) -> Iterator[None]:
-    context, synthetic = objective.context, objective.context.synthetic
-    optimizer = objective.optimizer()
+def idc(method: IDC, term: Term) -> Iterator[None]:
+    context, synthetic = method.context, method.context.synthetic
+    optimizer = method.optimizer()
     for iteration in count():
         network = context.new_network(context.streams("network", iteration))
-        net_optimizer = objective.net.optimizer(network)
-        for step in range(objective.steps_per_iteration):
+        net_optimizer = method.net.optimizer(network)
+        for step in range(method.steps_per_iteration):
             for label in range(context.data.num_classes):
                 decoded = synthetic.training_images()
-                own = decoded.images[decoded.labels == label][: objective.batch_syn_max]
-                real, images = _siamese(objective, label, own, iteration)
+                own = decoded.images[decoded.labels == label][: method.batch_syn_max]
+                real, images = _siamese(method, label, own, iteration)
                 pair = [convolutions(side) for side in _gradients(network, label, real, images)]
-                _step(optimizer, objective.distance(*pair).sum() + term(own, torch.full((len(own),), label)))
-            for net_step in range(objective.net_steps):
+                _step(optimizer, method.distance(*pair).sum() + term(own, torch.full((len(own),), label)))
+            for net_step in range(method.net_steps):
                 generator = context.streams("net", step, net_step)
-                batch = _random_batch(context.data, objective.net.batch, generator)
-                train_step(network, net_optimizer, batch, objective.net, generator)
+                batch = _random_batch(context.data, method.net.batch, generator)
+                train_step(network, net_optimizer, batch, method.net, generator)
             yield
 
 
-def idm(objective: IDM, term: Term) -> Iterator[None]:
-    context, synthetic = objective.context, objective.context.synthetic
-    optimizer = objective.optimizer()
+def idm(method: IDM, term: Term) -> Iterator[None]:
+    context, synthetic = method.context, method.context.synthetic
+    optimizer = method.optimizer()
     for iteration in count():
-        network = objective.queue[0].network.eval()
+        network = method.queue[0].network.eval()
         for label in range(context.data.num_classes):
             decoded = synthetic.training_images()
             own = decoded.images[decoded.labels == label]
             labels = torch.full((len(own),), label, device=own.device)
-            real, images = _siamese(objective, label, own, iteration)
+            real, images = _siamese(method, label, own, iteration)
             distance = (network.embed(real).detach().mean(0) - network.embed(images).mean(0)).square().sum()
             # The reference passes the images through the network once more for the logits.
             _step(optimizer, distance + 0.5 * F.cross_entropy(network(images), labels) + term(own, labels))
-        for index in range(objective.fetch_nets):
-            queued = objective.queue[index]
-            for net_step in range(objective.net_steps):
+        for index in range(method.fetch_nets):
+            queued = method.queue[index]
+            for net_step in range(method.net_steps):
                 generator = context.streams("net", iteration, net_step)
                 # The list of all indices is made and shuffled anew for every batch.
                 chosen = torch.tensor(list(range(len(context.data.train))))[torch.randperm(len(context.data.train))]
-                batch = context.data.train[chosen[: objective.net.batch].to(context.data.device)]
-                train_step(queued.network, queued.optimizer, batch, objective.net, generator)
+                batch = context.data.train[chosen[: method.net.batch].to(context.data.device)]
+                train_step(queued.network, queued.optimizer, batch, method.net, generator)
         yield
 
 
-def mtt(objective: MTT, term: Term) -> Iterator[None]:
-    context, synthetic = objective.context, objective.context.synthetic
-    optimizer = objective.optimizer()
+def mtt(method: MTT, term: Term) -> Iterator[None]:
+    context, synthetic = method.context, method.context.synthetic
+    optimizer = method.optimizer()
     assert synthetic.syn_lr is not None
     for iteration in count():
-        start = parameters_to_vector(objective.student.parameters()).detach()
+        start = parameters_to_vector(method.student.parameters()).detach()
         theta = start.clone().requires_grad_()
-        for step in range(objective.syn_steps):
-            order = torch.randperm(len(synthetic.labels))[: objective.batch_syn].to(synthetic.labels.device)
+        for step in range(method.syn_steps):
+            order = torch.randperm(len(synthetic.labels))[: method.batch_syn].to(synthetic.labels.device)
             generator = context.streams("augment", iteration, step)
-            images = _in_python(objective.augment.per_image(len(order), generator))(synthetic.images[order])
-            loss = F.cross_entropy(flat_call(objective.student, theta, images), synthetic.labels[order])
+            images = _in_python(method.augment.per_image(len(order), generator))(synthetic.images[order])
+            loss = F.cross_entropy(flat_call(method.student, theta, images), synthetic.labels[order])
             theta = theta - synthetic.syn_lr * torch.autograd.grad(loss, theta, create_graph=True)[0]
         distance = (theta - start - 0.01).square().sum() / (0.01**2 * len(start))
         _step(optimizer, distance + term(synthetic.images, synthetic.labels))
@@ -194,12 +194,12 @@ def _in_python(transform: Transform) -> Transform:
     return _InPython(transform.augmentation, transform.operations, transform.u)
 
 
-def _siamese(objective: Any, label: int, images: Tensor, iteration: int) -> tuple[Tensor, Tensor]:
+def _siamese(method: Any, label: int, images: Tensor, iteration: int) -> tuple[Tensor, Tensor]:
     """Real and synthetic images of a class, augmented alike."""
-    data: Dataset = objective.context.data
+    data: Dataset = method.context.data
     members = data.class_members[label]
-    real = data.train.images[members[torch.randperm(len(members))[: objective.batch_real]].to(data.device)]
-    drawn = objective.augment.per_class(1, objective.context.streams("augment", iteration, label))
+    real = data.train.images[members[torch.randperm(len(members))[: method.batch_real]].to(data.device)]
+    drawn = method.augment.per_class(1, method.context.streams("augment", iteration, label))
     transform = _in_python(drawn)
     pair = [transform(side, torch.zeros(len(side), dtype=torch.long)) for side in (real, images)]
     return pair[0], pair[1]

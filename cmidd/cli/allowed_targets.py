@@ -1,4 +1,4 @@
-"""What a config may have imported and called: Hydra's known launchers and sweepers, and our own journal.
+"""The few things that a config may have imported and called: Hydra's known launchers and sweepers, and our own journal.
 
 Hydra imports and calls whatever a config names as ``_target_`` in its callbacks, launcher and sweeper, what its
 logging settings name, and Optuna's ``custom_search_space``. Without this list, a config of someone else would be a

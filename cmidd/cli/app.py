@@ -20,7 +20,6 @@ from omegaconf.errors import OmegaConfBaseException
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from cmidd.cli import journal
-from cmidd.cli.allowed_targets import check_all_configs
 from cmidd.cli.compose import CONFIGS, as_plain, compose, one_line
 from cmidd.cli.journal import Journal
 from cmidd.runs.identity import BY_ITSELF, identity_differences
@@ -36,9 +35,6 @@ Admitted = Callable[[Path], dict[str, Any]]
 # What the user or the machine is to blame for: one line, no traceback.
 USER_ERRORS = (SettingError, OmegaConfBaseException, OSError)
 Main = Callable[["Settings", Admitted], Any]
-
-
-check_all_configs()
 
 
 def app(main: Main, config_name: str = "distill") -> None:
@@ -181,11 +177,11 @@ def _check_recipe() -> None:
             raise SettingError(f"recipe={name}: unknown; choose one of {', '.join(sorted(recipes))}")
     if not asked and f"{choices['method']}_{choices['dataset']}" not in recipes:
         method = choices["method"]
-        log.warning("no recipe %s_%s: using the values of configs/method/%s.yaml", method, choices["dataset"], method)
+        log.warning("no recipe %s_%s: using the values that the method has by itself", method, choices["dataset"])
     for kind, plain in BY_ITSELF.items():
         name = f"{choices[kind]}_{choices['method']}_{choices['dataset']}"
         if choices[kind] != plain and not (CONFIGS / "recipe" / kind / f"{name}.yaml").exists():
-            log.warning("no recipe %s/%s: using the values of configs/%s/%s.yaml", kind, name, kind, choices[kind])
+            log.warning("no recipe %s/%s: using the values that %s=%s has by itself", kind, name, kind, choices[kind])
 
 
 def _admitted(folder: Path, config: DictConfig, settings: "Settings") -> dict[str, Any]:

@@ -13,6 +13,7 @@ from hydra.initialize import get_gh_backup, restore_gh_from_backup
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from cmidd.cli.allowed_targets import check_all_configs
 from cmidd.runs.identity import strength
 from cmidd.utils.errors import SettingError
 from cmidd.utils.plugins import names
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+# What others refer to of a data set that has no file in configs/dataset: DSA's strategy, and CMI's teacher.
+DATASET = {"augment": "color_crop_cutout_flip_scale_rotate", "teacher": "convnet"}
 
 
 def by_ipc(ipc: int, table: Any) -> Any:
@@ -85,7 +90,7 @@ def prepare() -> None:
     for name in names("cmidd.methods"):
         _store("evaluation", name, {"defaults": ["default", "_self_"]})
     for name in names("cmidd.data.sets", "cmidd.datasets"):
-        _store("dataset", name, {"defaults": ["folder", "_self_"], "name": name})
+        _store("dataset", name, {"name": name, **DATASET})
     for name in names("cmidd.regularizers"):
         own = {"lambda": None, "ratio": None, "default": None}
         _store("regularizer", name, {name: OmegaConf.create(own, flags={"struct": False})}, "_global_")
@@ -151,4 +156,5 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
+check_all_configs()
 prepare()

@@ -1,1 +1,4 @@
-"""x."""
+"""Computing and training networks: engine, devices, passes, gradients, k-means.
+
+Imports data, networks, utils.
+"""

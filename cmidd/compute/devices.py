@@ -1,4 +1,4 @@
-"""Which device a run computes on, and the most memory that it took there."""
+"""The device that a run computes on, and the most memory that it took there."""
 
 import contextlib
 import ctypes

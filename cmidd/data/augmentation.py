@@ -23,6 +23,7 @@ from cmidd.data.image_ops import (
     saturation,
     scale,
 )
+from cmidd.data.split import Split
 
 # How many random numbers each operation of a strategy uses.
 NUM_DRAWS = {"color": 3, "crop": 2, "cutout": 2, "flip": 1, "scale": 2, "rotate": 1}
@@ -60,6 +61,16 @@ class Augmentation:
             order = (["flip"], ["color"], ["crop", "scale", "rotate"], ["cutout"])
             stages = [[name for name in stage if name in listed] for stage in order]
         return [stage for stage in stages if stage]
+
+    def siamese(
+        self, real: Split, synthetic: Split, num_classes: int, generator: torch.Generator
+    ) -> tuple[Split, Split]:
+        """Real and synthetic images, those of a class augmented alike; differentiable in both."""
+        transform = self.per_class(num_classes, generator)
+        return (
+            Split(transform(real.images, real.labels), real.labels),
+            Split(transform(synthetic.images, synthetic.labels), synthetic.labels),
+        )
 
     def per_class(self, num_classes: int, generator: torch.Generator) -> "Transform":
         """Operations and one set of parameters for each class: siamese matching of all classes at once."""

@@ -1,4 +1,4 @@
-"""What a training set is worth: networks trained on it from scratch, tested on held-out real images."""
+"""The worth of a training set: networks trained on it from scratch, tested on held-out real images."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence

@@ -1,1 +1,4 @@
-"""x."""
+"""The loop that steps a synthetic set: state, checkpoints, rollback, weights of terms, divergence.
+
+Imports core and what is below; never a plug-in.
+"""

@@ -1,4 +1,4 @@
-"""Whether a distillation still makes sense: finite losses, images near the data's range, a step size above zero."""
+"""Divergence of a distillation: infinite losses, images far from the data's range, a step size below zero."""
 
 from collections.abc import Callable, Mapping
 from operator import attrgetter

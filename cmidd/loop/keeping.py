@@ -1,4 +1,4 @@
-"""What is kept of a distillation on the way: checkpoints, and the accuracies of its evaluations."""
+"""Keeping what a distillation reaches on the way: checkpoints, and the accuracies of its evaluations."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Distillation methods, by name.
+"""Distillation methods, by name; each file is one.
 
 Imports buffers, core and what is below.
 """

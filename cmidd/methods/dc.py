@@ -52,9 +52,8 @@ class DC(Method):
         network = context.matching_network(streams("network", iteration))
         for step in range(self.steps_per_iteration):
             real = context.real_batch(self.batch_real, network, iteration, step)
-            transform = self.augment.per_class(num_classes, streams("augment", iteration, step))
-            real = Split(transform(real.images, real.labels), real.labels)
-            augmented = Split(transform(synthetic.images, synthetic.labels), synthetic.labels)
+            own, generator = Split(synthetic.images, synthetic.labels), streams("augment", iteration, step)
+            real, augmented = self.augment.siamese(real, own, num_classes, generator)
             target = class_gradients(network, real, num_classes, create_graph=False)
             gradients = class_gradients(network, augmented, num_classes, create_graph=True)
             loss = self.distance(gradients, target)

@@ -28,10 +28,9 @@ class DM(Method):
     def matches(self, iteration: int) -> Iterator[Match]:
         context, synthetic = self.context, self.context.synthetic
         network = context.matching_network(context.streams("network", iteration)).requires_grad_(False)
-        real = context.real_batch(self.batch_real, network, iteration)
-        transform = self.augment.per_class(context.data.num_classes, context.streams("augment", iteration))
-        real = Split(transform(real.images, real.labels), real.labels)
-        augmented = Split(transform(synthetic.images, synthetic.labels), synthetic.labels)
+        real, own = context.real_batch(self.batch_real, network, iteration), Split(synthetic.images, synthetic.labels)
+        generator = context.streams("augment", iteration)
+        real, augmented = self.augment.siamese(real, own, context.data.num_classes, generator)
         target = embed_real(network, real.images)
         embedded = embed_in_chunks(network, augmented.images)
         loss = mean_embedding_distance(target, real.labels, embedded, augmented.labels)

@@ -74,9 +74,7 @@ class IDC(Method):
             number = iteration * self.steps_per_iteration + step
             decoded = self._at_most(context.synthetic.training_images(), streams("subsample", number))
             real = context.real_batch(self.batch_real, network, iteration, step, cycle=number)
-            transform = self.augment.per_class(num_classes, streams("augment", number))
-            real = Split(transform(real.images, real.labels), real.labels)
-            augmented = Split(transform(decoded.images, decoded.labels), decoded.labels)
+            real, augmented = self.augment.siamese(real, decoded, num_classes, streams("augment", number))
             target = class_gradients(network, real, num_classes, create_graph=False)
             gradients = class_gradients(network, augmented, num_classes, create_graph=True)
             loss = self.distance(convolutions(gradients), convolutions(target))

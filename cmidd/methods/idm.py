@@ -15,7 +15,6 @@ from cmidd.core.context import Context
 from cmidd.core.match import Match
 from cmidd.core.method import Method
 from cmidd.data.augmentation import Augmentation
-from cmidd.data.split import Split
 from cmidd.networks import Network
 from cmidd.utils.setting_types import Count, Fraction, NonNegative, Positive
 
@@ -83,13 +82,11 @@ class IDM(Method):
         network = chosen.network.eval()
         decoded = context.synthetic.training_images()
         real = context.real_batch(self.batch_real, network, iteration)
-        transform = self.augment.per_class(context.data.num_classes, streams("augment", iteration))
-        real = Split(transform(real.images, real.labels), real.labels)
-        augmented = Split(transform(decoded.images, decoded.labels), decoded.labels)
+        num_classes = context.data.num_classes
+        real, augmented = self.augment.siamese(real, decoded, num_classes, streams("augment", iteration))
         embedded = embed_real(network, real.images), embed_in_chunks(network, augmented.images)
         loss = matching_loss(network, embedded, real.labels, augmented.labels, self.ce_weight * chosen.accuracy)
-        scale = context.data.num_classes
-        yield Match(loss, decoded.images, decoded.labels, network, real, augmented, embedded, scale)
+        yield Match(loss, decoded.images, decoded.labels, network, real, augmented, embedded, num_classes)
         self._train_some(iteration)
 
     def _keep_queue(self, iteration: int) -> None:

@@ -1,4 +1,4 @@
-"""What every network of the zoo offers: an embedding and a classifier on top of it."""
+"""The interface of a network: an embedding and a classifier on top of it."""
 
 import math
 from abc import abstractmethod

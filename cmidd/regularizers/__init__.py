@@ -1,4 +1,4 @@
-"""Regularisers, by name: terms that are added to any method's loss.
+"""Regularisers, by name: terms that are added to any method's loss; each file is one.
 
 Imports core and what is below.
 """

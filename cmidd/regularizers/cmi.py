@@ -1,6 +1,6 @@
 """CMI, the class-aware conditional mutual information of a synthetic set (ICLR 2025, eq. 5 to 7).
 
-Adds ``weight * CMI(S)`` to any objective's loss: the synthetic images of a class draw together in the
+Adds ``weight * CMI(S)`` to any method's loss: the synthetic images of a class draw together in the
 feature space of a pre-trained network. It costs one teacher forward and input gradient of the set per step,
 and is identically zero at one image per class, unless that image is decoded into several or the centroids
 are those of real images.

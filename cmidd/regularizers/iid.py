@@ -3,7 +3,7 @@
 Adds two terms per class: in the matching network, the covariance of the synthetic images' feature maps should be
 that of the real ones; in a pre-trained network, the synthetic images should lie close to their mean. It
 costs one teacher forward and input gradient of the set per step, and the matching network's embeddings only where
-the objective has not made them. Both terms are identically zero at one training image per class.
+the method has not made them. Both terms are identically zero at one training image per class.
 
 Sources: IID/DM+ours/main_DM_IID.py:225-247, IDM+ours/IDM_cifar10_IID.py:360-383; its teachers: DM+ours/pre_model.py.
 """

@@ -22,7 +22,7 @@ from cmidd.utils.setting_types import Count, Positive
 class MIM4DD(Regularizer):
     """The regulariser.
 
-    It draws real images of its own and augments nothing: an objective's siamese augmentation differs from class to
+    It draws real images of its own and augments nothing: a method's siamese augmentation differs from class to
     class, and telling the classes apart by their augmentation would be the easiest way to a small loss.
 
     Args:

@@ -1,4 +1,4 @@
-"""What the weights, or ratios, of CMI and of the other regularisers come to."""
+"""The weights, or ratios, of CMI and of the other regularisers."""
 
 from collections.abc import Mapping
 from dataclasses import fields

@@ -1,4 +1,4 @@
-"""Samplers, by name: the choice of real images.
+"""Samplers, by name: the choice of real images; each file is one.
 
 Imports core and what is below.
 """

@@ -1,4 +1,4 @@
-"""Schedules, by name: which part of a set is trained when.
+"""Schedules, by name: which part of a set is trained when; each file is one.
 
 Imports evaluation, core and what is below.
 """

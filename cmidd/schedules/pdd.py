@@ -33,7 +33,7 @@ class PDD(Schedule):
     Args:
         stages: how many; the images are divided as evenly as can be, larger parts first.
         warm_epochs: epochs on each earlier stage when a network is trained through them; null: as in evaluation.
-        pool: networks trained through the earlier stages, of which the objective draws its networks.
+        pool: networks trained through the earlier stages, of which the method draws its networks.
         overrides: settings of the method for the second stage, the third, ... where they differ from the first.
     """
 

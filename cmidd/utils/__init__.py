@@ -1,1 +1,4 @@
-"""x."""
+"""Tools that know nothing of distillation: files, locks, checks of settings, plug-ins, random streams.
+
+Imports no other room.
+"""

@@ -121,18 +121,20 @@ def known(key: str, names: Iterable[str], where: str) -> None:
 
 
 def validate(path: Path, value: Any, kind: Any) -> Any:
-    """``value``, which stands in ``path``, as a ``kind``: a dataclass, or a type that it already has.
+    """``value``, which stands in ``path``, as a ``kind``: a dataclass of its parts as they are, or a type that it has.
 
     Raises:
         SettingError: naming the first part that is missing or no ``kind``.
     """
     try:
-        made = _adapter(kind).validate_python(value)
+        _adapter(kind).validate_python(value)
     except ValidationError as error:
         raise SettingError(
             f"{path}: {complaint(error, '')} -- damaged, or of another version; move it away, or make it again"
         ) from error
-    return made if is_dataclass(kind) else value
+    # Not what pydantic made: that lacks what a part says beyond its type, such as the other settings of a run.
+    fields = [field.name for field in dataclass_fields(kind) if field.name in value]
+    return kind(**{name: value[name] for name in fields}) if is_dataclass(kind) else value
 
 
 @functools.cache  # There may be thousands of records, and making one takes as long as reading some of them.

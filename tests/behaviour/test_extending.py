@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.support.runs import TINY
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "extending.md").read_text()
+PACKAGE = "cmidd-sharpness"
 COMMANDS = re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL)
 # In one process, for the start of Python takes longer than these runs.
 RUN_ALL = """
@@ -30,15 +32,25 @@ for words in json.loads(sys.argv[1]):
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
-    """A copy of the project with the blocks of the page in it."""
+    """A copy of the project with the blocks of the page in it, and the package of the page as pip would install it."""
     folder = tmp_path_factory.mktemp("project")
     for part in ("cmidd", "configs"):
         shutil.copytree(ROOT / part, folder / part)
-    for block in re.findall(r"```(?:python|yaml)\n(.*?)```", TEXT, re.DOTALL):
+    for block in re.findall(r"```(?:python|toml)\n(.*?)```", TEXT, re.DOTALL):
         first, text = block.split("\n", 1)
-        path = folder / first.removeprefix("# ").removeprefix("more: ")
-        assert path.exists() == first.startswith("# more: "), first
-        path.write_text(path.read_text() + "\n" + text if path.exists() else text)
+        path = folder / first.removeprefix("# ")
+        assert not path.exists(), path
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    project = tomllib.loads((folder / PACKAGE / "pyproject.toml").read_text())["project"]
+    about = folder / "site" / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    groups = project["entry-points"].items()
+    points = [line for group, own in groups for line in (f"[{group}]", *(f"{name} = {own[name]}" for name in own))]
+    (about / "entry_points.txt").write_text("\n".join(points))
+    for module in (folder / PACKAGE).glob("*.py"):
+        shutil.copy(module, folder / "site")
     return folder
 
 
@@ -52,7 +64,7 @@ def test_every_example_of_the_page_runs_as_written(copy):
         method = words[0].removeprefix("method=")
         own = [word for word in tiny if "network=softmax" not in words or not word.startswith("network.")]
         runs.append([*words, *own, *more.get(method, [])])
-    environment = {**os.environ, "PYTHONPATH": str(copy)}
+    environment = {**os.environ, "PYTHONPATH": f"{copy}{os.pathsep}{copy / 'site'}"}
     command = [sys.executable, "-c", RUN_ALL, json.dumps(runs)]
     done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -63,6 +75,41 @@ def test_every_example_of_the_page_runs_as_written(copy):
         "digits/dm+growing/ipc2/cmi0/seed0",
         "digits/logits+iid/ipc2/cmi0.1/seed0",
         "digits/idm/ipc2/cmi0/seed0",
-        "small_digits/dm/ipc2/cmi0/seed0",
+        "few_digits/dm/ipc2/cmi0/seed0",
+        "digits/dm+sharpness/ipc2/cmi0/seed0",
     ]
     assert all((copy / "results" / folder / "DONE").exists() for folder in folders)
+    settings = [json.loads((copy / "results" / folder / "settings.json").read_text()) for folder in folders]
+    assert settings[1]["sampler"] == {"name": "typical", "power": 1.0}
+    assert settings[3]["method"]["batch_real"] == 32
+    assert settings[5]["dataset"]["classes"] == 3
+    assert settings[6]["regularizers"]["sharpness"]["scale"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["method=logits", "method.lr_imag=1"], "method.lr_imag: unknown setting; did you mean method.lr_img?"),
+        (["method=logits", "method.batch_real=0"], "method.batch_real=0: Input should be greater than 0"),
+        (["method=dm", "regularizer=sharpness", "sharpness.scle=1"], "did you mean sharpness.scale?"),
+        (["method=dm", "dataset=few_digits", "dataset.clases=3"], "did you mean dataset.classes?"),
+    ],
+)
+def test_a_mistyped_setting_of_a_plug_in_without_a_config_is_refused(copy, words, said):
+    environment = {**os.environ, "PYTHONPATH": f"{copy}{os.pathsep}{copy / 'site'}"}
+    command = [sys.executable, "-c", "from cmidd.cli.commands.distill import main; main()", *words]
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert said in done.stderr.splitlines()[-1]
+
+
+def test_names_are_known_without_importing_torch(copy):
+    environment = {**os.environ, "PYTHONPATH": f"{copy}{os.pathsep}{copy / 'site'}"}
+    code = (
+        "import sys, cmidd.cli.commands.distill as c\ntry:\n    c.main()\nfinally:\n    print('torch' in sys.modules)"
+    )
+    for words in (["method=nosuch"], ["regularizer=nosuch"]):
+        command = [sys.executable, "-c", code, *words]
+        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+        assert done.stdout.splitlines()[-1] == "False"
+        assert "logits" in done.stderr or "sharpness" in done.stderr

@@ -1,1 +1,1 @@
-"""What a user does, one file a command; each has a ``main`` that ``scripts/<name>.py`` calls."""
+"""The commands, one file for each thing that a user does; each has a ``main`` that ``scripts/<name>.py`` calls."""
