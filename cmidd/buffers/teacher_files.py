@@ -87,7 +87,7 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             ) from error
     else:
         state, about = tensor_files.read_tensors(path)
-    if not isinstance(state, dict) or not state or not all(map(_plain, state.values())):
+    if not isinstance(state, dict) or not state or not all(map(_is_dense, state.values())):
         raise SettingError(
             f"cmi.teachers: {path}: is no state dict, which has only names and tensors; save it with torch.save of a "
             "state_dict() alone"
@@ -99,7 +99,7 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return {str(name): tensor.detach() for name, tensor in state.items()}, mapping(options, f"{path}: network")
 
 
-def _plain(value: object) -> bool:
+def _is_dense(value: object) -> bool:
     return (
         isinstance(value, Tensor) and value.layout == torch.strided and not (value.is_quantized or value.is_complex())
     )

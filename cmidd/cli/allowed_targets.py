@@ -51,12 +51,14 @@ def check_all_configs() -> None:
         except Exception as error:  # Hydra raises a few others, such as ValueError for method=5.
             words = " ".join(named.get("overrides", []))
             raise SettingError(f"{words}: cannot be read ({error}); check how the words are written") from error
-        plain: Any = OmegaConf.to_container(config, resolve=False)
+        container: Any = OmegaConf.to_container(config, resolve=False)
         # What is called later must not hide behind an interpolation now.
         for part in (*CALLED, *LOGGED):
             value = config.hydra[part]
-            plain["hydra"][part] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-        refuse_targets(plain)
+            container["hydra"][part] = (
+                OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+            )
+        refuse_targets(container)
         return config
 
     # The one place that everything passes; Hydra offers no other.
@@ -64,7 +66,7 @@ def check_all_configs() -> None:
 
 
 def refuse_targets(config: Any) -> None:
-    """Check a plain config, resolved in the parts :data:`CALLED` and :data:`LOGGED` of its ``hydra``.
+    """Check a config, resolved in the parts :data:`CALLED` and :data:`LOGGED` of its ``hydra``.
 
     Raises:
         SettingError: naming the first setting that names what is not on the list.

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from cmidd.cli import journal
-from cmidd.cli.compose import CONFIGS, as_plain, compose, one_line
+from cmidd.cli.compose import CONFIGS, as_dict, compose, one_line
 from cmidd.cli.journal import Journal
 from cmidd.runs.identity import BY_ITSELF, identity_differences
 from cmidd.utils import files
@@ -44,7 +44,7 @@ def app(main: Main, config_name: str = "distill") -> None:
         from cmidd.runs.read_settings import read_settings
 
         _check_recipe()
-        settings = read_settings(as_plain(config))
+        settings = read_settings(as_dict(config))
         return main(settings, lambda folder: _admitted(folder, config, settings))
 
     _run_hydra(work, CONFIGS, config_name)
@@ -57,7 +57,7 @@ def hydra_app(main: Callable[[dict[str, Any]], Any], config_name: str, words: li
     Args:
         words: of the command line, where they are not the process's own.
     """
-    _run_hydra(lambda config: main(as_plain(config)), CONFIGS / "command", config_name, words)
+    _run_hydra(lambda config: main(as_dict(config)), CONFIGS / "command", config_name, words)
 
 
 class SweepJournal(Callback):
@@ -178,9 +178,9 @@ def _check_recipe() -> None:
     if not asked and f"{choices['method']}_{choices['dataset']}" not in recipes:
         method = choices["method"]
         log.warning("no recipe %s_%s: using the values that the method has by itself", method, choices["dataset"])
-    for kind, plain in BY_ITSELF.items():
+    for kind, by_itself in BY_ITSELF.items():
         name = f"{choices[kind]}_{choices['method']}_{choices['dataset']}"
-        if choices[kind] != plain and not (CONFIGS / "recipe" / kind / f"{name}.yaml").exists():
+        if choices[kind] != by_itself and not (CONFIGS / "recipe" / kind / f"{name}.yaml").exists():
             log.warning("no recipe %s/%s: using the values that %s=%s has by itself", kind, name, kind, choices[kind])
 
 
@@ -214,7 +214,7 @@ def differs_from_recipe(settings: "Settings") -> dict[str, list[Any]]:
     words += [f"seed={settings.seed}", f"cmi.{given[0]}={given[1]}", f"data.root={settings.data.root}"]
     words += [f"regularizer=[{','.join(settings.regularizers)}]"]
     words += [f"sampler={choices['sampler']}", f"schedule={choices['schedule']}"]
-    recipe = files.as_json(compose(words).identity)
+    recipe = files.as_json(compose(words, is_run=False).identity)
     changed = identity_differences(files.as_json(settings.identity), recipe)
     repeated = ("method.iterations", "method.init", "method.formation")  # they stand on top as well
     return {name: [value, published] for name, value, published in changed if not name.startswith(repeated)}

@@ -103,8 +103,11 @@ def _store(group: str, name: str, node: dict[str, Any], package: str | None = No
         ConfigStore.instance().store(name, config, group, package)
 
 
-def compose(overrides: list[str]) -> "Settings":
+def compose(overrides: list[str], *, is_run: bool = True) -> "Settings":
     """The settings that ``distill.py`` would have for ``overrides``.
+
+    Args:
+        is_run: as for :func:`cmidd.runs.read_settings.read_settings`.
 
     Raises:
         SettingError: one line for the first that is wrong.
@@ -115,7 +118,7 @@ def compose(overrides: list[str]) -> "Settings":
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            return read_settings(as_plain(hydra.compose("distill", overrides)))
+            return read_settings(as_dict(hydra.compose("distill", overrides)), is_run=is_run)
     except (HydraException, OmegaConfBaseException) as error:
         raise SettingError(one_line(error)) from error
     finally:
@@ -129,7 +132,7 @@ def recipe_strength(method: str, dataset: str, ipc: int) -> str:
     return strength(vars(compose([f"method={method}", f"dataset={dataset}", f"ipc={ipc}", "cmi=recipe"]).cmi))
 
 
-def as_plain(config: DictConfig) -> dict[str, Any]:
+def as_dict(config: DictConfig) -> dict[str, Any]:
     """A config as nested dictionaries, resolved."""
     return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
 

@@ -92,9 +92,9 @@ def foreign_subject(
     Raises:
         SettingError: when it is absent, damaged, or does not fit the data set.
     """
-    plain = load_dataset(**{**recipe_of(1).dataset, "zca": False}, **vars(where))
-    found = foreign.read(path, plain.classes, plain.image_shape[0])
-    recipe = recipe_of(max(1, len(found.labels) // plain.num_classes))
+    unwhitened = load_dataset(**{**recipe_of(1).dataset, "zca": False}, **vars(where))
+    found = foreign.read(path, unwhitened.classes, unwhitened.image_shape[0])
+    recipe = recipe_of(max(1, len(found.labels) // unwhitened.num_classes))
     given = {**recipe.dataset, **options}
     check_dataset(given)
     data = load_dataset(**given, **vars(where), device=device)

@@ -102,7 +102,7 @@ def strength(cmi: Mapping[str, Any]) -> str:
 
 def system(settings: Mapping[str, Any]) -> str:
     """The method with what was added to it, as folders and tables name it: ``idm``, ``idm+iid``, ``idc+dream+pdd``."""
-    others = [settings.get(kind, {}).get("name", plain) for kind, plain in BY_ITSELF.items()]
+    others = [settings.get(kind, {}).get("name", by_itself) for kind, by_itself in BY_ITSELF.items()]
     added = [*sorted(settings.get("regularizers", {})), *(name for name in others if name not in BY_ITSELF.values())]
     return "+".join([settings["method"]["name"], *added])
 

@@ -26,8 +26,11 @@ GIVEN = {"network": "the network it matches in", "real": "batches of real images
 REFERRED_TO = ("augment", "teacher")
 
 
-def read_settings(config: Mapping[str, Any]) -> Settings:
+def read_settings(config: Mapping[str, Any], *, is_run: bool = True) -> Settings:
     """Check a resolved config.
+
+    Args:
+        is_run: whether it is to be run; a recipe that is only compared with need not fit the number of images.
 
     Raises:
         SettingError: one line for the first setting that is unknown, of the wrong type or out of range.
@@ -52,9 +55,10 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
     if config["cmi"].get("input") == "reference":
         config["cmi"]["input"] = method.teacher_input
     settings = Settings(**checked(Settings, config, ""))
-    _refuse_without_gradient(settings)
-    for stage in range(len(settings.stage_sizes)):
-        settings.arguments_in(stage)
+    if is_run:
+        _refuse_without_gradient(settings)
+        for stage in range(len(settings.stage_sizes)):
+            settings.arguments_in(stage)
     return settings
 
 

@@ -2,15 +2,27 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired, TypeVar
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from typing_extensions import TypedDict
 
 from cmidd.utils import files
 from cmidd.utils.checking import validate
 from cmidd.utils.errors import SettingError
 from cmidd.utils.setting_types import Accuracies, Count, Name, NonNegative, Number, Positive
+
+T = TypeVar("T")
+
+
+def _not_null(value: Any) -> Any:
+    if value is None:
+        raise ValueError("null; leave it out instead")
+    return value
+
+
+OrAbsent = Annotated[T | None, BeforeValidator(_not_null)]
+"""What a record need not say; null in the file is none of it."""
 
 
 class Named(TypedDict):
@@ -71,26 +83,26 @@ class RunRecord:
     tested_on: Literal["test", "validation"]
     last: Last
     best: Last | None = None
-    evaluations: Annotated[dict[Number, Accuracies], Field(min_length=1)] | None = None
-    evaluated_at_seconds: dict[Number, NonNegative] | None = None
+    evaluations: OrAbsent[Annotated[dict[Number, Accuracies], Field(min_length=1)]] = None
+    evaluated_at_seconds: OrAbsent[dict[Number, NonNegative]] = None
     command: str | None = None
     differs_from_recipe: dict[str, Annotated[list[Any], Field(min_length=2, max_length=2)]] | None = None
-    device: str | None = None
+    device: OrAbsent[str] = None
     versions: dict[str, str] | None = None
     python: str | None = None
     commit: str | None = None
-    engine: dict[str, Any] | None = None
+    engine: OrAbsent[dict[str, Any]] = None
     read_from: str | None = None
     network: str | None = None
     training_steps: int | None = None
     optimizer_between_stages: str | None = None
-    baselines: dict[str, Accuracies] | None = None
-    teachers: list[dict[str, Any]] | None = None
+    baselines: OrAbsent[dict[str, Accuracies]] = None
+    teachers: OrAbsent[list[dict[str, Any]]] = None
     rollbacks: int | None = None
-    weights: list[dict[Name, Balanced]] | None = None
-    seconds: NonNegative | None = None
-    evaluation_seconds: NonNegative | None = None
-    peak_memory_mib: NonNegative | None = None
+    weights: OrAbsent[list[dict[Name, Balanced]]] = None
+    seconds: OrAbsent[NonNegative] = None
+    evaluation_seconds: OrAbsent[NonNegative] = None
+    peak_memory_mib: OrAbsent[NonNegative] = None
 
     def write(self, path: Path) -> None:
         """Write it as JSON, whole or not at all."""

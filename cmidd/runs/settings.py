@@ -32,7 +32,8 @@ def _teacher(name: str) -> str:
 
 @dataclass(frozen=True)
 class CMISettings:
-    """``weight`` is the resolved lambda; 0 is the baseline, None has it measured to give the ``ratio`` (balance.py).
+    """``weight`` is the resolved lambda; 0 is the baseline, None has it measured to give the ``ratio``
+    (:mod:`cmidd.loop.balance`).
 
     ``pool``: how many teachers, trained for ``epochs``, or read from the files of ``teachers``.
     ``input``: whether its teachers see the images as networks do, or as pixels in [0, 1].
@@ -156,31 +157,31 @@ class Settings:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The settings that make the result: plain values, equal for two starts of the same run.
+        """The settings that make the result, equal for two starts of the same run.
 
         Plug-ins and ``engine.deterministic`` are mentioned where there are any, and the settings of
         :data:`cmidd.runs.identity.EARLIER` where they are otherwise, so records from before there were some stay valid.
         """
-        plain = {key: value for key, value in asdict(self).items() if key not in FREE and value != {}}
-        plain = {key: value for key, value in plain.items() if value != {"name": BY_ITSELF.get(key)}}
+        made = {key: value for key, value in asdict(self).items() if key not in FREE and value != {}}
+        made = {key: value for key, value in made.items() if value != {"name": BY_ITSELF.get(key)}}
         if not self.engine.deterministic:
-            del plain["engine"]["deterministic"]
+            del made["engine"]["deterministic"]
         if not self.distinct:
-            plain["method"].pop("distinct", None)
+            made["method"].pop("distinct", None)
         if self.dataset["name"] == "folder":
-            plain["data"] = {"root": str(Path(self.data.root).expanduser().resolve())}
+            made["data"] = {"root": str(Path(self.data.root).expanduser().resolve())}
         if self.dataset["name"] == "arrays":
-            plain["data"] = {"file": Path(self.data.root).expanduser().resolve().stem}
+            made["data"] = {"file": Path(self.data.root).expanduser().resolve().stem}
         if self.cmi.teachers is not None:  # Wherever they are.
-            del plain["cmi"]["teachers"]["path"]
+            del made["cmi"]["teachers"]["path"]
         if not self.cmi.active:
-            del plain["cmi"]["input"]
+            del made["cmi"]["input"]
         for name, value in EARLIER.items():
             *above, last = name.split(".")
-            holder = functools.reduce(lambda part, key: part.get(key, {}), above, plain)
+            holder = functools.reduce(lambda part, key: part.get(key, {}), above, made)
             if last in holder and holder[last] == value:
                 del holder[last]
-        return plain
+        return made
 
 
 FREE = frozenset(each.name for each in fields(Settings) if each.metadata.get("free"))

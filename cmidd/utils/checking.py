@@ -133,8 +133,9 @@ def validate(path: Path, value: Any, kind: Any) -> Any:
             f"{path}: {complaint(error, '')} -- damaged, or of another version; move it away, or make it again"
         ) from error
     # Not what pydantic made: that lacks what a part says beyond its type, such as the other settings of a run.
-    fields = [field.name for field in dataclass_fields(kind) if field.name in value]
-    return kind(**{name: value[name] for name in fields}) if is_dataclass(kind) else value
+    if not isinstance(kind, type) or not is_dataclass(kind):
+        return value
+    return kind(**{field.name: value[field.name] for field in dataclass_fields(kind) if field.name in value})
 
 
 @functools.cache  # There may be thousands of records, and making one takes as long as reading some of them.

@@ -45,7 +45,7 @@ def load(path: Path) -> Any:
         raise SettingError(f"synthetic={path}: cannot be read as tensors: {reason}; give {KINDS}") from error
 
 
-def plain_tensor(path: Path, value: Any) -> Tensor:
+def dense_tensor(path: Path, value: Any) -> Tensor:
     if not isinstance(value, Tensor):
         raise SettingError(f"synthetic={path}: expected a tensor, found {type(value).__name__}; give {KINDS}")
     if value.layout != torch.strided or value.is_complex() or value.is_quantized or value.device.type != "cpu":
@@ -71,4 +71,4 @@ def whole_numbers(path: Path, labels: Tensor) -> Tensor:
 def pair(path: Path, value: Any) -> tuple[Tensor, Tensor]:
     if not isinstance(value, list | tuple) or len(value) < 2:
         raise SettingError(f"synthetic={path}: expected [images, labels], found {type(value).__name__}; give {KINDS}")
-    return plain_tensor(path, value[0]), whole_numbers(path, plain_tensor(path, value[1]))
+    return dense_tensor(path, value[0]), whole_numbers(path, dense_tensor(path, value[1]))
