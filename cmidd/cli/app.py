@@ -25,6 +25,7 @@ from cmidd.cli.journal import Journal
 from cmidd.runs.identity import BY_ITSELF, identity_differences
 from cmidd.utils import files
 from cmidd.utils.errors import SettingError
+from cmidd.utils.interruption import Stopped, stopping_in_order
 
 if TYPE_CHECKING:
     from cmidd.runs.settings import Settings
@@ -102,10 +103,14 @@ def _run_hydra(
 
     entries: list[dict[str, Any]] = []
     try:
-        with _command_line(sys.argv[1:] if words is None else words):
+        with stopping_in_order(), _command_line(sys.argv[1:] if words is None else words):
             hydra.main(version_base="1.3", config_path=str(folder), config_name=config_name)(task)()
     except (HydraException, *USER_ERRORS) as error:
         refuse(error)
+    except Stopped as stopped:
+        if not stopped.saved:
+            print("stopped; what was finished is kept, and the same command goes on", file=sys.stderr)
+        raise
     finally:
         entries = _end_of_sweep()
     if refused:

@@ -1,7 +1,10 @@
 """Settings composed from ``configs/``: the resolvers that recipes use, and errors of one line."""
 
+import contextlib
+import difflib
 import logging
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +29,8 @@ log = logging.getLogger(__name__)
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
+# How Hydra says that there is no such setting, or no such group; it advises to add what it does not know.
+COULD_NOT = re.compile(r"Could not (?:override|append|delete) '([^']+)'")
 # What others refer to of a data set that has no file in configs/dataset: DSA's strategy, and CMI's teacher.
 DATASET = {"augment": "color_crop_cutout_flip_scale_rotate", "teacher": "convnet"}
 
@@ -72,6 +77,44 @@ def _gpu_count() -> int:
     return max(1, torch.cuda.device_count())
 
 
+def _unknown(name: str) -> str:
+    """What is said of a setting that there is not: what was meant, or what there is beside it."""
+    with _fresh_hydra():
+        names = list(_dotted(OmegaConf.to_container(hydra.compose("distill"), resolve=False)))
+    last = name.rpartition(".")[2]
+    alike = [known for known in names if known.rpartition(".")[2] == last]
+    alike = alike or difflib.get_close_matches(name, names, n=1, cutoff=0.8)
+    alike = alike or [
+        known for known in names if difflib.get_close_matches(last, [known.rpartition(".")[2]], cutoff=0.75)
+    ]
+    above = name.rpartition(".")[0]
+    alike = [known for known in alike if known.startswith(f"{above}.")] or alike
+    beside = [known.rpartition(".")[2] for known in names if known.rpartition(".")[0] == above]
+    hint = f"did you mean {' or '.join(alike[:3])}? " if alike else ""
+    return (
+        f"{name}: unknown setting; {hint}known{f' in {above}' if above else ''}: {', '.join(sorted(beside)) or 'none'}"
+    )
+
+
+def _dotted(config: Any, above: str = "") -> Iterator[str]:
+    """The dotted names of nested settings, those that hold others too."""
+    for key, value in config.items() if isinstance(config, dict) else ():
+        yield f"{above}{key}"
+        yield from _dotted(value, f"{above}{key}.")
+
+
+@contextlib.contextmanager
+def _fresh_hydra() -> Iterator[None]:
+    """Hydra as in a new process, for a composition beside the one that goes on."""
+    backup = get_gh_backup()
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            yield
+    finally:
+        restore_gh_from_backup(backup)
+
+
 def prepare() -> None:
     """Have Hydra know the resolvers, and every plug-in by its name; none is imported."""
     resolvers: dict[str, Callable[..., Any]] = {
@@ -114,15 +157,11 @@ def compose(overrides: list[str], *, is_run: bool = True) -> "Settings":
     """
     from cmidd.runs.read_settings import read_settings
 
-    backup = get_gh_backup()
-    GlobalHydra.instance().clear()
     try:
-        with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        with _fresh_hydra():
             return read_settings(as_dict(hydra.compose("distill", overrides)), is_run=is_run)
     except (HydraException, OmegaConfBaseException) as error:
         raise SettingError(one_line(error)) from error
-    finally:
-        restore_gh_from_backup(backup)
 
 
 def recipe_strength(method: str, dataset: str, ipc: int) -> str:
@@ -145,6 +184,8 @@ def one_line(error: BaseException) -> str:
         group, _, name = error.missing_cfg_file.rpartition("/")
         options = error.options or [path.stem for path in (CONFIGS / group).glob("*.yaml")]
         return f"{group or '--config-name'}={name}: unknown; choose one of {', '.join(sorted(options))}"
+    if isinstance(error, HydraException) and (unknown := COULD_NOT.search(str(error))):
+        return _unknown(unknown[1])
     if isinstance(error, SearchPathException):
         return f"--config-dir: {error}; give a folder of configs"
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):

@@ -1,8 +1,8 @@
 """The engine that networks are computed with: precision, compilation and memory layout, one switch for the process.
 
-:mod:`cmidd.compute.passes` computes as the :class:`Engine` in force says. Outside :func:`using` that is float32, not compiled:
-what the golden figures are checked against. ``bf16`` and ``tf32`` change the numbers (README: what that does to
-accuracies); compilation reorders sums.
+:mod:`cmidd.compute.passes` computes as the :class:`Engine` in force says. Outside :func:`using` that is float32, not
+compiled: what the golden figures are checked against. ``bf16`` and ``tf32`` change the numbers (README: what that does
+to accuracies); compilation reorders sums.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """The passes through a network: embeddings, logits, gradients and products of second derivatives, each here once.
 
-All that takes time is one of these; they are computed as the :class:`cmidd.compute.engine.Engine` in force says, and where
-there are many images a part at a time.
+All that takes time is one of these; they are computed as the :class:`cmidd.compute.engine.Engine` in force says, and
+where there are many images a part at a time.
 """
 
 import functools

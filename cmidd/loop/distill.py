@@ -1,5 +1,6 @@
 """The loop: step a synthetic set on a method's loss plus weighted regularisers, resume, evaluate, record."""
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from cmidd.utils.interruption import deferred_signals
 from cmidd.utils.progress import progress
 from cmidd.utils.random_streams import Streams
 
+log = logging.getLogger(__name__)
 Weighted = Sequence[tuple[float | Ratio, Regularizer]]
 
 
@@ -118,6 +120,8 @@ def distill(
                 if not stopping:
                     rollback.mark(done)
             bar.update(state.iteration - iteration)
+        if stopping:
+            log.info("stopped at iteration %d of %d, saved; the same command goes on", state.iteration, total)
     rollback.end()
     return {**state.about, "weights": balance.record()}
 

@@ -16,7 +16,7 @@ from cmidd.runs.settings import CMISettings, Settings
 from cmidd.samplers import SAMPLERS
 from cmidd.schedules import SCHEDULES
 from cmidd.synthetic.formation import Formation
-from cmidd.utils.checking import checked, choose, known, mapping
+from cmidd.utils.checking import checked, choose, keywords, known, mapping
 from cmidd.utils.errors import SettingError
 from cmidd.utils.setting_types import Count, NonNegative, PathText
 
@@ -37,6 +37,10 @@ def read_settings(config: Mapping[str, Any], *, is_run: bool = True) -> Settings
     """
     config = mapping(config, "config")
     method, common = _method(config)
+    for name in (*common, "regularizers"):  # They are made from others, which would replace what is given here.
+        if name in config:
+            instead = "<name>.lambda of regularizer=[<name>]" if name == "regularizers" else f"method.{name}"
+            raise SettingError(f"{name}: unknown setting; did you mean {instead}?")
     config.update(common)
     own_of(NETWORKS, mapping(config.get("network"), "network"), "network")
     dataset = mapping(config.get("dataset"), "dataset")
@@ -76,6 +80,8 @@ def _method(config: Mapping[str, Any]) -> tuple[type[Method], dict[str, Any]]:
     """The method, its settings checked, and what every method's config says."""
     given = mapping(config.get("method"), "method")
     kind: type[Method] = choose(METHODS, given.pop("name", None), "method")
+    for key in given:
+        known(key, {*keywords(kind), *(each.name for each in fields(Common))}, "method")
     common = {each.name: given.pop(each.name) for each in fields(Common) if each.name in given}
     common = checked(Common, common, "method")
     del common["distinct"]  # It stays among the method's own.

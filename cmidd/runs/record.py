@@ -106,10 +106,11 @@ class RunRecord:
 
     def write(self, path: Path) -> None:
         """Write it as JSON, whole or not at all."""
-        written = {name: value for name, value in vars(self).items() if value is not None}
-        files.write_json(
-            path, {f"best_on_{self.tested_on}" if name == "best" else name: written[name] for name in written}
-        )
+        files.write_json(path, {self._key(name): value for name, value in vars(self).items() if value is not None})
+
+    def _key(self, name: str) -> str:
+        """What an attribute is called in the file."""
+        return f"best_on_{self.tested_on}" if name == "best" else name
 
     def has(self, path: Path, *names: str) -> None:
         """Check that the version that wrote the record in ``path`` already wrote these.
@@ -119,7 +120,9 @@ class RunRecord:
         """
         for name in names:
             if getattr(self, name) is None:
-                raise SettingError(f"{path}: has no {name!r}, being of an older version; run it again, or move it away")
+                raise SettingError(
+                    f"{path}: has no {self._key(name)!r}, being of an older version; run it again, or move it away"
+                )
 
 
 def read_record(path: Path) -> RunRecord:

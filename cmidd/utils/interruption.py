@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop (Slurm's preemption and time limit) wait until its state is saved."""
+"""Signals that ask a run to stop (Ctrl-C, a closed terminal, Slurm's time limit) wait until its state is saved."""
 
 import contextlib
 import signal
@@ -6,11 +6,45 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (*ENDING, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Stopped(SystemExit):
+    """The process was asked to stop; its exit code is 128 and the signal's number.
+
+    Attributes:
+        saved: whether whoever was at work has saved its state, and said so.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.saved = False
+
+
+@contextlib.contextmanager
+def stopping_in_order() -> Iterator[None]:
+    """Have SIGINT, SIGTERM and SIGHUP raise :class:`Stopped`, not end in a traceback or suddenly, where nobody else
+    handles them.
+    """
+
+    def stop(number: int, _: Any) -> None:
+        raise Stopped(number)
+
+    former = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in ENDING:
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                former[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 class Deferral:
-    """Holds SIGTERM, SIGUSR1 and SIGUSR2 back."""
+    """Holds :data:`SIGNALS` back; a second Ctrl-C ends the process at once."""
 
     def __init__(self) -> None:
         self._received: list[int] = []
@@ -33,9 +67,12 @@ class Deferral:
 
     def _hold(self) -> None:
         if threading.current_thread() is threading.main_thread():
-            self._former = {
-                number: signal.signal(number, lambda number, _: self._received.append(number)) for number in SIGNALS
-            }
+            self._former = {number: signal.signal(number, self._note) for number in SIGNALS}
+
+    def _note(self, number: int, _: Any) -> None:
+        if number == signal.SIGINT and number in self._received:
+            raise Stopped(number)
+        self._received.append(number)
 
     def _restore(self) -> None:
         for number, handler in self._former.items():
@@ -43,7 +80,11 @@ class Deferral:
 
     def _deliver(self) -> None:
         for number in dict.fromkeys(self._received):
-            signal.raise_signal(number)
+            try:
+                signal.raise_signal(number)
+            except Stopped as stopped:
+                stopped.saved = True
+                raise
             raise SystemExit(128 + number)
 
 

@@ -12,8 +12,8 @@ from cmidd.analysis.cross_architecture import read_evaluation
 from cmidd.analysis.settings import FigureSettings, ReportSettings, TableSettings, read_standalone
 from cmidd.analysis.table import read_layout
 from cmidd.bench.benchmark import read_bench
-from cmidd.cli.compose import CONFIGS, as_plain, compose
-from cmidd.runs.settings import read_settings
+from cmidd.cli.compose import CONFIGS, as_dict, compose
+from cmidd.runs.read_settings import read_settings
 from cmidd.utils.errors import SettingError
 from tests.support.refusals import TRIED, acceptable, at, changed, leaves, refused
 
@@ -40,7 +40,7 @@ METHODS = ("dm", "dc", "dsa", "mtt", "idm", "idc")
 
 def composed(*words):
     with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return as_plain(hydra.compose("distill", list(words)))
+        return as_dict(hydra.compose("distill", list(words)))
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +83,11 @@ def test_a_missing_or_an_unknown_setting_is_named(configs, method):
         message = refused("settings", (method, name), lambda n=name: read_settings(changed(config, n, 1)))
         assert "no_such" in message
         assert isinstance(holder, dict)
-    for name in ("ipc", "method", "network", "dataset", "cmi", "evaluation", "sampler", "schedule", "data", "wandb"):
+    for name in ("ipc", "method", "network", "dataset", "cmi", "evaluation", "sampler", "schedule"):
         without = {key: value for key, value in config.items() if key != name}
         refused("settings", (method, "without", name), lambda c=without: read_settings(c), name)
+    for name in ("data", "wandb"):  # They have the defaults of configs/distill.yaml.
+        assert read_settings({key: value for key, value in config.items() if key != name}) == read_settings(config)
 
 
 VALUES = st.recursive(
@@ -150,9 +152,9 @@ def test_words_that_do_not_go_together_are_refused(words, name):
 
 
 def standalone(name):
-    config = OmegaConf.load(CONFIGS / "standalone" / f"{name}.yaml")
+    config = OmegaConf.load(CONFIGS / "command" / f"{name}.yaml")
     given = OmegaConf.to_container(config, resolve=False)
-    layout = OmegaConf.to_container(OmegaConf.load(CONFIGS / "standalone" / "table" / "digits.yaml"))
+    layout = OmegaConf.to_container(OmegaConf.load(CONFIGS / "command" / "table" / "digits.yaml"))
     needed = {"synthetic": "x.pt", "method": "dm", "dataset": "digits", "to": "results/x", "table": layout}
     plain = {key: value for key, value in given.items() if key not in ("defaults", "hydra")}
     return {
@@ -175,7 +177,7 @@ def test_the_other_scripts_refuse_bad_settings_too(name):
     read = READERS[name]
     config = standalone(name)
     if name in ("table", "report"):
-        config["table"] = OmegaConf.to_container(OmegaConf.load(CONFIGS / "standalone" / "table" / "digits.yaml"))
+        config["table"] = OmegaConf.to_container(OmegaConf.load(CONFIGS / "command" / "table" / "digits.yaml"))
     read(config)
     tried = 0
     for setting in [*(key for key in config if key != "table"), "no_such"]:

@@ -10,8 +10,17 @@ from tests.support.runs import ROOT, SHORT, TINY, TINY_METHOD
 
 
 def kill(method, timed, points, *words):
-    """What :mod:`tests.crashes` says of a run that is killed ``timed`` times, and at ``points``."""
-    command = [sys.executable, "-m", "tests.crashes", str(timed), str(points), *TINY, *TINY_METHOD[method], *SHORT]
+    """What :mod:`tests.support.crash_runs` says of a run that is killed ``timed`` times, and at ``points``."""
+    command = [
+        sys.executable,
+        "-m",
+        "tests.support.crash_runs",
+        str(timed),
+        str(points),
+        *TINY,
+        *TINY_METHOD[method],
+        *SHORT,
+    ]
     done = subprocess.run(
         [*command, "checkpoint_seconds=0", *words], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -164,7 +164,7 @@ def test_no_script_imports_what_a_word_names(tmp_path, marker, name):
 def test_kept_evidence_stays_in_its_folder(tmp_path, part, name):
     value = {name: {}} if part == "regularizers" else {"name": name}
     record(tmp_path / "results", "dm", "digits", 10, 0.0, 0, [48.0], settings={part: value})
-    script_refused("door: name", "evidence", [str(tmp_path / "results")], tmp_path, "result.json")
+    script_refused("door: name", "../tools/evidence", [str(tmp_path / "results")], tmp_path, "result.json")
 
 
 def test_exported_pictures_stay_in_their_folder(tmp_path, synthetic_file):
@@ -172,7 +172,8 @@ def test_exported_pictures_stay_in_their_folder(tmp_path, synthetic_file):
     about["classes"] = ["../../evil", "/etc/evil", "..", ".", "a\\b", "x" * 200, "<script>", "-rf", "~", "$HOME"]
     path = tmp_path / "s.safetensors"
     save_file(tensors, path, metadata={"about": json.dumps(about)})
-    pictures.export(load_synthetic(path), tmp_path / "out")
+    synthetic = load_synthetic(path)
+    pictures.export(synthetic.pixels(), synthetic.labels, synthetic.classes, tmp_path / "out")
     made = [file for file in tmp_path.rglob("*") if file.is_file() and file != path]
     assert len(made) == 11
     assert all(file.is_relative_to(tmp_path / "out") for file in made)

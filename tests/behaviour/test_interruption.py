@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from cmidd import load_synthetic
-from cmidd.utils.interruption import deferred_signals
+from cmidd.utils.interruption import Stopped, deferred_signals
 from tests.support.runs import ROOT, TINY, distill, result, wait_for
 
 
@@ -59,18 +60,21 @@ def test_where_nothing_is_unsaved_a_signal_takes_effect_at_once():
     assert "never" not in events
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
 def test_a_run_that_is_asked_to_stop_saves_its_state_and_goes_on_from_there(tmp_path, number):
     words = ["method=dm", "method.iterations=400", "evaluation.baselines=[]", "checkpoint_seconds=1000"]
     assert distill(tmp_path, *words, "results_root=whole").returncode == 0
     folder = result(tmp_path, "dm", 0)
     command = [sys.executable, str(ROOT / "scripts" / "distill.py"), *TINY, *words]
-    run = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    run = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     metrics = folder / "metrics.jsonl"
     wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") >= 3)
     assert not (folder / "checkpoint.safetensors").exists()
     run.send_signal(number)
-    assert run.wait(timeout=240) == -number
+    said = run.communicate(timeout=240)[0].splitlines()
+    assert run.returncode == (-number if number == signal.SIGUSR1 else 128 + number)
+    assert re.fullmatch(r"stopped at iteration \d+ of 400, saved; the same command goes on", said[-1])
+    assert "Traceback" not in "".join(said)
     assert not (folder / "DONE").exists()
     resumed = distill(tmp_path, *words)
     assert "resuming at iteration" in resumed.stdout
@@ -78,3 +82,26 @@ def test_a_run_that_is_asked_to_stop_saves_its_state_and_goes_on_from_there(tmp_
     assert torch.equal(*(load_synthetic(each / "synthetic.safetensors").images for each in (folder, other)))
     records = [json.loads((each / "result.json").read_text()) for each in (folder, other)]
     assert records[0]["evaluations"] == records[1]["evaluations"]
+
+
+def test_a_second_ctrl_c_ends_at_once():
+    with pytest.raises(Stopped) as end, deferred_signals() as signals:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert signals.asked_to_stop
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError
+    assert end.value.code == 130
+    assert not end.value.saved
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_teachers_that_are_stopped_in_the_making_are_kept_and_say_so_in_one_line(tmp_path, number):
+    words = ["dataset=digits", "cmi.pool=3", "cmi.epochs=300", "network.width=8"]
+    command = [sys.executable, str(ROOT / "scripts" / "teachers.py"), *words]
+    making = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: list(tmp_path.rglob("teacher_000.safetensors")))
+    making.send_signal(number)
+    said = making.communicate(timeout=240)[1].splitlines()
+    assert making.returncode == 128 + number
+    assert said == ["stopped; what was finished is kept, and the same command goes on"]
+    assert list(tmp_path.rglob("teacher_000.safetensors"))

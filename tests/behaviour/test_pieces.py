@@ -74,7 +74,7 @@ def test_a_training_that_is_stopped_goes_on_to_the_same_bits(tmp_path, monkeypat
     for stopped_after in (1, len(recipe.learning_rates) - 1):
         keep = tmp_path / f"{stopped_after}.safetensors"
         network = new_network(data, options, Streams(0)("network"))
-        revive = dying(monkeypatch, files, "write_tensors", stopped_after - 1)
+        revive = dying(monkeypatch, tensor_files, "write_tensors", stopped_after - 1)
         with pytest.raises(Killed):
             train_kept(network, data.train, recipe, Streams(3), what=None, keep=keep, made_by=made_by)
         revive()
@@ -109,7 +109,7 @@ def test_what_is_kept_of_another_training_is_refused_and_what_diverged_is_not_ke
 
 def test_a_teacher_is_gone_on_with_and_what_was_kept_of_it_goes(tmp_path, monkeypatch, at_once):
     whole = TeacherPool(context(tmp_path / "whole"), "convnet", 1, 3)
-    revive = dying(monkeypatch, files, "write_tensors", 1)
+    revive = dying(monkeypatch, tensor_files, "write_tensors", 1)
     with pytest.raises(Killed):
         TeacherPool(context(tmp_path / "killed"), "convnet", 1, 3)
     revive()
@@ -159,7 +159,7 @@ def test_experts_of_which_more_is_asked_for_are_extended_as_if_made_at_once(tmp_
 def test_an_expert_that_is_stopped_goes_on_at_its_epoch(tmp_path, monkeypatch, at_once, schedule):
     asked = settings(3, 0.9, "float16", schedule=schedule)
     whole = Experts(context(tmp_path / "whole", depth=1), asked)
-    revive = dying(monkeypatch, files, "write_tensors", 1)
+    revive = dying(monkeypatch, tensor_files, "write_tensors", 1)
     with pytest.raises(Killed):
         Experts(context(tmp_path / "killed", depth=1), asked)
     revive()
@@ -224,21 +224,26 @@ def test_mtt_trains_experts_as_far_as_it_reads_them_and_refuses_fewer_in_every_s
 # --- networks
 
 
+def worth(world, stages, repeats, streams, kept=None):
+    """What :func:`evaluate` says in a world."""
+    return evaluate(world.data, world.network, stages, repeats, streams, kept=kept, made_by=world.made_by)
+
+
 def test_an_evaluation_that_is_stopped_goes_on_with_the_next_network(tmp_path, monkeypatch):
     world, kept = context(tmp_path, depth=1), tmp_path / "kept.json"
-    lessons = [(world.synthetic.decode(), TrainingRecipe(epochs=1))]
-    whole = evaluate(world, lessons, 5, Streams(0))
+    stages = [(world.synthetic.decode(), TrainingRecipe(epochs=1))]
+    whole = worth(world, stages, 5, Streams(0))
     revive = dying(monkeypatch, files, "write_json", 2)
     with pytest.raises(Killed):
-        evaluate(world, lessons, 5, Streams(0), kept)
+        worth(world, stages, 5, Streams(0), kept)
     revive()
     trained = counting(monkeypatch, evaluation, "accuracy")
-    assert evaluate(world, lessons, 5, Streams(0), kept) == whole
+    assert worth(world, stages, 5, Streams(0), kept) == whole
     assert len(trained) == 2
-    others = [(world, lessons, Streams(1)), (world, [(lessons[0][0], TrainingRecipe(epochs=2))], Streams(0))]
-    others += [(context(tmp_path, depth=2), lessons, Streams(0)), (replace(world, data_key={}), lessons, Streams(0))]
+    others = [(world, stages, Streams(1)), (world, [(stages[0][0], TrainingRecipe(epochs=2))], Streams(0))]
+    others += [(context(tmp_path, depth=2), stages, Streams(0)), (replace(world, data_key={}), stages, Streams(0))]
     for count, (another, other, streams) in enumerate(others, 1):
-        evaluate(another, other, 1, streams, kept)
+        worth(another, other, 1, streams, kept)
         assert len(trained) == 2 + count
 
 

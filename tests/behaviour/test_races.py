@@ -15,7 +15,17 @@ from tests.support.runs import ROOT, SHORT, TINY, TINY_METHOD
 
 
 def race(number, script, *words):
-    command = [sys.executable, "-m", "tests.races", str(number), script, *TINY, *TINY_METHOD["mtt"], *SHORT, *words]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.support.race_runs",
+        str(number),
+        script,
+        *TINY,
+        *TINY_METHOD["mtt"],
+        *SHORT,
+        *words,
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     print(script, done.stdout)

@@ -1,4 +1,4 @@
-"""The rooms of docs/architecture.md: the contract of imports holds, would notice a wrong one, and stands on the page."""
+"""The rooms of docs/architecture.md: the contract of imports holds, notices a wrong one, and stands on the page."""
 
 import re
 import shutil
@@ -77,6 +77,14 @@ def test_only_the_finder_of_plug_ins_imports_by_name():
         path for path in (ROOT / "cmidd").rglob("*.py") if re.search(r"import_module|__import__", path.read_text())
     ]
     assert found == [ROOT / "cmidd" / "utils" / "plugins.py"]
+
+
+@pytest.mark.parametrize(("library", "place"), [("hydra", "cli"), ("omegaconf", "cli"), ("wandb", "runs/tracking.py")])
+def test_a_library_is_known_in_one_place(library, place):
+    knowing = re.compile(rf"^\s*(?:import|from) {library}\b", re.MULTILINE)
+    found = [path for path in (ROOT / "cmidd").rglob("*.py") if knowing.search(path.read_text())]
+    assert found
+    assert all(path.relative_to(ROOT / "cmidd").as_posix().startswith(place) for path in found)
 
 
 def test_files_and_functions_are_short_and_rooms_say_what_they_are():

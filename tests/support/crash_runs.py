@@ -22,13 +22,14 @@ import time
 import traceback
 from pathlib import Path
 
-import cmidd.run
-import cmidd.training
 import sklearn.datasets  # noqa: F401 (imported here, not anew in every child)
 import wandb  # noqa: F401
 
 import cmidd.buffers.experts
 import cmidd.buffers.teachers
+import cmidd.compute.training
+import cmidd.runs.run
+import cmidd.runs.stages
 from cmidd.cli.app import app
 from cmidd.utils import cache, files, tensor_files
 from cmidd.utils.nested import differences

@@ -1,7 +1,7 @@
 """Processes that start the same thing at once: ``python -m tests.support.race_runs NUMBER SCRIPT WORDS ...``.
 
-Forks NUMBER children that do what scripts/SCRIPT.py does with WORDS, all at the same moment, and then a lone one in folders of
-its own; what they leave must be the same. Prints as JSON how many of them did, skipped or refused the work.
+Forks NUMBER children that do what scripts/SCRIPT.py does with WORDS, all at the same moment, and then a lone one in
+folders of its own; what they leave must be the same. Prints as JSON how many of them did, skipped or refused the work.
 """
 
 import collections

@@ -50,15 +50,15 @@ def bytes_of(folder):
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".lock"}
 
 
-def script(name, *words, cwd):
-    """Run ``scripts/<name>.py`` in this process; returns its exit code and what it wrote to both streams."""
+def script(name, *words, cwd, folder="scripts"):
+    """Run ``<folder>/<name>.py`` in this process; returns its exit code and what it wrote to both streams."""
     out, err = io.StringIO(), io.StringIO()
     root, level = logging.getLogger(), logging.getLogger().level
     handlers = root.handlers[:]
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         patch.chdir(cwd)
         patch.delenv("HYDRA_FULL_ERROR", raising=False)
-        patch.setattr(sys, "argv", [str(ROOT / "scripts" / f"{name}.py"), *words])
+        patch.setattr(sys, "argv", [str(ROOT / folder / f"{name}.py"), *words])
         code = 0
         try:
             runpy.run_path(sys.argv[0], run_name="__main__")
