@@ -1,13 +1,17 @@
 """A folder of the user's own images, ``data.root=<folder>``."""
 
+import logging
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cmidd.data.image_files import read_folder
+from cmidd.data.image_files import IMAGE_SUFFIXES, read_folder
 from cmidd.data.split import Source, stratified_split
 from cmidd.utils.errors import SettingError
+
+log = logging.getLogger(__name__)
+HELD_OUT = ("test", "val", "valid", "validation")
 
 
 def read(
@@ -19,25 +23,48 @@ def read(
 ) -> Source:
     """A user's images: one subfolder a class, any file size, resized to ``size`` x ``size``.
 
-    With subfolders ``train`` and ``test`` these are the split; otherwise a fixed stratified fifth is the
-    test set.
+    With a subfolder ``train`` that holds folders of classes itself, that is the training set, and ``test``, or else
+    ``val``, ``valid`` or ``validation``, is the test set; where there is one beside ``test``, it is the validation set.
+    Otherwise a fixed stratified fifth is the test set. A folder ``train`` that holds images is a class.
     """
-    if (root / "train").is_dir() and (root / "test").is_dir():
-        train, classes = read_folder(root / "train", size, channels)
-        test, test_classes = read_folder(root / "test", size, channels)
-        if classes != test_classes:
-            odd = sorted(set(classes) ^ set(test_classes))
+    if not _is_split(root / "train"):
+        return _divided(root, size, channels)
+    held_out = [name for name in HELD_OUT if _is_split(root / name)]
+    if not held_out:
+        raise SettingError(
+            f"data.root={root}: has a training set in train and no {', '.join(HELD_OUT)} with the same class folders; add "
+            f"one, or give data.root={root / 'train'}"
+        )
+    train, classes = read_folder(root / "train", size, channels)
+    found = []
+    for name in (held_out[0], *[name for name in held_out[1:2] if held_out[0] == "test"]):
+        split, own = read_folder(root / name, size, channels)
+        if own != classes:
+            odd = sorted(set(classes) ^ set(own))
             raise SettingError(
-                f"data.root={root}: train and test differ in class folders {', '.join(odd)}; make them alike"
+                f"data.root={root}: train and {name} differ in class folders {', '.join(odd)}; make them alike"
             )
-    else:
-        everything, classes = read_folder(root, size, channels)
-        counts = everything.labels.bincount()
-        if int(counts.min()) < 2:
-            name = classes[int(counts.argmin())]
-            raise SettingError(
-                f"data.root={root}: class {name!r} has 1 image, a train/test split needs 2; "
-                "add images or make the split yourself in subfolders train and test"
-            )
-        train, test = stratified_split(everything, fraction=0.2)
-    return Source(train, test, tuple(classes))
+        found.append(split)
+    log.info("trained on %s, tested on %s", root / "train", root / held_out[0])
+    return Source(train, found[0], tuple(classes), validation=found[1] if found[1:] else None)
+
+
+def _is_split(folder: Path) -> bool:
+    """Whether a folder holds folders of classes, and no images itself."""
+    if not folder.is_dir():
+        return False
+    inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    return any(path.is_dir() for path in inside) and not any(path.suffix.lower() in IMAGE_SUFFIXES for path in inside)
+
+
+def _divided(root: Path, size: int, channels: int) -> Source:
+    """One folder of classes, a fifth of which is the test set."""
+    everything, classes = read_folder(root, size, channels)
+    counts = everything.labels.bincount()
+    if int(counts.min()) < 2:
+        name = classes[int(counts.argmin())]
+        raise SettingError(
+            f"data.root={root}: class {name!r} has 1 image, a train/test split needs 2; "
+            "add images or make the split yourself in subfolders train and test"
+        )
+    return Source(*stratified_split(everything, fraction=0.2), tuple(classes))

@@ -1,5 +1,6 @@
 """Figures and the page, made from real (tiny) runs; the page is opened in a browser where there is one."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -67,13 +68,15 @@ def test_stored_sets_are_worth_what_their_records_say(runs):
 
 def test_the_page_stands_alone_and_records_are_text_in_it(runs):
     results = read_results([runs / "results"])
-    results[0].record["command"] = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
+    command = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
+    first = dataclasses.replace(results[0], record=dataclasses.replace(results[0].record, command=command))
+    results = [first, *results[1:]]
     text = page(make_table(*read_layout(LAYOUT), cells(results), lambda *_: "1"), results)
     assert "</script><script>document.title" not in text
     assert not re.search(r'(src|href)="(?!data:)', text)
     data = json.loads(re.search(r'type="application/json">(.*?)</script>', text, re.S)[1])
     assert len(data["runs"]) == 6
-    assert data["runs"][0]["command"] == results[0].record["command"]
+    assert data["runs"][0]["command"] == command
     assert [curve["title"] for curve in data["runs"][0]["curves"]] == ["test accuracy, per cent", "loss", "CMI, nats"]
 
 

@@ -10,8 +10,9 @@ import torch
 
 from cmidd.bench.benchmark import count_step, measure
 from cmidd.bench.roofline import Counter
-from cmidd.bench.workloads import TASKS, Workload
+from cmidd.bench.workloads import OTHERS, Workload, method_of
 from cmidd.cli.compose import compose
+from cmidd.methods import METHODS
 from cmidd.runs.build import make_context
 from tests.support.runs import TINY_METHOD
 
@@ -90,12 +91,13 @@ def test_the_counter_counts_two_operations_for_every_multiply_add():
     assert counter.bytes == 4 * (15 + 35 + 21)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", [*METHODS, *OTHERS])
 def test_every_task_is_measured_as_the_references_do_it_and_as_we_do(tmp_path, task):
-    words = [f"method={TASKS[task]}", "dataset=mnist", "network.width=8", "ipc=2", f"buffers_root={tmp_path}"]
-    words += [*TINY_METHOD[TASKS[task]], "cmi.lambda=1", "cmi.teacher=convnet", "cmi.pool=1", "cmi.epochs=1"]
+    method = method_of(task)
+    words = [f"method={method}", "dataset=mnist", "network.width=8", "ipc=2", f"buffers_root={tmp_path}"]
+    words += [*TINY_METHOD[method], "cmi.lambda=1", "cmi.teacher=convnet", "cmi.pool=1", "cmi.epochs=1"]
     size = None if task == "evaluation" else 16
-    workload = Workload(task, *compose(words), size, 8, torch.device("cpu"))
+    workload = Workload(task, compose(words), size, 8, torch.device("cpu"))
     for mode in ("plain", "float32"):
         row = measure(workload, mode, 1)
         assert row["seconds_per_iteration"] >= row["step_seconds"][0] > 0

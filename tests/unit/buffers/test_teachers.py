@@ -13,14 +13,13 @@ from cmidd import load_synthetic
 from cmidd.analysis.results import Result
 from cmidd.analysis.verify import rebuild
 from cmidd.buffers.teacher_files import find
-from cmidd.buffers.teachers import TeacherPools
 from cmidd.cli.compose import compose
 from cmidd.core.match import Match
 from cmidd.data.preprocessing import ZCA
 from cmidd.methods import METHODS
 from cmidd.networks import build_network
 from cmidd.regularizers.cmi import conditional_mutual_information
-from cmidd.runs.build import make_context, make_regularizers
+from cmidd.runs.build import make_context, make_regularizers, make_teachers
 from cmidd.runs.record import read_record
 from cmidd.utils import files, tensor_files
 from tests.support.refusals import bytes_of, edited, refused, without
@@ -54,7 +53,7 @@ def test_iid_has_teachers_of_its_own_and_cmi_keeps_its_pool(tmp_path, trained):
     decays = {name: pool["training"]["weight_decay"] for name, pool in pools.items()}
     assert sorted(decays.values()) == [5e-4, 1e-3]
     assert decays[trained[1].name] == 1e-3
-    recorded = {pool["weight_decay"]: pool for pool in read_record(run / "result.json")["teachers"]}
+    recorded = {pool["weight_decay"]: pool for pool in read_record(run / "result.json").teachers}
     assert set(recorded) == {5e-4, 1e-3}
     assert all(len(pool["accuracies"]) == pool["count"] == 1 for pool in recorded.values())
 
@@ -102,7 +101,7 @@ def test_the_teachers_of_idc_see_pixels_and_those_of_dm_what_networks_see(tmp_pa
     for method in ("idc", "dm"):
         settings = compose([*words, *TINY_METHOD[method], *CMI])
         context = make_context(settings, torch.device("cpu"))
-        data, teachers = context.data, TeacherPools(context, settings.cmi)
+        data, teachers = context.data, make_teachers(settings, context)
         seen = data.preprocessing.inverse if method == "idc" else lambda images: images
         assert isinstance(data.preprocessing, ZCA) == (zca == "true")
         ((_, term),) = make_regularizers(settings, context, teachers)
@@ -124,16 +123,17 @@ def test_a_run_with_the_pool_as_files_gives_the_bits_of_the_run_with_the_pool(tm
     run, pool = trained
     again = run_here(tmp_path / "results", "dm", *CMI, f"cmi.teachers={pool}", "cmi.pool=null")
     assert torch.equal(images_of(again), images_of(run))
-    ours, theirs = (read_record(each / "result.json")["teachers"][0] for each in (again, run))
+    ours, theirs = (read_record(each / "result.json").teachers[0] for each in (again, run))
     assert ours["accuracies"] == theirs["accuracies"]
     assert ours["count"] == 2
-    settings = read_record(again / "result.json")["settings"]
+    record = read_record(again / "result.json")
+    settings = record.settings
     assert settings["cmi"]["pool"] == 2
     assert str(pool) not in json.dumps(settings)
-    rebuilt = rebuild(Result(again / "result.json", {"settings": settings}))
+    rebuilt = rebuild(Result(again / "result.json", record))
     assert files.as_json(rebuilt.identity) == settings
     one = run_here(tmp_path / "one", "dm", *CMI, f"cmi.teachers={pool}", "cmi.pool=1")
-    assert read_record(one / "result.json")["settings"]["cmi"]["teachers"] != settings["cmi"]["teachers"]
+    assert read_record(one / "result.json").settings["cmi"]["teachers"] != settings["cmi"]["teachers"]
 
 
 def test_a_pool_from_before_serves_though_nothing_tells_its_accuracy(tmp_path, trained):
@@ -143,7 +143,7 @@ def test_a_pool_from_before_serves_though_nothing_tells_its_accuracy(tmp_path, t
         edited(without("accuracy"))(path)
     again = run_here(tmp_path / "results", "dm", *CMI, "cmi.pool=2")
     assert torch.equal(images_of(again), images_of(run))
-    assert read_record(again / "result.json")["teachers"][0]["accuracies"] == []
+    assert read_record(again / "result.json").teachers[0]["accuracies"] == []
 
 
 def test_the_same_files_elsewhere_go_on_and_others_in_the_same_place_are_refused(tmp_path, trained):
@@ -216,8 +216,8 @@ def world():
 
 
 def pool_of(world, tmp_path, place, teacher, **changes):
-    read = compose([f"cmi.teachers={place}", f"cmi.teacher={teacher}"]).cmi
-    return TeacherPools(replace(world, buffers=tmp_path / "buffers"), read)(**changes)
+    read = compose([f"cmi.teachers={place}", f"cmi.teacher={teacher}"])
+    return make_teachers(read, replace(world, buffers=tmp_path / "buffers"))(**changes)
 
 
 def test_what_the_published_pre_training_saves_is_our_resnet18(tmp_path, world):
@@ -309,7 +309,7 @@ def test_all_files_are_used_unless_a_pool_is_given_and_twenty_are_trained(traine
 
 def test_who_trains_as_cmi_does_shares_its_pool(tmp_path):
     settings = compose([*TINY, *TINY_METHOD["dm"], f"buffers_root={tmp_path}"])
-    pools = TeacherPools(make_context(settings, torch.device("cpu")), settings.cmi)
+    pools = make_teachers(settings, make_context(settings, torch.device("cpu")))
     assert pools() is pools(weight_decay=1e-3)
     assert pools() is not pools(weight_decay=5e-4)
     assert [pool["weight_decay"] for pool in pools.about] == [1e-3, 5e-4]

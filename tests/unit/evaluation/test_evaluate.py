@@ -85,7 +85,7 @@ def test_pictures_and_idc_files_are_pixels_by_label(tmp_path, real_set):
     found = foreign.read(tmp_path / "data_best.pt", CLASSES, 1)
     assert found.stored_as == "pixels"
     assert torch.equal(found.images, pixels)
-    export(real_set, tmp_path / "pictures")
+    export(pixels, real_set.labels, real_set.classes, tmp_path / "pictures")
     found = foreign.read(tmp_path / "pictures", CLASSES, 1)
     assert torch.equal(found.labels, real_set.labels)
     torch.testing.assert_close(found.images, pixels, rtol=0, atol=1 / 255)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import runpy
 
 import pytest
 import torch
@@ -12,6 +11,7 @@ from cmidd import load_synthetic
 from cmidd.analysis.results import cells, read_results
 from cmidd.analysis.table import make_table, read_layout
 from cmidd.analysis.table_text import as_csv
+from cmidd.cli.commands.figures import choose_pair
 from cmidd.cli.compose import CONFIGS, compose
 from cmidd.core.match import Match
 from cmidd.loop.balance import Balance, Ratio
@@ -22,7 +22,7 @@ from cmidd.utils import tensor_files
 from cmidd.utils.errors import SettingError
 from cmidd.utils.random_streams import Streams
 from tests.support.records import LAYOUT, record
-from tests.support.refusals import ROOT, script
+from tests.support.refusals import script
 from tests.support.runs import TINY, run_here, run_until
 
 SHORT = ["evaluation.repeats=1", "evaluation.training.epochs=1", "checkpoint_seconds=0", "ipc=3"]
@@ -286,7 +286,6 @@ def test_seeds_of_a_balanced_run_are_one_cell_whatever_they_measured(tmp_path):
 def test_figures_take_a_balanced_run_by_its_ratio(tmp_path):
     balanced_record(tmp_path, 0)
     record(tmp_path, "dm", "cifar10", 10, 0.0, 0, [48.0])
-    choose_pair = runpy.run_path(str(ROOT / "scripts" / "figures.py"))["choose_pair"]
     found = {key[3]: cell for key, cell in cells(read_results([tmp_path])).items()}
 
     class Asked:
@@ -307,7 +306,7 @@ def test_the_command_line_runs_it_records_it_and_prints_the_ratios(tmp_path):
     found = json.loads(path.read_text())
     assert not {"cmi.weight", "cmi.ratio"} & found["differs_from_recipe"].keys()
     assert load_synthetic(path.with_name("synthetic.safetensors")).about["cmi"] == {"ratio": 0.3}
-    code, out, err = script("evidence", "results", "--ratios", cwd=tmp_path)
+    code, out, err = script("evidence", "results", "--ratios", cwd=tmp_path, folder="tools")
     assert code == 0, err
     weight = found["weights"][0]["cmi"]["weight"]
     assert f"| dm, digits, 3 | cmi | {weight:.4g}, measured | 0.3 | " in out

@@ -8,7 +8,7 @@ import torch
 
 from cmidd import load_synthetic
 from cmidd.compute.training import TrainingRecipe
-from cmidd.evaluation.train_on_set import training_stages
+from cmidd.evaluation.train_on_set import stages_of
 from cmidd.loop import distill as loop
 from cmidd.regularizers.cmi import CMI
 from cmidd.utils import tensor_files
@@ -197,4 +197,4 @@ def test_a_set_whose_learned_step_size_is_useless_is_refused(tmp_path, learned):
     synthetic = load_synthetic(run_here(tmp_path / "results", "dm", *SHORT) / "synthetic.safetensors")
     synthetic.syn_lr = torch.tensor(learned)
     with pytest.raises(SettingError, match=r"training\.lr: the set's learned step size is"):
-        training_stages(synthetic, TrainingRecipe())
+        stages_of(synthetic, TrainingRecipe())

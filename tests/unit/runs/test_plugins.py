@@ -99,7 +99,7 @@ def test_everything_that_fits_a_method_goes_together_and_resumes_to_the_same_bit
 
 def test_every_plug_in_has_a_config_and_every_config_a_plug_in():
     for group, table in (
-        ("regularizer", {*REGULARIZERS, "cmi"}),
+        ("regularizer", REGULARIZERS),
         ("sampler", SAMPLERS),
         ("schedule", SCHEDULES),
         ("method", METHODS),
@@ -135,9 +135,7 @@ def test_the_sweeps_of_the_plug_ins_make_the_cells_of_the_digits_table():
         params = OmegaConf.load(CONFIGS / "sweep" / f"{sweep}.yaml").hydra.sweeper.params
         choices = [[f"{name}={value}" for value in str(values).split(",")] for name, values in params.items()]
         folders |= {compose(list(words)).folder.parts[2:5:2] for words in itertools.product(*choices)}
-    columns, rows = read_layout(
-        OmegaConf.to_container(OmegaConf.load(CONFIGS / "standalone" / "table" / "digits.yaml"))
-    )
+    columns, rows = read_layout(OmegaConf.to_container(OmegaConf.load(CONFIGS / "command" / "table" / "digits.yaml")))
     assert len(columns) == 1
     assert {system for system, _ in folders} == {row.system for row in rows if row.added}
     assert sum(weight == "cmi0" for _, weight in folders) == len(folders) / 2 == 9

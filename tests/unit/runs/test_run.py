@@ -41,12 +41,12 @@ def test_a_resumed_run_gives_the_bits_of_an_undisturbed_one(tmp_path, method, bu
     shutil.move(tmp_path / "results", whole)
     # Stop after the checkpoint of iteration 2, as a kill would: the checkpoint is there, the rest is not.
     code = (
-        "import sys; sys.argv = sys.argv[1:]; import cmidd.loop.state as s; write = s.files.write_tensors\n"
+        "import sys; sys.argv = sys.argv[1:]; import cmidd.utils.tensor_files as t; write = t.write_tensors\n"
         "def dying(path, tensors, about):\n"
         "    write(path, tensors, about)\n"
         "    if about.get('iteration') == 2: import os; os._exit(9)\n"
-        "s.files.write_tensors = dying\n"
-        "from cmidd.cli import app; from cmidd.run import run; app(run)"
+        "t.write_tensors = dying\n"
+        "from cmidd.cli.app import app; from cmidd.runs.run import run; app(run)"
     )
     killed = subprocess.run([sys.executable, "-c", code, "distill", *TINY, *words], cwd=tmp_path, check=False)
     assert killed.returncode == 9
@@ -115,7 +115,7 @@ def test_one_image_per_class_with_cmi_warns_and_equals_the_baseline(tmp_path, bu
     for words in ([], ["cmi.lambda=10"]):
         done = distill(tmp_path, *TINY_METHOD["dm"], "ipc=1", "evaluation.baselines=[]", buffers, *words)
         assert done.returncode == 0, done.stderr
-    assert "CMI is zero at one image per class" in done.stdout
+    assert "cmi is zero at one image per class" in done.stdout
     runs = [tmp_path / "results" / "digits" / "dm" / "ipc1" / f"cmi{w}" / "seed0" for w in (0, 10)]
     images = [load_synthetic(run / "synthetic.safetensors").images for run in runs]
     torch.testing.assert_close(*images, rtol=1e-4, atol=1e-5)

@@ -33,4 +33,4 @@ def test_the_arguments_of_a_stage_are_those_of_the_method_with_what_the_schedule
     settings = compose(["method=idc", "dataset=cifar10", "schedule=seqmatch"])
     assert settings.stage_sizes == [5, 5]
     assert settings.arguments["inner_loop"] == 50
-    assert settings.arguments_in(1) == {**settings.arguments, "inner_loop": 100}
+    assert settings.arguments_in(1) == {**settings.arguments, "inner_loop": 100, "batch_syn_max": 256}

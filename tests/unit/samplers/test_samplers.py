@@ -27,7 +27,9 @@ def data():
 @pytest.fixture
 def context(data, tmp_path):
     synthetic = SyntheticSet.from_real(data, 1, Streams(0)("init"))
-    return Context(data, synthetic, Streams(0), tmp_path, {"name": "convnet", "width": 4, "depth": 2}, {}, RandomSampler(data))
+    return Context(
+        data, synthetic, Streams(0), tmp_path, {"name": "convnet", "width": 4, "depth": 2}, {}, RandomSampler(data)
+    )
 
 
 def network_for(data, seed=0):
@@ -91,8 +93,8 @@ def test_every_class_gives_its_own_images_and_a_small_class_all_of_them(data):
 
 
 def test_images_are_chosen_anew_after_the_interval_and_not_before(data):
-    sampler, streams = DREAM(interval=3), Streams(0)
-    batches = [sampler.batch(data, 5, network_for(data, step), streams, (0, step)).images for step in range(4)]
+    sampler, streams = DREAM(data, interval=3), Streams(0)
+    batches = [sampler.batch(5, network_for(data, step), streams, (0, step)).images for step in range(4)]
     assert torch.equal(batches[0], batches[1])
     assert torch.equal(batches[0], batches[2])
     assert not torch.equal(batches[0], batches[3])
@@ -123,8 +125,8 @@ def first_of(settings, data):
     return RandomSampler(data).first(settings.ipc, tiles, Streams(0)("init"), network_for, settings.distinct)
 
 
-def test_nothing_is_remembered_before_the_first_choice():
-    sampler = DREAM(interval=3)
+def test_nothing_is_remembered_before_the_first_choice(data):
+    sampler = DREAM(data, interval=3)
     assert sampler.state() == {}
     sampler.load_state({"chosen": torch.arange(4)})
     assert torch.equal(sampler.state()["chosen"], torch.arange(4))

@@ -16,14 +16,15 @@ from cmidd.compute.training import TrainingRecipe, accuracy, train, train_step
 from cmidd.core.context import Context
 from cmidd.data.load import load_dataset
 from cmidd.evaluation.evaluate import evaluate
-from cmidd.evaluation.train_on_set import train_through, training_stages
+from cmidd.evaluation.train_on_set import stages_of, train_through
+from cmidd.runs.record import read_record
 from cmidd.samplers.random import RandomSampler
 from cmidd.schedules.pdd import PDD, WarmNetworks
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils import files, tensor_files
 from cmidd.utils.errors import SettingError
 from cmidd.utils.random_streams import Streams
-from tests.support.runs import run_here, run_until
+from tests.support.runs import TINY, TINY_METHOD, distill, run_here, run_until
 
 TWO = ["schedule=seqmatch", "schedule.warm_epochs=1", "schedule.pool=2", "ipc=5"]
 RECIPE = TrainingRecipe(epochs=2, batch=16)
@@ -80,11 +81,11 @@ def test_a_staged_set_loads_with_its_stages_and_their_step_sizes(context, tmp_pa
     assert torch.equal(loaded.images, synthetic.images)
     assert torch.equal(loaded.labels, synthetic.labels)
     assert torch.equal(loaded.images[loaded.stages == 0], before)
-    lessons = training_stages(loaded, RECIPE)
+    lessons = stages_of(loaded, RECIPE)
     assert [len(data) for data, _ in lessons] == [30, 50]
     assert [recipe.lr for _, recipe in lessons] == [0.25, 0.5]
     loaded.forget_syn_lr()
-    assert [recipe.lr for _, recipe in training_stages(loaded, RECIPE)] == [RECIPE.lr] * 2
+    assert [recipe.lr for _, recipe in stages_of(loaded, RECIPE)] == [RECIPE.lr] * 2
 
 
 def test_a_set_of_one_stage_is_evaluated_by_training_on_it(context):
@@ -92,7 +93,7 @@ def test_a_set_of_one_stage_is_evaluated_by_training_on_it(context):
     own = streams.child("repeat", 0)
     network = context.new_network(own("network"))
     train(network, context.synthetic.decode(), RECIPE, own, what=None)
-    measured = evaluate(context, training_stages(context.synthetic, RECIPE), 1, streams)
+    measured = evaluate(context.data, context.network, stages_of(context.synthetic, RECIPE), 1, streams)
     assert measured == [accuracy(network, context.data.test)]
 
 
@@ -103,7 +104,7 @@ def test_a_staged_set_is_evaluated_by_training_on_all_stages_so_far_in_turn(cont
     slow, ours = (context.new_network(streams("network")) for _ in range(2))
     train(slow, first, RECIPE, streams, what=None)
     train(slow, context.synthetic.decode(), RECIPE, streams.child("lesson", 1), what=None)
-    train_through(ours, training_stages(context.synthetic, RECIPE), streams, what=None)
+    train_through(ours, stages_of(context.synthetic, RECIPE), streams, what=None)
     assert torch.equal(*(parameters_to_vector(network.parameters()) for network in (slow, ours)))
 
 
@@ -111,7 +112,7 @@ def test_a_staged_set_is_evaluated_by_training_on_all_stages_so_far_in_turn(cont
 def test_a_stage_may_take_over_the_momentum_of_the_stage_before_but_not_its_learning_rate(context, schedule):
     recipe = TrainingRecipe(epochs=3, batch=16, schedule=schedule)
     add_stage(context)
-    lessons = training_stages(context.synthetic, recipe)
+    lessons = stages_of(context.synthetic, recipe)
     slow, carried, fresh = (context.new_network(Streams(5)("network")) for _ in range(3))
     optimizer = recipe.optimizer(slow)
     for number, (data, _) in enumerate(lessons):
@@ -139,7 +140,7 @@ def test_a_set_says_how_it_was_evaluated_and_is_evaluated_so_again(tmp_path):
     (result,) = read_results([tmp_path / "results"])
     again = verify(result, torch.device("cpu"), buffers_root=str(tmp_path / "buffers"))
     assert again.verdict == "equal"
-    config = OmegaConf.to_container(OmegaConf.load(CONFIGS / "standalone" / "evaluate.yaml"))
+    config = OmegaConf.to_container(OmegaConf.load(CONFIGS / "command" / "evaluate.yaml"))
     config = {name: value for name, value in config.items() if name not in ("defaults", "hydra")}
     settings = read_evaluation(config | {"synthetic": str(folder / "synthetic.safetensors"), "device": "cpu"})
     assert load_subject(settings, compose, torch.device("cpu")).optimizer == "carried"
@@ -155,17 +156,17 @@ def test_experts_of_a_later_stage_start_from_networks_trained_through_the_earlie
     streams = Streams(0).child("expert", 0)
     network = context.new_network(streams("network"))
     assert torch.equal(plain.segment(0, 0, 1)[0], parameters_to_vector(network.parameters()))
-    lessons = training_stages(context.synthetic, TrainingRecipe(epochs=1, batch=16))
+    lessons = stages_of(context.synthetic, TrainingRecipe(epochs=1, batch=16))
     train_through(network, lessons, streams.child("warm"), what=None)
     assert torch.equal(warm.segment(0, 0, 1)[0], parameters_to_vector(network.parameters()))
 
 
 def test_networks_of_a_later_stage_are_copies_from_the_pool_the_same_for_the_same_draw(context):
-    warm = WarmNetworks(context, training_stages(context.synthetic, RECIPE), context.streams, pool=2)
+    warm = WarmNetworks(context, stages_of(context.synthetic, RECIPE), context.streams, pool=2)
     drawn = [warm.draw(Streams(0)("network", iteration)) for iteration in range(6)]
     with torch.no_grad():
         drawn[0].classifier.bias += 1
-    again = WarmNetworks(context, training_stages(context.synthetic, RECIPE), context.streams, pool=2)
+    again = WarmNetworks(context, stages_of(context.synthetic, RECIPE), context.streams, pool=2)
     later = [again.draw(Streams(0)("network", iteration)) for iteration in range(6)]
     vectors = [torch.cat([p.flatten() for p in network.parameters()]) for network in later]
     assert len(torch.stack(vectors).unique(dim=0)) == 2
@@ -200,3 +201,11 @@ def test_images_are_divided_as_evenly_as_can_be():
 def test_an_impossible_schedule_is_refused(words, message):
     with pytest.raises(SettingError, match=message):
         compose(words)
+
+
+def test_stages_that_fit_may_be_given_where_those_of_the_recipe_do_not(tmp_path):
+    words = [*TINY, *TINY_METHOD["dm"], "schedule=pdd", "schedule.stages=2", "schedule.warm_epochs=1", "ipc=2"]
+    done = distill(tmp_path, *words, "evaluation.baselines=[]", tiny=False)
+    assert done.returncode == 0, done.stderr
+    (record,) = tmp_path.rglob("result.json")
+    assert read_record(record).differs_from_recipe["schedule.stages"] == [2, 5]

@@ -64,7 +64,7 @@ def test_what_dead_processes_were_writing_goes_and_what_living_ones_write_stays(
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     code = (
-        "import sys, time, pathlib; from cmidd import files\n"
+        "import sys, time, pathlib; from cmidd.utils import files\n"
         "with files.atomic_write(pathlib.Path(sys.argv[1])) as beside:\n"
         "    beside.write_text('[]'); print(beside.parent.name, flush=True); input()"
     )
