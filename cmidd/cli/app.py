@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from cmidd.cli import journal
-from cmidd.cli.compose import CONFIGS, as_dict, compose, one_line
+from cmidd.cli.compose import CONFIGS, as_dict, compose, notes, one_line, say_notes
 from cmidd.cli.journal import Journal
 from cmidd.runs.identity import BY_ITSELF, identity_differences
 from cmidd.utils import files
@@ -44,8 +44,10 @@ def app(main: Main, config_name: str = "distill") -> None:
     def work(config: DictConfig) -> Any:
         from cmidd.runs.read_settings import read_settings
 
-        _check_recipe()
+        notes.clear()
         settings = read_settings(as_dict(config))
+        _check_recipe()
+        say_notes()
         return main(settings, lambda folder: _admitted(folder, config, settings))
 
     _run_hydra(work, CONFIGS, config_name)

@@ -13,7 +13,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException, SearchPathException
 from hydra.initialize import get_gh_backup, restore_gh_from_backup
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, Node, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from cmidd.cli.allowed_targets import check_all_configs
@@ -35,27 +35,40 @@ COULD_NOT = re.compile(r"Could not (?:override|append|delete) '([^']+)'")
 DATASET = {"augment": "color_crop_cutout_flip_scale_rotate", "teacher": "convnet"}
 
 
-def by_ipc(ipc: int, table: Any) -> Any:
-    """The published value for ``ipc``, else that of the nearest listed ipc (said in the log)."""
+notes: list[str] = []
+"""What resolvers have to say of the values that they chose; :func:`say_notes` says it once a config is found sound."""
+
+
+def say_notes() -> None:
+    """Log every note once."""
+    for note in dict.fromkeys(notes):
+        log.warning("%s", note)
+    notes.clear()
+
+
+def by_ipc(ipc: int, table: Any, *, _node_: Node) -> Any:
+    """The published value for ``ipc``, else that of the nearest listed ipc (which is noted)."""
     table = dict(table)
     if ipc in table or not isinstance(ipc, int):
         return table.get(ipc)
     nearest = min(table, key=lambda listed: abs(listed - ipc))
-    log.warning("no published value for ipc=%s: using %s, that of ipc=%s", ipc, table[nearest], nearest)
-    return table[nearest]
+    value = table[nearest]
+    notes.append(f"{_node_._get_full_key(None)}: none published for ipc={ipc}; that of ipc={nearest}, {value}, is used")
+    return value
 
 
-def by_name(name: str, table: Any) -> Any:
-    """The value for a method or data set, else the first that is listed (said in the log)."""
+def by_name(name: str, table: Any, *, _node_: Node) -> Any:
+    """The value for a method or data set, else the first that is listed (which is noted)."""
     table = dict(table)
     if name in table:
         return table[name]
     first = next(iter(table))
-    log.warning("no published value for %s: using %s, that of %s", name, table[first], first)
+    key = _node_._get_full_key(None)
+    notes.append(f"{key}: none published for {name}; that of {first}, {table[first]}, is used")
     return table[first]
 
 
-def with_term(name: str, value: Any, otherwise: Any, *, _root_: DictConfig) -> Any:
+def with_term(name: str, value: Any, otherwise: Any, *, _root_: DictConfig, _node_: Node) -> Any:
     """``value`` for runs with CMI or another regulariser at a weight above 0 or a ratio, else ``otherwise``."""
     term = OmegaConf.select(_root_, name)
     if not isinstance(term, DictConfig):
@@ -67,7 +80,7 @@ def with_term(name: str, value: Any, otherwise: Any, *, _root_: DictConfig) -> A
         weight = term.get("default", term.get("fallback"))
     if weight is None or weight == 0:
         return otherwise
-    log.info("with %s the recipe says %s, without %s", name, value, otherwise)
+    notes.append(f"{_node_._get_full_key(None)}: with {name} the recipe says {value}, without {otherwise}")
     return value
 
 
@@ -162,6 +175,8 @@ def compose(overrides: list[str], *, is_run: bool = True) -> "Settings":
             return read_settings(as_dict(hydra.compose("distill", overrides)), is_run=is_run)
     except (HydraException, OmegaConfBaseException) as error:
         raise SettingError(one_line(error)) from error
+    finally:
+        notes.clear()  # A composition beside the run that is going on has its own values.
 
 
 def recipe_strength(method: str, dataset: str, ipc: int) -> str:

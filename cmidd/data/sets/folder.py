@@ -32,8 +32,8 @@ def read(
     held_out = [name for name in HELD_OUT if _is_split(root / name)]
     if not held_out:
         raise SettingError(
-            f"data.root={root}: has a training set in train and no {', '.join(HELD_OUT)} with the same class folders; add "
-            f"one, or give data.root={root / 'train'}"
+            f"data.root={root}: has a training set in train and no {', '.join(HELD_OUT)} with the same class folders; "
+            f"add one, or give data.root={root / 'train'}"
         )
     train, classes = read_folder(root / "train", size, channels)
     found = []

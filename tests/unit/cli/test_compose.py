@@ -1,0 +1,44 @@
+"""What is typed is taken or refused with the right name; what a recipe chose by itself is said once, and named."""
+
+import re
+
+import pytest
+
+from cmidd.cli.compose import compose
+from cmidd.utils.errors import SettingError
+from tests.support.refusals import script
+
+MISTYPED = {
+    "iterations=40": "iterations: unknown setting; did you mean method.iterations?",
+    "+iterations=40": "iterations: unknown setting; did you mean method.iterations?",
+    "++iterations=40": "iterations: unknown setting; did you mean method.iterations?",
+    "+init=noise": "init: unknown setting; did you mean method.init?",
+    "+formation.factor=3": "formation: unknown setting; did you mean method.formation?",
+    "+regularizers={iid:{}}": "regularizers: unknown setting; did you mean <name>.lambda of regularizer=[<name>]?",
+    "metod=dm": "metod: unknown setting; did you mean method?",
+    "+metod=dm": "metod: unknown setting; did you mean method?",
+    "evaluation.epochs=3": "did you mean evaluation.training.epochs or evaluation.whole.epochs?",
+    "sampler.foo=1": "sampler.foo: unknown setting; known in sampler: name",
+    "method.iteratons=5": "method.iteratons: unknown setting; did you mean method.iterations?",
+    "+method.iteratons=5": "method.iteratons: unknown setting; did you mean method.iterations?",
+    "+method.lr_imag=5": "method.lr_imag: unknown setting; did you mean method.lr_img?",
+}
+
+
+@pytest.mark.parametrize("word", MISTYPED)
+def test_a_mistyped_setting_is_refused_with_the_right_name(word):
+    with pytest.raises(SettingError, match=re.escape(MISTYPED[word])) as error:
+        compose(["method=dm", word])
+    assert "Hydra" not in str(error.value)
+    assert "use +" not in str(error.value)
+
+
+def test_what_a_recipe_lacks_is_said_once_with_the_setting_and_not_before_a_refusal(tmp_path):
+    words = ["method=dc", "regularizer=[iid]", "ipc=3", "dry_run=true"]
+    code, out, _ = script("distill", *words, cwd=tmp_path)
+    assert code == 0
+    assert out.count("method.net.epochs: none published for ipc=3; that of ipc=1, 1, is used") == 1
+    assert out.count("iid.covariance: none published for dc; that of dm, 0.01, is used") == 1
+    code, out, err = script("distill", *words, "method.lr_img=-1", cwd=tmp_path)
+    assert code == 2
+    assert "none published" not in out + err
