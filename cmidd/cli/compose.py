@@ -103,10 +103,9 @@ def _unknown(name: str) -> str:
     above = name.rpartition(".")[0]
     alike = [known for known in alike if known.startswith(f"{above}.")] or alike
     beside = [known.rpartition(".")[2] for known in names if known.rpartition(".")[0] == above]
-    hint = f"did you mean {' or '.join(alike[:3])}? " if alike else ""
-    return (
-        f"{name}: unknown setting; {hint}known{f' in {above}' if above else ''}: {', '.join(sorted(beside)) or 'none'}"
-    )
+    hint = f"did you mean {' or '.join(alike[:3])}?" if alike else "choose one that is"
+    there = f"known in {above}" if above else "known"
+    return f"{name}: unknown setting; {hint} {there}: {', '.join(sorted(beside)) or 'none'}"
 
 
 def _dotted(config: Any, above: str = "") -> Iterator[str]:

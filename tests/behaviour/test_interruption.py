@@ -60,10 +60,19 @@ def test_where_nothing_is_unsaved_a_signal_takes_effect_at_once():
     assert "never" not in events
 
 
+LONG = ["method=dm", "method.iterations=400", "evaluation.baselines=[]", "checkpoint_seconds=1000"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert distill(folder, *LONG).returncode == 0
+    return result(folder, "dm", 0)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
-def test_a_run_that_is_asked_to_stop_saves_its_state_and_goes_on_from_there(tmp_path, number):
-    words = ["method=dm", "method.iterations=400", "evaluation.baselines=[]", "checkpoint_seconds=1000"]
-    assert distill(tmp_path, *words, "results_root=whole").returncode == 0
+def test_a_run_that_is_asked_to_stop_saves_its_state_and_goes_on_from_there(tmp_path, number, undisturbed):
+    words = LONG
     folder = result(tmp_path, "dm", 0)
     command = [sys.executable, str(ROOT / "scripts" / "distill.py"), *TINY, *words]
     run = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -78,9 +87,8 @@ def test_a_run_that_is_asked_to_stop_saves_its_state_and_goes_on_from_there(tmp_
     assert not (folder / "DONE").exists()
     resumed = distill(tmp_path, *words)
     assert "resuming at iteration" in resumed.stdout
-    other = tmp_path / "whole" / folder.relative_to(tmp_path / "results")
-    assert torch.equal(*(load_synthetic(each / "synthetic.safetensors").images for each in (folder, other)))
-    records = [json.loads((each / "result.json").read_text()) for each in (folder, other)]
+    assert torch.equal(*(load_synthetic(each / "synthetic.safetensors").images for each in (folder, undisturbed)))
+    records = [json.loads((each / "result.json").read_text()) for each in (folder, undisturbed)]
     assert records[0]["evaluations"] == records[1]["evaluations"]
 
 
