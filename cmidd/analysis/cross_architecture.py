@@ -19,7 +19,7 @@ from cmidd.networks import NETWORKS
 from cmidd.runs.settings import Settings
 from cmidd.synthetic import foreign
 from cmidd.utils import files
-from cmidd.utils.checking import checked, choose
+from cmidd.utils.checking import checked, own_of
 from cmidd.utils.errors import SettingError
 from cmidd.utils.provenance import provenance
 from cmidd.utils.random_streams import Streams
@@ -63,8 +63,7 @@ def read_evaluation(config: dict[str, Any]) -> EvaluationSettings:
         config = {**config, "network": [config["network"]]}
     settings = EvaluationSettings(**checked(EvaluationSettings, config, ""))
     for network in settings.network:
-        options = {"name": network} if isinstance(network, str) else dict(network)
-        checked(choose(NETWORKS, options.pop("name", None), "network"), options, "network")
+        own_of(NETWORKS, {"name": network} if isinstance(network, str) else network, "network")
     return settings
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from cmidd.data.dataset import Dataset
 from cmidd.networks import NETWORKS, TORCHVISION, Network, OfTorchvision, blank_network, blank_of_torchvision
 from cmidd.utils import tensor_files
-from cmidd.utils.checking import checked, mapping
+from cmidd.utils.checking import mapping, own_of
 from cmidd.utils.errors import SettingError
 
 log = logging.getLogger(__name__)
@@ -165,5 +165,4 @@ def _blank(where: str, options: dict[str, Any], teacher: str, data: Dataset, net
         raise SettingError(
             f"{where} holds a {own.get('name')}, not cmi.teacher={teacher}; choose cmi.teacher={own.get('name')}"
         )
-    rest = {key: value for key, value in own.items() if key != "name"}
-    return blank_network(teacher, data.image_shape, data.num_classes, **checked(NETWORKS[teacher], rest, where))
+    return blank_network(teacher, data.image_shape, data.num_classes, **own_of(NETWORKS, own, where))

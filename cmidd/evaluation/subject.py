@@ -17,7 +17,7 @@ from cmidd.synthetic import foreign
 from cmidd.synthetic.formation import Formation
 from cmidd.synthetic.load import load_synthetic
 from cmidd.synthetic.synthetic_set import SyntheticSet
-from cmidd.utils.checking import checked, choose, mapping
+from cmidd.utils.checking import checked, choose, mapping, own_of
 from cmidd.utils.errors import SettingError
 
 
@@ -60,8 +60,7 @@ def own_subject(path: Path, where: DataSettings, device: torch.device) -> Subjec
     optimizer: Any = about.get("optimizer", "fresh")
     choose({name: name for name in get_args(Optimizer)}, optimizer, f"{path}: optimizer")
     network = mapping(about["network"], f"{path}: network")
-    options = {key: value for key, value in network.items() if key != "name"}
-    checked(choose(NETWORKS, network.get("name"), f"{path}: network"), options, f"{path}: network")
+    own_of(NETWORKS, network, f"{path}: network")
     given = {**mapping(about["data"], f"{path}: data"), "validation": 0.0}
     check_dataset(given, f"{path}: data")
     data = load_dataset(**given, **vars(where), device=device, preprocessing=synthetic.transform)

@@ -23,12 +23,11 @@ from cmidd.loop.balance import Ratio
 from cmidd.methods import METHODS
 from cmidd.networks import blank_network
 from cmidd.regularizers import REGULARIZERS
-from cmidd.runs.read_settings import own_of
 from cmidd.runs.settings import Settings
 from cmidd.samplers import SAMPLERS
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils import files
-from cmidd.utils.checking import checked
+from cmidd.utils.checking import checked, own_of
 from cmidd.utils.errors import SettingError
 from cmidd.utils.random_streams import Streams
 

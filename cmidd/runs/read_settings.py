@@ -16,7 +16,7 @@ from cmidd.runs.settings import CMISettings, Settings
 from cmidd.samplers import SAMPLERS
 from cmidd.schedules import SCHEDULES
 from cmidd.synthetic.formation import Formation
-from cmidd.utils.checking import checked, choose, keywords, known, mapping
+from cmidd.utils.checking import checked, choose, keywords, known, mapping, own_of
 from cmidd.utils.errors import SettingError
 from cmidd.utils.setting_types import Count, NonNegative, PathText
 
@@ -64,16 +64,6 @@ def read_settings(config: Mapping[str, Any], *, is_run: bool = True) -> Settings
         for stage in range(len(settings.stage_sizes)):
             settings.arguments_in(stage)
     return settings
-
-
-def own_of(table: Mapping[str, Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The checked settings of a plug-in that is given by its ``name`` with them.
-
-    Raises:
-        SettingError: when there is no such plug-in, or one of its settings is wrong.
-    """
-    plugin = choose(table, given.get("name"), where)
-    return checked(plugin, {key: value for key, value in given.items() if key != "name"}, where)
 
 
 def _method(config: Mapping[str, Any]) -> tuple[type[Method], dict[str, Any]]:

@@ -19,7 +19,7 @@ from cmidd.regularizers import REGULARIZERS
 from cmidd.runs.identity import BASELINE, BY_ITSELF, EARLIER, strength, system
 from cmidd.schedules import SCHEDULES
 from cmidd.synthetic.formation import Formation
-from cmidd.utils.checking import checked, choose, keywords
+from cmidd.utils.checking import checked, keywords, own_of
 from cmidd.utils.nested import merged
 from cmidd.utils.setting_types import Count, Device, NonNegative, PathText, Positive
 
@@ -129,10 +129,7 @@ class Settings:
     @cached_property
     def stages(self) -> Schedule:
         """The schedule."""
-        given = {key: value for key, value in self.schedule.items() if key != "name"}
-        kind = choose(SCHEDULES, self.schedule["name"], "schedule")
-        made: Schedule = kind(**checked(kind, given, "schedule"))
-        return made
+        return SCHEDULES[self.schedule["name"]](**own_of(SCHEDULES, self.schedule, "schedule"))
 
     @cached_property
     def stage_sizes(self) -> list[int]:

@@ -105,6 +105,16 @@ def choose(table: Mapping[str, Any], name: Any, where: str) -> Any:
     return table[name]
 
 
+def own_of(table: Mapping[str, Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The checked settings of a plug-in that is given by its ``name`` with them.
+
+    Raises:
+        SettingError: when there is no such plug-in, or one of its settings is wrong.
+    """
+    plugin = choose(table, given.get("name"), where)
+    return checked(plugin, {key: value for key, value in given.items() if key != "name"}, where)
+
+
 def known(key: str, names: Iterable[str], where: str) -> None:
     """Refuse a setting that is not among ``names``, with the closest one.
 
