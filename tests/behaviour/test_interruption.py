@@ -60,6 +60,8 @@ def test_where_nothing_is_unsaved_a_signal_takes_effect_at_once():
     assert "never" not in events
 
 
+# Where coverage is measured it handles SIGTERM itself, and ends the process by it.
+UNMEASURED = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
 LONG = ["method=dm", "method.iterations=400", "evaluation.baselines=[]", "checkpoint_seconds=1000"]
 
 
@@ -75,7 +77,9 @@ def test_a_run_that_is_asked_to_stop_saves_its_state_and_goes_on_from_there(tmp_
     words = LONG
     folder = result(tmp_path, "dm", 0)
     command = [sys.executable, str(ROOT / "scripts" / "distill.py"), *TINY, *words]
-    run = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    run = subprocess.Popen(
+        command, cwd=tmp_path, env=UNMEASURED, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     metrics = folder / "metrics.jsonl"
     wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") >= 3)
     assert not (folder / "checkpoint.safetensors").exists()
@@ -106,7 +110,9 @@ def test_a_second_ctrl_c_ends_at_once():
 def test_teachers_that_are_stopped_in_the_making_are_kept_and_say_so_in_one_line(tmp_path, number):
     words = ["dataset=digits", "cmi.pool=3", "cmi.epochs=300", "network.width=8"]
     command = [sys.executable, str(ROOT / "scripts" / "teachers.py"), *words]
-    making = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    making = subprocess.Popen(
+        command, cwd=tmp_path, env=UNMEASURED, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     wait_for(lambda: list(tmp_path.rglob("teacher_000.safetensors")))
     making.send_signal(number)
     said = making.communicate(timeout=240)[1].splitlines()
