@@ -120,6 +120,7 @@ def cross_architecture(settings: EvaluationSettings, subject: Subject) -> list[P
     path = Path(settings.synthetic).expanduser().resolve()
     name = path.name if path.is_dir() else path.stem
     kept = path.with_name(f"{name}.evaluating.json")
+    made_by = {"data": {"tested on": digest([(data.test, subject.recipe)])}}
     rows: dict[str, list[float]] = {}
     for title, options in _networks(settings, subject).items():
         if options.get("norm") == "batchnorm" and len(decoded) <= data.num_classes:
@@ -133,7 +134,7 @@ def cross_architecture(settings: EvaluationSettings, subject: Subject) -> list[P
             Streams(settings.seed).child(title),
             optimizer=subject.optimizer,
             kept=kept,
-            made_by={"data": {"tested on": digest([(data.test, subject.recipe)])}},
+            made_by=made_by,
         )
     lines = _table(settings, data.name, rows)
     log.info("\n".join(lines))

@@ -155,7 +155,7 @@ def _end_of_sweep() -> list[dict[str, Any]]:
 
 def _journalled(own: Journal, work: Callable[[DictConfig], Any], config: DictConfig) -> float | None:
     """One run of a sweep: its end goes into the journal; returns its number, or None where there is none."""
-    number, words = HydraConfig.get().job.num, words_of_run()
+    number, words = HydraConfig.get().job.num, _words()
     own.write(number, "started", words)
     try:
         outcome = work(config)
@@ -168,7 +168,7 @@ def _journalled(own: Journal, work: Callable[[DictConfig], Any], config: DictCon
     return outcome if isinstance(outcome, float) else None
 
 
-def words_of_run() -> list[str]:
+def _words() -> list[str]:
     """The settings of this run as distill.py takes them, without what makes it one of a sweep."""
     words = HydraConfig.get().overrides.task
     return [word for word in words if not word.startswith(("+sweep=", "+launch=", "dry_run="))]
@@ -204,7 +204,7 @@ def _admitted(folder: Path, config: DictConfig, settings: "Settings") -> dict[st
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
     return {
-        "command": shlex.join(["python", "scripts/distill.py", *words_of_run()]),
+        "command": shlex.join(["python", "scripts/distill.py", *_words()]),
         "differs_from_recipe": differs_from_recipe(settings),
     }
 

@@ -25,15 +25,11 @@ if TYPE_CHECKING:
     from cmidd.runs.settings import Settings
 
 log = logging.getLogger(__name__)
-
 CONFIGS = Path(__file__).parents[2] / "configs"
-
-
 # How Hydra says that there is no such setting, or no such group; it advises to add what it does not know.
 COULD_NOT = re.compile(r"Could not (?:override|append|delete) '([^']+)'")
 # What others refer to of a data set that has no file in configs/dataset: DSA's strategy, and CMI's teacher.
 DATASET = {"augment": "color_crop_cutout_flip_scale_rotate", "teacher": "convnet"}
-
 
 notes: list[str] = []
 """What resolvers have to say of the values that they chose; :func:`say_notes` says it once a config is found sound."""
@@ -46,15 +42,19 @@ def say_notes() -> None:
     notes.clear()
 
 
+def _note(node: Node, text: str) -> None:
+    """Note what was chosen for the setting of a node."""
+    notes.append(f"{node._get_full_key(None)}: {text}")
+
+
 def by_ipc(ipc: int, table: Any, *, _node_: Node) -> Any:
     """The published value for ``ipc``, else that of the nearest listed ipc (which is noted)."""
     table = dict(table)
     if ipc in table or not isinstance(ipc, int):
         return table.get(ipc)
     nearest = min(table, key=lambda listed: abs(listed - ipc))
-    value = table[nearest]
-    notes.append(f"{_node_._get_full_key(None)}: none published for ipc={ipc}; that of ipc={nearest}, {value}, is used")
-    return value
+    _note(_node_, f"none published for ipc={ipc}; that of ipc={nearest}, {table[nearest]}, is used")
+    return table[nearest]
 
 
 def by_name(name: str, table: Any, *, _node_: Node) -> Any:
@@ -63,8 +63,7 @@ def by_name(name: str, table: Any, *, _node_: Node) -> Any:
     if name in table:
         return table[name]
     first = next(iter(table))
-    key = _node_._get_full_key(None)
-    notes.append(f"{key}: none published for {name}; that of {first}, {table[first]}, is used")
+    _note(_node_, f"none published for {name}; that of {first}, {table[first]}, is used")
     return table[first]
 
 
@@ -80,7 +79,7 @@ def with_term(name: str, value: Any, otherwise: Any, *, _root_: DictConfig, _nod
         weight = term.get("default", term.get("fallback"))
     if weight is None or weight == 0:
         return otherwise
-    notes.append(f"{_node_._get_full_key(None)}: with {name} the recipe says {value}, without {otherwise}")
+    _note(_node_, f"with {name} the recipe says {value}, without {otherwise}")
     return value
 
 
@@ -93,16 +92,16 @@ def _gpu_count() -> int:
 def _unknown(name: str) -> str:
     """What is said of a setting that there is not: what was meant, or what there is beside it."""
     with _fresh_hydra():
-        names = list(_dotted(OmegaConf.to_container(hydra.compose("distill"), resolve=False)))
+        there_are = list(_dotted(OmegaConf.to_container(hydra.compose("distill"), resolve=False)))
     last = name.rpartition(".")[2]
-    alike = [known for known in names if known.rpartition(".")[2] == last]
-    alike = alike or difflib.get_close_matches(name, names, n=1, cutoff=0.8)
+    alike = [known for known in there_are if known.rpartition(".")[2] == last]
+    alike = alike or difflib.get_close_matches(name, there_are, n=1, cutoff=0.8)
     alike = alike or [
-        known for known in names if difflib.get_close_matches(last, [known.rpartition(".")[2]], cutoff=0.75)
+        known for known in there_are if difflib.get_close_matches(last, [known.rpartition(".")[2]], cutoff=0.75)
     ]
     above = name.rpartition(".")[0]
     alike = [known for known in alike if known.startswith(f"{above}.")] or alike
-    beside = [known.rpartition(".")[2] for known in names if known.rpartition(".")[0] == above]
+    beside = [known.rpartition(".")[2] for known in there_are if known.rpartition(".")[0] == above]
     hint = f"did you mean {' or '.join(alike[:3])}?" if alike else "choose one that is"
     there = f"known in {above}" if above else "known"
     return f"{name}: unknown setting; {hint} {there}: {', '.join(sorted(beside)) or 'none'}"

@@ -3,9 +3,8 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from cmidd.core.regularizer import Regularizer
 from cmidd.loop.balance import Balance, Ratio
 from cmidd.loop.divergence import CHECK_INTERVAL, Diverged, Watch
 from cmidd.loop.keeping import Keeping
+from cmidd.loop.pace import Observer, Pace
 from cmidd.loop.rollback import Rollback
 from cmidd.loop.state import Remembering, State
 from cmidd.synthetic.synthetic_set import SyntheticSet
@@ -25,39 +25,6 @@ from cmidd.utils.random_streams import Streams
 
 log = logging.getLogger(__name__)
 Weighted = Sequence[tuple[float | Ratio, Regularizer]]
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How long a stage is distilled, and what is done on the way.
-
-    Attributes:
-        eval_interval: iterations between two evaluations; ``evaluate_last``: after the last one in any case.
-        checkpoint_seconds: between two checkpoints.
-        on_nan: what is done where numbers go wrong (:class:`cmidd.loop.rollback.Rollback`).
-        balance_steps, measure: as :class:`cmidd.loop.balance.Balance` has them.
-    """
-
-    iterations: int
-    eval_interval: int
-    evaluate_last: bool = True
-    checkpoint_seconds: float = 60.0
-    on_nan: Literal["stop", "rollback"] = "stop"
-    balance_steps: int = 10
-    measure: bool = False
-
-
-class Observer(Protocol):
-    """What is told of a distillation."""
-
-    def evaluate(self, iteration: int) -> list[float]:
-        """The accuracies of the set as it is."""
-
-    def metrics(self, row: dict[str, Any]) -> None:
-        """What was measured in an iteration."""
-
-    def forget(self, iteration: int) -> None:
-        """The metrics after an iteration are void."""
 
 
 # Of its 61 lines the loop takes 30: it is the story of a run, and reads best in one piece.

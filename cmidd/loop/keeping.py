@@ -2,36 +2,16 @@
 
 import time
 from pathlib import Path
-from typing import Protocol
 
+from cmidd.loop.pace import Observer, Pace
 from cmidd.loop.state import State
-
-
-class Times(Protocol):
-    """When (:class:`cmidd.loop.distill.Pace`)."""
-
-    @property
-    def iterations(self) -> int: ...
-
-    @property
-    def eval_interval(self) -> int: ...
-
-    @property
-    def evaluate_last(self) -> bool: ...
-
-    @property
-    def checkpoint_seconds(self) -> float: ...
-
-
-class Evaluator(Protocol):
-    def evaluate(self, iteration: int) -> list[float]: ...
 
 
 class Keeping:
     """Saves the state every ``checkpoint_seconds``, around every evaluation, and at the end."""
 
-    def __init__(self, state: State, checkpoint: Path, pace: Times, evaluator: Evaluator) -> None:
-        self.state, self.checkpoint, self.pace, self.evaluator = state, checkpoint, pace, evaluator
+    def __init__(self, state: State, checkpoint: Path, pace: Pace, observer: Observer) -> None:
+        self.state, self.checkpoint, self.pace, self.observer = state, checkpoint, pace, observer
         self.saved = time.monotonic()
 
     def catch_up(self) -> None:
@@ -60,7 +40,7 @@ class Keeping:
         """Evaluate the set, and keep the accuracies."""
         about, began = self.state.about, time.monotonic()
         done = str(about["iteration"])
-        about["evaluations"][done] = self.evaluator.evaluate(about["iteration"])
+        about["evaluations"][done] = self.observer.evaluate(about["iteration"])
         about["evaluated_at"][done] = about["seconds"]
         about["evaluation_seconds"] += time.monotonic() - began
         self.state.save(self.checkpoint)

@@ -7,7 +7,8 @@ from typing import Any
 
 from cmidd.core.context import Context
 from cmidd.loop.checkpoints import checkpoint_of
-from cmidd.loop.distill import Pace, Weighted, distill
+from cmidd.loop.distill import Weighted, distill
+from cmidd.loop.pace import Pace
 from cmidd.methods import METHODS
 from cmidd.runs.build import make_regularizers, make_teachers, starting_set
 from cmidd.runs.settings import Settings

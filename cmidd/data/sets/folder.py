@@ -37,7 +37,7 @@ def read(
         )
     train, classes = read_folder(root / "train", size, channels)
     found = []
-    for name in (held_out[0], *[name for name in held_out[1:2] if held_out[0] == "test"]):
+    for name in held_out[: 2 if held_out[0] == "test" else 1]:
         split, own = read_folder(root / name, size, channels)
         if own != classes:
             odd = sorted(set(classes) ^ set(own))
