@@ -13,10 +13,10 @@ def nearest_to_centres(points: Tensor, count: int, generator: torch.Generator, r
     """
     start = torch.randperm(len(points), generator=generator)[:count]
     centres = points[start.to(points.device)]
-    cluster = torch.empty(0)
+    cluster: Tensor | None = None
     for _ in range(rounds):
         before, cluster = cluster, torch.cdist(points, centres).argmin(1)
-        if torch.equal(before, cluster):
+        if before is not None and torch.equal(before, cluster):
             break
         sizes = cluster.bincount(minlength=len(centres))[:, None]
         sums = torch.zeros_like(centres).index_add(0, cluster, points)
