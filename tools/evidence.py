@@ -80,6 +80,7 @@ def _anywhere(record: dict[str, Any]) -> dict[str, Any]:
         return record
     words = shlex.split(record["command"])
     kept = [word for word in words if not word.startswith(("buffers_root=", "results_root=", "data.root="))]
+    kept = [f"cmi.teachers={Path(word).name}" if word.startswith("cmi.teachers=") else word for word in kept]
     return {**record, "command": shlex.join(kept)}
 
 
