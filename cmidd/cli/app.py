@@ -20,8 +20,10 @@ from omegaconf.errors import OmegaConfBaseException
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from cmidd.cli import journal
-from cmidd.cli.compose import CONFIGS, as_dict, compose, notes, one_line, say_notes
+from cmidd.cli.compose import as_dict, compose, notes, say_notes
 from cmidd.cli.journal import Journal
+from cmidd.cli.refusals import CONFIGS, one_line
+from cmidd.cli.words import as_hydra_reads, quoted
 from cmidd.runs.identity import BY_ITSELF, identity_differences
 from cmidd.utils import files
 from cmidd.utils.errors import SettingError
@@ -91,7 +93,7 @@ def _run_hydra(
     def refuse(error: BaseException) -> None:
         if debugging:
             raise error
-        refused.append(one_line(error))
+        refused.append(one_line(error, folder, config_name))
         print(f"error: {refused[-1]}", file=sys.stderr)
 
     def task(config: DictConfig) -> Any:
@@ -123,18 +125,9 @@ def _run_hydra(
 
 @contextlib.contextmanager
 def _command_line(words: list[str]) -> Iterator[None]:
-    """Have Hydra read these words, which it takes from the process alone.
-
-    Raises:
-        SettingError: for ``--experimental-rerun``, also shortened.
-    """
-    if any(word.startswith("--e") for word in words):
-        raise SettingError("--experimental-rerun: would unpickle a file, and so run it; give the settings instead")
-    if "dry_run=true" in words:  # It computes nothing, so it needs no cluster.
-        launching = ("+launch=", "hydra/launcher=", "hydra.launcher.")
-        words = [word for word in words if not word.startswith(launching)]
+    """Have Hydra read these words (:func:`cmidd.cli.words.as_hydra_reads`), which it takes from the process alone."""
     before = sys.argv
-    sys.argv = [before[0], *words]
+    sys.argv = [before[0], *as_hydra_reads(words)]
     try:
         yield
     finally:
@@ -218,7 +211,7 @@ def differs_from_recipe(settings: "Settings") -> dict[str, list[Any]]:
     given = "lambda", settings.cmi.weight
     if settings.cmi.ratio is not None:
         given = "ratio", settings.cmi.ratio
-    words += [f"seed={settings.seed}", f"cmi.{given[0]}={given[1]}", f"data.root={settings.data.root}"]
+    words += [f"seed={settings.seed}", f"cmi.{given[0]}={given[1]}", f"data.root={quoted(settings.data.root)}"]
     words += [f"regularizer=[{','.join(settings.regularizers)}]"]
     words += [f"sampler={choices['sampler']}", f"schedule={choices['schedule']}"]
     recipe = files.as_json(compose(words, is_run=False).identity)

@@ -37,8 +37,19 @@ def test_what_a_recipe_lacks_is_said_once_with_the_setting_and_not_before_a_refu
     words = ["method=dc", "regularizer=[iid]", "ipc=3", "dry_run=true"]
     code, out, _ = script("distill", *words, cwd=tmp_path)
     assert code == 0
-    assert out.count("method.net.epochs: none published for ipc=3; that of ipc=1, 1, is used") == 1
+    assert out.count("method.net.epochs: none published for dc on digits at ipc=3; that of ipc=1, 1, is used") == 1
     assert out.count("iid.covariance: none published for dc; that of dm, 0.01, is used") == 1
     code, out, err = script("distill", *words, "method.lr_img=-1", cwd=tmp_path)
     assert code == 2
     assert "none published" not in out + err
+
+
+def test_a_recipes_own_weight_is_said_as_the_setting_that_takes_it_and_only_where_it_is_taken(tmp_path):
+    words = ["method=dm", "dataset=cifar10", "ipc=1", "dry_run=true"]
+    _, out, _ = script("distill", *words, "cmi=recipe", cwd=tmp_path)
+    assert out.count("cmi.lambda: none published for dm on cifar10 at ipc=1; the recipe's 8000 is used") == 1
+    for others in ([], ["cmi=balanced"], ["cmi.lambda=3"], ["cmi=recipe", "cmi.lambda=3"]):
+        assert "published" not in script("distill", *words, *others, cwd=tmp_path)[1]
+    words = ["method=idm", "dataset=mnist", "regularizer=[iid]", "dry_run=true"]
+    assert "iid.lambda: none published for idm_mnist" in script("distill", *words, cwd=tmp_path)[1]
+    assert "iid.lambda" not in script("distill", *words, "iid.lambda=1", cwd=tmp_path)[1]

@@ -1,0 +1,123 @@
+"""What Hydra refuses, in one line of ours that names the setting, the value and the way out."""
+
+import contextlib
+import difflib
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException, SearchPathException
+from hydra.initialize import get_gh_backup, restore_gh_from_backup
+from omegaconf import OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def one_line(error: BaseException, folder: Path = CONFIGS, config_name: str = "distill") -> str:
+    """The cause's message without line breaks; a missing config lists what there is, and an error of the system says
+    what to do about it.
+
+    Args:
+        folder: that of the command's config, whose settings a wrong one is compared with.
+    """
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        options = error.options or [path.stem for path in (CONFIGS / group).glob("*.yaml")]
+        return f"{group or '--config-name'}={name}: unknown; choose one of {', '.join(sorted(options))}"
+    if isinstance(error, OverrideParseException):
+        return _unreadable(error.override)
+    text = " ".join(str(error).split())
+    if isinstance(error, HydraException):
+        for pattern, say in SAID.items():
+            if found := pattern.search(text):
+                return say(found[1], folder, config_name)
+    if isinstance(error, SearchPathException):
+        return f"--config-dir: {text}; give a folder of configs"
+    if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
+        return f"{text}: {str(error.__cause__).splitlines()[0]}; check how its value is written"
+    if isinstance(error, MissingMandatoryValue) and error.full_key:
+        return f"{error.full_key}: missing; give {error.full_key}=..."
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        return f"{error.full_key}: {str(error).splitlines()[0]}; check how its value is written"
+    if isinstance(error, OSError):
+        what = f"{error.filename}: {error.strerror}" if error.filename else error
+        return f"{what} -- what was done before is kept: make room or repair it, and start again"
+    return text
+
+
+def _unreadable(word: str) -> str:
+    name, equals, value = word.partition("=")
+    if not equals:
+        return f"{word}: a setting without a value; give {word}=<value>"
+    bare = value.replace("'", "")
+    return (
+        f"{word}: cannot be read; put a value with blanks, brackets, commas or quotes in quotes that the shell leaves "
+        f"alone, \"{name}='{bare}'\", and close every bracket"
+    )
+
+
+def _ambiguous(word: str, *_command: Any) -> str:
+    name, _, value = word.partition("=")
+    return f"{word}: several values; use --multirun for a run with each of them, or {name}=[{value}] for a list"
+
+
+def _repeated(group: str, *_: Any) -> str:
+    return f"+{group}: is chosen already; use {group}=<name>, without the +"
+
+
+def _no_group(word: str, *_: Any) -> str:
+    groups = sorted(path.name for path in CONFIGS.iterdir() if path.is_dir() and path.name not in ("command", "recipe"))
+    return f"{word}: there is no such group of configs; choose one of {', '.join(groups)}"
+
+
+def _unknown(name: str, folder: Path, config_name: str) -> str:
+    """What is said of a setting that there is not: what was meant, or what there is beside it."""
+    with fresh_hydra(folder):
+        composed = hydra.compose(config_name, return_hydra_config=name.startswith("hydra."))
+        there_are = list(_dotted(OmegaConf.to_container(composed, resolve=False)))
+    last = name.rpartition(".")[2]
+    alike = [known for known in there_are if known.rpartition(".")[2] == last]
+    alike = alike or difflib.get_close_matches(name, there_are, n=1, cutoff=0.8)
+    alike = alike or [
+        known for known in there_are if difflib.get_close_matches(last, [known.rpartition(".")[2]], cutoff=0.75)
+    ]
+    above = name.rpartition(".")[0]
+    alike = [known for known in alike if known.startswith(f"{above}.")] or alike
+    beside = [known.rpartition(".")[2] for known in there_are if known.rpartition(".")[0] == above]
+    hint = f"did you mean {' or '.join(alike[:3])}?" if alike else "choose one that is"
+    there = f"known in {above}" if above else "known"
+    return f"{name}: unknown setting; {hint} {there}: {', '.join(sorted(beside)) or 'none'}"
+
+
+def _dotted(config: Any, above: str = "") -> Iterator[str]:
+    """The dotted names of nested settings, those that hold others too."""
+    for key, value in config.items() if isinstance(config, dict) else ():
+        yield f"{above}{key}"
+        yield from _dotted(value, f"{above}{key}.")
+
+
+@contextlib.contextmanager
+def fresh_hydra(folder: Path = CONFIGS) -> Iterator[None]:
+    """Hydra as in a new process, for a composition beside the one that goes on."""
+    backup = get_gh_backup()
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(folder), version_base="1.3"):
+            yield
+    finally:
+        restore_gh_from_backup(backup)
+
+
+# How Hydra says what it does not take; it advises to add what it does not know.
+SAID: dict[re.Pattern[str], Callable[[str, Path, str], str]] = {
+    re.compile(r"Could not (?:override|append|delete) '([^']+)'"): _unknown,
+    re.compile(r"Could not delete from config\. '([^']+)' does not exist"): _unknown,
+    re.compile(r"Could not delete from config\. The value of '([^']+)'"): _unknown,
+    re.compile(r"Override (\S+) looks like a config group override"): _no_group,
+    re.compile(r"Ambiguous value for argument '(.+?)' 1\. To use"): _ambiguous,
+    re.compile(r"^(\S+) appears more than once in the final defaults list"): _repeated,
+}
