@@ -10,8 +10,7 @@ import logging
 import multiprocessing
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -21,7 +20,7 @@ from pydantic import Field
 
 from cmidd.bench.breakdown import PARTS, Shares
 from cmidd.bench.roofline import Counter, Machine, measure_machine
-from cmidd.bench.workloads import OTHERS, Workload, has_reference, method_of
+from cmidd.bench.workloads import OTHERS, Workload, has_reference, method_of, timed_step
 from cmidd.compute import engine
 from cmidd.compute.devices import keep_freed_memory, peak_memory_mib, pick_device, start_measuring_memory
 from cmidd.compute.engine import Engine
@@ -212,9 +211,9 @@ def measure(workload: Workload, mode: str, steps: int) -> dict[str, Any]:
     before = peak_memory_mib(device)
     with engine.using(MODES[mode]):
         work = workload.steps(context, in_plain=mode == "plain")
-        warming = [_timed(work, device) for _ in range(2)]
+        warming = [timed_step(work, device) for _ in range(2)]
         with Shares() as shares:
-            seconds = [_timed(work, device) for _ in range(steps)]
+            seconds = [timed_step(work, device) for _ in range(steps)]
     outer = arguments.get("outer_loop", arguments.get("inner_loop", 1)) if task in METHODS else 1
     return {
         "task": task,
@@ -240,11 +239,3 @@ def count_step(workload: Workload) -> tuple[int, int]:
     with Counter() as counter:
         next(work)
     return counter.operations, counter.bytes
-
-
-def _timed(work: Iterator[None], device: torch.device) -> float:
-    began = time.perf_counter()
-    next(work)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - began

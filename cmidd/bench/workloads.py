@@ -1,6 +1,7 @@
 """The steps that ``bench.py`` measures, on random images: of a method, the evaluation, the experts, the CMI term."""
 
 import itertools
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,3 +153,12 @@ def cmi_steps(context: Context, term: reference_steps.Term | None, teachers: Tea
 
 def _no_term(images: Tensor, labels: Tensor) -> Tensor:
     return images.new_zeros(())
+
+
+def timed_step(work: Iterator[None], device: torch.device) -> float:
+    """Seconds of the next step of ``work``."""
+    began = time.perf_counter()
+    next(work)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - began

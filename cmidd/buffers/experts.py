@@ -59,10 +59,11 @@ class Experts:
 
     The folder is named by a hash of what makes a trajectory, so no run can read another setting's experts.
     Expert i is the same whoever makes it: interrupted work goes on where it stopped, and several processes
-    that want the same buffer share the work, each expert under a lock of its own.
+    that want the same buffer share the work, each expert under a lock of its own. Unless told to ``make`` it, it only
+    counts the ``missing`` ones.
     """
 
-    def __init__(self, context: Context, settings: ExpertSettings) -> None:
+    def __init__(self, context: Context, settings: ExpertSettings, *, make: bool = True) -> None:
         self.count, self.settings = settings.count, settings
         recipe = settings.training
         self.length, self.grows = len(recipe.learning_rates) + 1, recipe.schedule == "constant"
@@ -83,9 +84,11 @@ class Experts:
         self.paths = [self.folder / f"expert_{index:03d}.safetensors" for index in range(self.count)]
         if self.grows:
             self._take_from_before(context.data.name)
-        missing = sum(not self._is_made(path) for path in self.paths)
-        if missing:
-            log.info("training %d of %d experts into %s", missing, self.count, self.folder)
+        self.missing = sum(not self._is_made(path) for path in self.paths)
+        if not make:
+            return
+        if self.missing:
+            log.info("training %d of %d experts into %s", self.missing, self.count, self.folder)
             files.write_json(self.folder / "settings.json", self.made_by)
         locks.make_missing(self.paths, lambda index: self._make(index, context), self._is_made)
 

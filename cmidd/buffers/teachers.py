@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -33,6 +34,19 @@ def teacher_recipe(epochs: int) -> TrainingRecipe:
     return TrainingRecipe(epochs=epochs, lr=0.01, momentum=0.9, weight_decay=1e-3, batch=256)
 
 
+def pool_files(context: Context, name: str, size: int, recipe: TrainingRecipe) -> tuple[dict[str, Any], list[Path]]:
+    """What makes a pool of ``size`` teachers, and the file of each.
+
+    Raises:
+        SettingError: when the folder holds others.
+    """
+    options = context.network if name == context.network["name"] else {"name": name}
+    made_by = {**context.made_by, "network": options, "training": asdict(recipe)}
+    folder = context.buffers / "teachers" / f"{context.data.name}_{name}_{cache.fingerprint(made_by)}"
+    refuse_others(folder, made_by)
+    return made_by, [folder / f"teacher_{index:03d}.safetensors" for index in range(size)]
+
+
 class TeacherPool:
     """Frozen networks in memory, trained on first use and kept as safetensors under ``buffers/teachers``.
 
@@ -45,11 +59,8 @@ class TeacherPool:
 
     def __init__(self, context: Context, name: str, size: int, epochs: int, **changes: Any) -> None:
         recipe = replace(teacher_recipe(epochs), **changes)
-        options = context.network if name == context.network["name"] else {"name": name}
-        made_by = {**context.made_by, "network": options, "training": asdict(recipe)}
-        folder = context.buffers / "teachers" / f"{context.data.name}_{name}_{cache.fingerprint(made_by)}"
-        refuse_others(folder, made_by)
-        paths = [folder / f"teacher_{index:03d}.safetensors" for index in range(size)]
+        made_by, paths = pool_files(context, name, size, recipe)
+        folder = paths[0].parent
 
         def make(index: int) -> None:
             log.info("training teacher %d of %d into %s", index + 1, size, folder)

@@ -23,7 +23,7 @@ from cmidd.cli import journal
 from cmidd.cli.compose import as_dict, compose, notes, say_notes
 from cmidd.cli.journal import Journal
 from cmidd.cli.refusals import CONFIGS, one_line
-from cmidd.cli.words import as_hydra_reads, quoted
+from cmidd.cli.words import as_hydra_reads, as_typed, quoted
 from cmidd.runs.identity import BY_ITSELF, identity_differences
 from cmidd.utils import files
 from cmidd.utils.errors import SettingError
@@ -40,14 +40,20 @@ USER_ERRORS = (SettingError, OmegaConfBaseException, OSError)
 Main = Callable[["Settings", Admitted], Any]
 
 
-def app(main: Main, config_name: str = "distill") -> None:
-    """Run ``main(settings, admitted)`` on the settings of ``configs/<config_name>.yaml``."""
+def app(main: Main, config_name: str = "distill", *, plans: bool = False) -> None:
+    """Run ``main(settings, admitted)`` on the settings of ``configs/<config_name>.yaml``.
+
+    Args:
+        plans: whether the command has a dry run.
+    """
 
     def work(config: DictConfig) -> Any:
         from cmidd.runs.read_settings import read_settings
 
         notes.clear()
         settings = read_settings(as_dict(config))
+        if settings.dry_run and not plans:
+            raise SettingError(f"dry_run={settings.dry_run}: only distill.py has a dry run; leave it out")
         _check_recipe()
         say_notes()
         return main(settings, lambda folder: _admitted(folder, config, settings))
@@ -157,14 +163,14 @@ def _journalled(own: Journal, work: Callable[[DictConfig], Any], config: DictCon
             log.exception("the run failed")
         own.write(number, "failed", words, reason=f"{type(error).__name__}: {one_line(error)}")
         return None
-    own.write(number, **{"state": "done", "words": words, **journal.as_entry(outcome)})
+    own.write(number, "done", words)
     return outcome if isinstance(outcome, float) else None
 
 
 def _words() -> list[str]:
     """The settings of this run as distill.py takes them, without what makes it one of a sweep."""
     words = HydraConfig.get().overrides.task
-    return [word for word in words if not word.startswith(("+sweep=", "+launch=", "dry_run="))]
+    return [as_typed(word) for word in words if not word.startswith(("+sweep=", "+launch=", "dry_run="))]
 
 
 def _check_recipe() -> None:

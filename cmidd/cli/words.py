@@ -8,12 +8,14 @@ from typing import Any, NoReturn, get_type_hints
 
 from hydra._internal.utils import get_args_parser
 from hydra.conf import HydraConf
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from cmidd.utils.errors import SettingError
 
 # Settings that are files or folders, whose names may hold what Hydra's grammar has a meaning for.
 PATHS = ("data.root", "results_root", "buffers_root", "cmi.teachers", "teachers", "synthetic", "to")
 SETTING = re.compile(r"(\+{0,2})([^=@~+\s-][^=@\s]*)=(.*)", re.DOTALL)
+PLAIN = re.compile(r"[A-Za-z0-9_./-]+")
 # What every run has one of: others refer to it.
 NEEDED = ("dataset", "method", "network", "evaluation", "cmi", "sampler", "schedule")
 
@@ -31,7 +33,7 @@ def as_hydra_reads(words: list[str]) -> list[str]:
     overrides = [_quoted_path(word, sweeping=given.multirun) for word in given.overrides]
     for word in overrides:
         _refuse_unread(word)
-    if "dry_run=true" in overrides:  # It computes nothing, so it needs no cluster.
+    if any(word.lstrip("+") in ("dry_run=true", "dry_run=measure") for word in overrides):  # It needs no cluster.
         launching = ("+launch=", "hydra/launcher=", "hydra.launcher.")
         overrides = [word for word in overrides if not word.startswith(launching)]
     options = [word for word in words if word not in given.overrides]
@@ -41,6 +43,16 @@ def as_hydra_reads(words: list[str]) -> list[str]:
 def quoted(value: str) -> str:
     """A value as a text in Hydra's grammar, whatever it holds."""
     return "'" + re.sub(r"(\\*)'", r"\1\1\\'", value) + ("\\" if value.endswith("\\") else "") + "'"
+
+
+def as_typed(word: str) -> str:
+    """A word as its user wrote it, before :func:`as_hydra_reads` put a path in quotes."""
+    matched = SETTING.fullmatch(word)
+    if not matched or matched[2] not in PATHS or matched[3][:1] != "'" or matched[3][-1:] != "'":
+        return word
+    plus, name, value = matched.groups()
+    bare = OverridesParser.create().parse_override(f"{name}={value}").value()
+    return f"{plus}{name}={bare}" if isinstance(bare, str) else word
 
 
 def _quoted_path(word: str, sweeping: bool) -> str:
@@ -56,7 +68,7 @@ def _quoted_path(word: str, sweeping: bool) -> str:
     meant = value[:1] in "'\"" and value[-1:] == value[:1] and len(value) > 1
     meant = meant or (value[:1] == "[" and value[-1:] == "]") or "${" in value or value in ("", "null", "???")
     meant = meant or (sweeping and ("," in value or "(" in value))
-    if meant and not (value and Path(value).expanduser().exists()):
+    if PLAIN.fullmatch(value) or (meant and not (value and Path(value).expanduser().exists())):
         return word
     return f"{plus}{name}={quoted(value)}"
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from cmidd.buffers.experts import ExpertSettings
 from cmidd.buffers.teacher_files import refuse_unfit
 from cmidd.buffers.teachers import TeacherPools
 from cmidd.compute.engine import Engine, choose, prepare
@@ -21,6 +22,7 @@ from cmidd.data.dataset import Dataset
 from cmidd.data.load import load_dataset
 from cmidd.loop.balance import Ratio
 from cmidd.methods import METHODS
+from cmidd.methods.mtt import epochs_read
 from cmidd.networks import blank_network
 from cmidd.regularizers import REGULARIZERS
 from cmidd.runs.settings import Settings
@@ -52,6 +54,16 @@ def make_teachers(settings: Settings, context: Context) -> TeacherPools:
     """The pools of teachers of a run."""
     cmi = settings.cmi
     return TeacherPools(context, cmi.teacher, cmi.pool, cmi.epochs, cmi.teachers)
+
+
+def expert_settings(settings: Settings) -> ExpertSettings | None:
+    """The experts that the method reads in its first stage, as long as it reads them; None where it has none."""
+    arguments = settings.arguments
+    if "experts" not in arguments:
+        return None
+    reads = epochs_read(arguments["max_start_epoch"], arguments["expert_epochs"])
+    experts: ExpertSettings = arguments["experts"].reaching(reads)
+    return experts
 
 
 def _given(weight: float | None, ratio: float | None) -> float | Ratio:

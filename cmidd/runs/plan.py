@@ -10,7 +10,13 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
+from cmidd.buffers.experts import Experts
+from cmidd.buffers.teachers import pool_files, teacher_recipe
+from cmidd.compute.engine import using
+from cmidd.core.context import Context
+from cmidd.evaluation.baselines import baseline_file
 from cmidd.loop.checkpoints import progress_of
+from cmidd.runs.build import expert_settings, fitting_engine
 from cmidd.runs.identity import BASELINE, dataset_name, strength, system
 from cmidd.runs.record import read_record
 from cmidd.runs.run_folder import refuse_other_settings
@@ -39,9 +45,27 @@ class Plan:
     state: str
     seconds_left: float | None
 
-    def entry(self) -> dict[str, Any]:
-        """What the journal of a sweep says of it."""
-        return {"state": "planned", "plan": self.state, "seconds_left": self.seconds_left}
+
+@dataclass(frozen=True)
+class Timed:
+    """Seconds of an iteration, of the evaluation of one network, of training one on the whole data set (the baseline),
+    and of training an expert and a teacher; 0 where the run has none.
+    """
+
+    iteration: float
+    evaluation: float
+    whole: float
+    expert: float
+    teacher: float
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a run: what it is, what is there of it, and the seconds of the rest (None: nothing tells)."""
+
+    what: str
+    state: str
+    seconds: float | None
 
 
 def plan(settings: Settings) -> Plan:
@@ -53,17 +77,101 @@ def plan(settings: Settings) -> Plan:
     folder = settings.folder
     if not settings.overwrite:
         refuse_other_settings(settings)
-    if (folder / "DONE").exists():
-        return Plan("done", 0.0)
-    progress = progress_of(folder)
-    at, iterations = progress.iteration, settings.iterations * len(settings.stage_sizes)
-    own = progress.seconds / at if at else None
-    known = costs(Path(settings.results_root)).get(_kind(settings.identity))
-    left = None
-    if own or known:
-        per_iteration, evaluation = known or (own or 0.0, 0.0)
-        left = (own or per_iteration) * (iterations - at) + evaluation
-    return Plan(f"goes on at iteration {at} of {iterations}" if at else "to do", left)
+        if (folder / "DONE").exists():
+            return Plan("done", 0.0)
+    at, iterations = _progress(settings)
+    left = _recorded(settings)
+    state = f"goes on at iteration {at} of {iterations}" if at else "to do"
+    return Plan(state, None if None in left else sum(left))  # type: ignore[arg-type]
+
+
+def timed_plan(settings: Settings, timed: Timed | None) -> Plan:
+    """:func:`plan` at measured seconds, without what runs share; as it was where nothing was measured."""
+    planned = plan(settings)
+    return planned if timed is None else Plan(planned.state, sum(_measured(settings, timed)))
+
+
+def parts(settings: Settings, context: Context | None, timed: Timed | None = None) -> list[Part]:
+    """Every part of a run that is not done, what there is of it, and how long the rest takes.
+
+    Args:
+        context: the world of the run; None where its data set is not here yet.
+        timed: measured seconds, which go before recorded ones.
+    """
+    if plan(settings).state == "done":
+        return []
+    at, iterations = _progress(settings)
+    left = _recorded(settings) if timed is None else _measured(settings, timed)
+    protocol = settings.evaluation
+    evaluations = f"{_evaluations_left(settings)} times {protocol.repeats} networks"
+    return [
+        *(_before(settings, context, timed) if context else [Part("data", "not here yet, is downloaded first", None)]),
+        Part("distillation", f"{iterations - at} of {iterations} iterations", left[0]),
+        Part("evaluation", f"{evaluations} of {protocol.training.epochs} epochs", left[1]),
+    ]
+
+
+def _before(settings: Settings, context: Context, timed: Timed | None) -> list[Part]:
+    """What a run needs before its first iteration, and its baselines."""
+    data, cmi = context.data, settings.cmi
+    found = [Part("data", f"{len(data.train)} training images, {data.origin or 'published files'}", 0.0)]
+    with using(fitting_engine(settings, context)):
+        if experts := expert_settings(settings):
+            buffer = Experts(context, experts, make=False)
+            seconds = None if timed is None else timed.expert
+            found.append(_made("experts", buffer.count - buffer.missing, buffer.count, buffer.folder, seconds))
+        if settings.taught and cmi.teachers is not None:
+            found.append(Part("teachers", f"{cmi.pool} from files", 0.0))
+        elif settings.taught:
+            _, paths = pool_files(context, cmi.teacher, cmi.pool, teacher_recipe(cmi.epochs))
+            seconds = None if timed is None else timed.teacher
+            found.append(_made("teachers", sum(p.exists() for p in paths), len(paths), paths[0].parent, seconds))
+        for kind in settings.evaluation.baselines:
+            path, _ = baseline_file(context, settings.evaluation, settings.ipc, kind)
+            there = path.exists()
+            seconds = None
+            if timed is not None:
+                seconds = settings.evaluation.repeats * (timed.whole if kind == "whole" else timed.evaluation)
+            found.append(
+                Part("baseline", f"{kind}, {'measured' if there else 'to measure'}", 0.0 if there else seconds)
+            )
+    return found
+
+
+def _made(what: str, there: int, count: int, folder: Path, seconds: float | None) -> Part:
+    missing = count - there
+    state = f"{there} of {count} there, {folder}"
+    return Part(what, state, 0.0 if not missing else None if seconds is None else missing * seconds)
+
+
+def _progress(settings: Settings) -> tuple[int, int]:
+    """The iteration that a run is at, and how many it has in all stages."""
+    at = 0 if settings.overwrite else progress_of(settings.folder).iteration
+    return at, settings.iterations * len(settings.stage_sizes)
+
+
+def _evaluations_left(settings: Settings) -> int:
+    at, iterations = _progress(settings)
+    every = settings.evaluation.interval
+    return iterations // every - at // every + (iterations % every > 0)
+
+
+def _recorded(settings: Settings) -> tuple[float | None, float | None]:
+    """Seconds left of the iterations and of the evaluations, by what is on record of this run and its like."""
+    at, iterations = _progress(settings)
+    known = costs(Path(settings.results_root)).get(kind_of(settings.identity))
+    per_iteration = known[0] if known else None
+    if at:
+        per_iteration = progress_of(settings.folder).seconds / at
+    return None if per_iteration is None else per_iteration * (iterations - at), known[1] if known else None
+
+
+def _measured(settings: Settings, timed: Timed) -> tuple[float, float]:
+    """As :func:`_recorded`, at measured seconds."""
+    at, iterations = _progress(settings)
+    return timed.iteration * (iterations - at), timed.evaluation * _evaluations_left(
+        settings
+    ) * settings.evaluation.repeats
 
 
 @functools.cache
@@ -77,7 +185,7 @@ def costs(results_root: Path) -> dict[tuple[Any, ...], tuple[float, float]]:
         record = read_record(path)
         if record.seconds is not None:
             per_iteration = record.seconds / record.last["iteration"]
-            found[_kind(record.settings)].append((per_iteration, record.evaluation_seconds or 0.0))
+            found[kind_of(record.settings)].append((per_iteration, record.evaluation_seconds or 0.0))
     for path in results_root.glob("bench*.json"):
         for cell in validate(path, files.read_json(path), BenchTable)["cells"]:
             kind = (cell["method"], cell["dataset"], cell["ipc"], cell["cmi"] > 0)
@@ -89,5 +197,6 @@ def costs(results_root: Path) -> dict[tuple[Any, ...], tuple[float, float]]:
     }
 
 
-def _kind(identity: Mapping[str, Any]) -> tuple[Any, ...]:
+def kind_of(identity: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What runs have in common that take about as long an iteration."""
     return system(identity), dataset_name(identity), identity["ipc"], strength(identity["cmi"]) != BASELINE

@@ -5,8 +5,7 @@ from cmidd.cli.app import Admitted, app
 from cmidd.compute.devices import pick_device
 from cmidd.compute.engine import using
 from cmidd.methods import METHODS
-from cmidd.methods.mtt import epochs_read
-from cmidd.runs.build import fitting_engine, make_context
+from cmidd.runs.build import expert_settings, fitting_engine, make_context
 from cmidd.runs.settings import Settings
 from cmidd.utils.errors import SettingError
 
@@ -18,11 +17,10 @@ def main() -> None:
 
 def train(settings: Settings, admitted: Admitted) -> None:
     """Train the experts of a method that has some."""
-    arguments, name = settings.arguments, settings.method["name"]
-    if "experts" not in arguments:
+    experts, name = expert_settings(settings), settings.method["name"]
+    if experts is None:
         raise SettingError(f"method={name}: has no expert trajectories; use method=mtt")
     context = make_context(settings, pick_device(settings.device))
-    METHODS[name].refuse(arguments, context.blank_network())
-    reads = epochs_read(arguments["max_start_epoch"], arguments["expert_epochs"])
+    METHODS[name].refuse(settings.arguments, context.blank_network())
     with using(fitting_engine(settings, context)):
-        Experts(context, arguments["experts"].reaching(reads))
+        Experts(context, experts)

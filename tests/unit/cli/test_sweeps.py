@@ -48,25 +48,6 @@ def test_a_crash_of_a_run_is_kept_apart_as_well(tmp_path):
     assert "2 runs: 1 done, 1 failed" in ended.stdout
 
 
-def test_a_dry_run_tells_what_is_done_what_is_left_and_touches_nothing(tmp_path):
-    words = [*TINY_METHOD["dm"], "evaluation.baselines=[]"]
-    assert distill(tmp_path, *words).returncode == 0
-    before = sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "results").rglob("*"))
-    dry = distill(tmp_path, *words, "seed=0,1", "method=dm,idc", "dry_run=true", "+launch=gpus", "-m")
-    assert dry.returncode == 0, dry.stderr
-    lines = dry.stdout.splitlines()
-    assert sum(line.startswith("done ") and line.split()[1:3] == ["0", "s"] for line in lines) == 1
-    (left,) = [line for line in lines if line.startswith("to do ") and "unknown" not in line]
-    assert "seed=1" in left
-    assert "method=dm" in left
-    assert sum("unknown" in line and "method=idc" in line for line in lines) == 2
-    assert "1 of 4 runs done" in lines[-1]
-    after = sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "results").rglob("*.*"))
-    assert [entry for entry in before if entry in after] == after or {p.name for p, _ in after} <= {"multirun.yaml"} | {
-        path.name for path, _ in before
-    }
-
-
 @pytest.mark.parametrize(
     "launcher",
     [

@@ -1,0 +1,77 @@
+"""How long a run takes, from a few steps of each kind of its work, on its own data."""
+
+import statistics
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from cmidd.bench.workloads import timed_step, training_steps
+from cmidd.buffers.teachers import TeacherPools, teacher_recipe
+from cmidd.compute.engine import using
+from cmidd.compute.training import TrainingRecipe
+from cmidd.core.context import Context
+from cmidd.data.split import Split
+from cmidd.loop.steps import method_steps
+from cmidd.methods import METHODS
+from cmidd.runs.build import expert_settings, fitting_engine, make_regularizers
+from cmidd.runs.plan import Timed
+from cmidd.runs.settings import Settings
+from cmidd.samplers.random import RandomSampler
+
+STEPS = 3  # that are timed, after one that is not: it compiles, and fills caches
+BATCHES = 2  # of a training, whose time is extended to the whole set
+REAL_PER_CLASS, EXPERT_IMAGES = 300, 26  # images of a class that are matched with, and that one expert sees
+
+
+def timed_steps(settings: Settings, context: Context) -> Timed:
+    """Seconds of the parts of a run.
+
+    The experts and teachers that the steps need are trained on a few images, in a folder that is removed. Random real
+    images are matched, whatever the sampler: what one costs beside is not in it.
+    """
+    experts, cmi = expert_settings(settings), settings.cmi
+    with tempfile.TemporaryDirectory() as folder, using(fitting_engine(settings, context)):
+        small = _small(context, Path(folder), EXPERT_IMAGES if experts else REAL_PER_CLASS)
+        arguments = dict(settings.arguments)
+        if experts:
+            arguments |= {"experts": replace(arguments["experts"], count=1), "max_start_epoch": 1}
+        method = METHODS[settings.method["name"]](small, **arguments)
+        teachers = TeacherPools(small, cmi.teacher, 1, 1, cmi.teachers)
+        step = _median(method_steps(small, method, make_regularizers(settings, small, teachers)), small)
+        protocol = settings.evaluation
+        own = _median(training_steps(small, small.synthetic.decode(), protocol.training, 1, False), small)
+        taught = replace(
+            small, network={"name": cmi.teacher} if cmi.teacher != small.network["name"] else small.network
+        )
+        return Timed(
+            iteration=step * method.steps_per_iteration,
+            evaluation=own * len(protocol.training.learning_rates),
+            whole=_training(small, context, protocol.whole) if "whole" in protocol.baselines else 0.0,
+            expert=_training(small, context, experts.training) if experts else 0.0,
+            teacher=_training(taught, context, teacher_recipe(cmi.epochs))
+            if settings.taught and not cmi.teachers
+            else 0.0,
+        )
+
+
+def _small(context: Context, buffers: Path, per_class: int) -> Context:
+    """The same world with fewer images, whose caches go elsewhere."""
+    few = torch.cat([members[:per_class] for members in context.data.class_members])
+    data = replace(context.data, train=context.data.train[few.to(context.data.device)])
+    return replace(context, data=data, buffers=buffers, sampler=RandomSampler(data))
+
+
+def _training(small: Context, context: Context, recipe: TrainingRecipe) -> float:
+    """Seconds of training a network on the whole training set, from those of a few batches."""
+    train = context.data.train
+    few = Split(train.images[: BATCHES * recipe.batch], train.labels[: BATCHES * recipe.batch])
+    passes = len(recipe.learning_rates) * len(train) / len(few)
+    return _median(training_steps(small, few, recipe, 1, False), small) * passes
+
+
+def _median(work: Iterator[None], context: Context) -> float:
+    timed_step(work, context.data.device)
+    return statistics.median(timed_step(work, context.data.device) for _ in range(STEPS))

@@ -1,0 +1,161 @@
+"""What a command would do, without doing it: ``dry_run=true``, and ``dry_run=measure`` with a few timed steps."""
+
+import dataclasses
+import shlex
+import sys
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from cmidd.cli.compose import compose
+from cmidd.cli.refusals import fresh_hydra, one_line
+from cmidd.cli.words import as_hydra_reads, as_typed
+from cmidd.utils.errors import SettingError
+from cmidd.utils.text import duration
+
+if TYPE_CHECKING:
+    from cmidd.core.context import Context
+    from cmidd.runs.plan import Timed
+    from cmidd.runs.settings import Settings
+
+SWEEPING = ("-m", "--multirun", "hydra.mode=MULTIRUN")
+
+
+def asked(words: list[str]) -> str | None:
+    """What a command line says of ``dry_run``, where it is a sweep: Hydra would compose every run twice."""
+    said = [word.partition("=")[2] for word in words if word.lstrip("+").startswith("dry_run=")]
+    sweeping = any(word in SWEEPING or word.startswith("+sweep=") for word in words)
+    return said[-1].lower() if said and sweeping and said[-1].lower() in ("true", "measure") else None
+
+
+def show_run(settings: "Settings") -> None:
+    """Print what a run would do, part by part, what is there of it, and how long the rest takes."""
+    from cmidd.runs.plan import parts, plan
+
+    context, state = _context(settings), plan(settings).state
+    found = parts(settings, context, _timed(settings, context) if settings.dry_run == "measure" else None)
+    print(f"{state}: {settings.folder}")
+    for part in found:
+        print(f"  {part.what:<13} {part.state}{'' if part.seconds == 0 else f'  [{_said(part.seconds)}]'}")
+    known = [part.seconds for part in found if part.seconds is not None]
+    if len(known) < len(found):
+        unknown = dict.fromkeys(part.what for part in found if part.seconds is None)
+        print(f"  in all        unknown: of {', '.join(unknown)} {_why_unknown(settings.dry_run)}")
+    else:
+        print(f"  in all        {duration(sum(known))}")
+
+
+def show_sweep(words: list[str], how: str) -> None:
+    """Print a line for every run of a sweep as soon as it is known, and the sum; exit code 1 where one is refused."""
+    from cmidd.runs.plan import Timed, kind_of, plan, timed_plan
+
+    composed: dict[tuple[str, ...], Settings] = {}
+    measured: dict[Any, Timed | None] = {}
+    left: list[float | None] = []
+    done = refused = 0
+    try:
+        runs = _runs(as_hydra_reads(words))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SettingError(one_line(error)) from error
+    for run in runs:
+        command = shlex.join(as_typed(word) for word in run)
+        try:
+            settings = _settings(run, composed)
+            planned = plan(settings)
+            if how == "measure" and planned.seconds_left is None:
+                if (kind := kind_of(settings.identity)) not in measured:
+                    measured[kind] = _timed(settings, _context(settings))
+                planned = timed_plan(settings, measured[kind])
+        except (SettingError, OSError) as error:
+            refused += 1
+            print(f"{'refused':<40} {'':>10}  {command}\n        {one_line(error)}", flush=True)
+            continue
+        done += planned.state == "done"
+        left.append(planned.seconds_left)
+        print(f"{planned.state:<40} {_said(planned.seconds_left):>10}  {command}", flush=True)
+    print(_sum(left, done, refused, how))
+    if refused:
+        sys.exit(1)
+
+
+def _sum(left: list[float | None], done: int, refused: int, how: str) -> str:
+    """The last line: how many runs are done, and how long the others take, as far as anything tells."""
+    known = [seconds for seconds in left if seconds is not None]
+    unknown, lines = len(left) - len(known), [f"\n{done} of {len(left) + refused} runs done"]
+    if len(known) > done:
+        lines.append(f"{len(known) - done} take {duration(sum(known))} one after the other")
+    if unknown:
+        lines.append(f"of {unknown} {_why_unknown(how)}")
+    if refused:
+        lines.append(f"{refused} refused")
+    return f"{'; '.join(lines)}. What runs share (experts, teachers, baselines) is not counted."
+
+
+def _why_unknown(how: bool | str) -> str:
+    measured = "the data set is not here to be measured on" if how == "measure" else "dry_run=measure times a few steps"
+    return f"nothing is on record; {measured}"
+
+
+def _said(seconds: float | None) -> str:
+    return "unknown" if seconds is None else duration(seconds)
+
+
+def _runs(words: list[str]) -> list[list[str]]:
+    """The words of every run of a sweep, as Hydra's own sweeper would deal them out.
+
+    Raises:
+        SettingError: for another sweeper, which chooses its runs by what the earlier ones gave.
+    """
+    given = [word for word in words if not word.startswith("-") and not word.lstrip("+").startswith("dry_run=")]
+    sweep = [word for word in given if word.startswith(("+sweep=", "hydra"))]
+    with fresh_hydra():
+        config = hydra.compose("distill", sweep, return_hydra_config=True)
+        sweeper: Any = OmegaConf.to_container(config.hydra.sweeper, resolve=True)
+        if not sweeper["_target_"].endswith(BasicSweeper.__name__):
+            raise SettingError(
+                f"dry_run=true: {sweeper['_target_'].rpartition('.')[2]} chooses each run by what the earlier ones "
+                "gave, so nobody knows them; leave +sweep or hydra/sweeper out to look at one run"
+            )
+        params = [f"{name}={value}" for name, value in (sweeper["params"] or {}).items()]
+        parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+        mine = [word for word in given if not word.startswith(("+sweep=", "hydra"))]
+        overrides = parser.parse_overrides([*params, *mine])
+    return [run for batch in BasicSweeper.split_arguments(overrides, None) for run in batch]
+
+
+def _settings(words: list[str], composed: "dict[tuple[str, ...], Settings]") -> "Settings":
+    """The settings of one run; runs that differ in nothing but the seed are composed once."""
+    seeds = [word.removeprefix("seed=") for word in words if word.startswith("seed=")]
+    if not seeds or not seeds[-1].isdigit():
+        return compose(words)
+    others = tuple(word for word in words if not word.startswith("seed="))
+    if others not in composed:
+        composed[others] = compose(list(others))
+    return dataclasses.replace(composed[others], seed=int(seeds[-1]))
+
+
+def _context(settings: "Settings") -> "Context | None":
+    """The run's world, or None where its data set would have to be downloaded first."""
+    from cmidd.compute.devices import pick_device
+    from cmidd.data.published import PUBLISHED
+    from cmidd.runs.build import make_context
+
+    here = dataclasses.replace(settings, data=dataclasses.replace(settings.data, download=False))
+    try:
+        return make_context(here, pick_device("auto" if settings.device == "free_gpu" else settings.device))
+    except SettingError:
+        if settings.data.download and settings.dataset["name"] in PUBLISHED:
+            return None
+        raise
+
+
+def _timed(settings: "Settings", context: "Context | None") -> "Timed | None":
+    from cmidd.bench.estimate import timed_steps
+
+    return None if context is None else timed_steps(settings, context)

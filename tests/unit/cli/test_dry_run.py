@@ -1,0 +1,108 @@
+"""A dry run says what would be done, what is there and how long it takes, or that nothing tells; it touches nothing."""
+
+import re
+
+import pytest
+
+from cmidd.cli import dry_run
+from cmidd.cli.compose import compose
+from cmidd.utils.errors import SettingError
+from tests.support.refusals import bytes_of, script
+from tests.support.runs import TINY, TINY_METHOD
+
+DM = [*TINY, *TINY_METHOD["dm"], "evaluation.baselines=[]"]
+MTT = [*TINY, *TINY_METHOD["mtt"], "cmi.lambda=1"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder where one run of DM is finished, and the experts of MTT are made."""
+    folder = tmp_path_factory.mktemp("place")
+    assert script("distill", *DM, cwd=folder)[0] == 0
+    assert script("buffer", *MTT, cwd=folder)[0] == 0
+    return folder
+
+
+def lines_of(place, *words):
+    """What a dry run prints, after it was seen to change nothing."""
+    before = bytes_of(place)
+    code, out, err = script("distill", *words, cwd=place)
+    assert bytes_of(place) == before
+    return code, out.splitlines(), err
+
+
+def test_a_single_run_is_told_part_by_part_and_what_is_unknown_is_said_so(place):
+    code, lines, _ = lines_of(place, *MTT, "dry_run=true")
+    assert code == 0
+    said = {line.split()[0]: line for line in lines if line.startswith("  ")}
+    assert "to do: results/digits/mtt/ipc10/cmi1/seed0" in lines
+    assert "2 of 2 there, buffers/experts/digits_" in said["experts"]
+    assert "unknown" not in said["experts"]
+    assert "0 of 1 there" in said["teachers"]
+    assert "[unknown]" in said["teachers"]
+    assert "4 of 4 iterations  [unknown]" in said["distillation"]
+    assert "of teachers, baseline, distillation, evaluation nothing is on record; dry_run=measure" in said["in"]
+
+
+def test_measured_steps_give_a_time_for_every_part(place):
+    _, lines, _ = lines_of(place, *MTT, "dry_run=measure")
+    parts = [line for line in lines if line.startswith("  ")]
+    assert len(parts) == 8
+    assert not any("unknown" in part for part in parts)
+    assert re.search(r"^  in all +\d", parts[-1])
+
+
+def test_a_finished_run_is_done_and_its_like_takes_as_long_as_it_did(place):
+    assert lines_of(place, *DM, "dry_run=true")[1][-2:] == [
+        "done: results/digits/dm/ipc10/cmi0/seed0",
+        "  in all        0 s",
+    ]
+    _, lines, _ = lines_of(place, *DM, "seed=1", "dry_run=true")
+    assert re.search(r"4 of 4 iterations  \[\d+ s\]", "\n".join(lines))
+
+
+def test_a_sweep_has_a_line_for_every_run_and_what_would_be_refused_is_among_them(place):
+    words = [*DM, "-m", "seed=0,1", "ipc=10,500,x", "+launch=gpus", "dry_run=true"]
+    code, lines, _ = lines_of(place, *words)
+    assert code == 1
+    runs = [line for line in lines if "seed=" in line]
+    assert len(runs) == 6
+    assert sum(line.startswith("done ") for line in runs) == 1
+    (left,) = [line for line in runs if line.startswith("to do ") and "unknown" not in line]
+    assert "seed=1" in left
+    assert "ipc=10" in left
+    assert sum(line.startswith("refused ") and "ipc=x" in line for line in runs) == 2
+    assert "1 of 6 runs done; 1 take" in lines[-1]
+    assert "2 refused" in lines[-1]
+
+
+def test_a_sweep_is_measured_where_nothing_is_on_record(place):
+    _, lines, _ = lines_of(place, *DM, *TINY_METHOD["dc"], "-m", "seed=5,6", "dry_run=measure")
+    assert not any("unknown" in line for line in lines)
+
+
+def test_the_whole_table_is_dealt_out_as_hydra_would_deal_it():
+    words = [word for word in dry_run._runs(["+sweep=table1", "dry_run=true", "seed=3,4"]) if "method=mtt" in word]
+    assert len(words) == 3 * 2 * 2 * 2
+    assert sorted(words[0]) == ["cmi=none", "dataset=svhn", "ipc=10", "method=mtt", "seed=3"]
+
+
+def test_runs_that_differ_in_the_seed_are_the_same_as_composed_one_by_one():
+    composed = {}
+    for seed in ("0", "7"):
+        words = ["method=dm", f"seed={seed}", "cmi=recipe"]
+        assert dry_run._settings(words, composed) == compose(words)
+    assert len(composed) == 1
+
+
+def test_a_sweeper_that_chooses_its_runs_is_refused():
+    pytest.importorskip("optuna")
+    with pytest.raises(SettingError, match="OptunaSweeper chooses each run"):
+        dry_run._runs(["+sweep=tune_cmi", "dry_run=true"])
+
+
+@pytest.mark.parametrize("name", ["teachers", "buffer", "baselines"])
+def test_a_command_without_a_dry_run_says_so(tmp_path, name):
+    code, _, err = script(name, "dry_run=true", cwd=tmp_path)
+    assert code == 2
+    assert "only distill.py has a dry run; leave it out" in err
