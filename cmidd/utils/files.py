@@ -1,6 +1,7 @@
 """Text files that are whole or absent: written beside their place and renamed."""
 
 import contextlib
+import errno
 import glob
 import itertools
 import json
@@ -13,19 +14,24 @@ from pathlib import Path
 from typing import Any
 
 from cmidd.utils.errors import SettingError
+from cmidd.utils.text import in_bytes
 
 log = logging.getLogger(__name__)
+FULL = "No space left on device"
 MOST_TEXT = 64 * 2**20  # bytes of a file that is parsed; a record has some thousand
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path, size: int | None = None) -> Iterator[Path]:
     """Yield a path in a folder of this process beside ``path``; on success it is flushed and renamed to ``path``.
 
     In a folder, because a library may write a file of its own first and rename it (safetensors does): whatever a
     process that was killed leaves lies in there, and goes when the next one writes the same file.
+
+    Args:
+        size: bytes that will be written, for the error of a full disk.
     """
-    with _naming(path):
+    with _naming(path, size):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
         part = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
@@ -59,19 +65,24 @@ def _alive(process: int) -> bool:
 
 
 @contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Have an error of the system name the file: that of a full disk names none."""
+def _naming(path: Path, size: int | None = None) -> Iterator[None]:
+    """Have an error of the system name the file: that of a full disk names none, nor what is needed."""
     try:
         yield
     except OSError as error:
         error.filename = error.filename or str(path)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) or FULL in str(error):
+            needed = "more" if size is None else in_bytes(size)
+            free = in_bytes(shutil.disk_usage(path.parent).free)
+            error.strerror = f"{FULL}: {needed} needed in {path.parent}, {free} free"
         raise
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
-    with atomic_write(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+    data = text.encode()
+    with atomic_write(path, len(data)) as beside:
+        beside.write_bytes(data)
 
 
 def append_line(path: Path, line: str) -> None:

@@ -18,7 +18,7 @@ from cmidd.utils.files import parsed
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], about: Mapping[str, Any]) -> None:
     """Write a safetensors file whole or not at all; ``about`` (JSON) travels in its header."""
     on_cpu = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
-    with files.atomic_write(path) as beside:
+    with files.atomic_write(path, sum(tensor.nbytes for tensor in on_cpu.values())) as beside:
         try:
             save_file(on_cpu, beside, metadata={"about": json.dumps(about)})
         except SafetensorError as error:  # The system's error, as text.

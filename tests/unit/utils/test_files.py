@@ -40,7 +40,7 @@ def test_on_a_full_disk_a_run_stops_with_one_line_and_goes_on_when_there_is_room
     # Room for one checkpoint of 53,000 bytes, but not for the next one beside it.
     (disk / "ballast").write_bytes(bytes(2**20 - 110_000))
     ended = distill(tmp_path, *words, "checkpoint_seconds=0")
-    one_line(ended, "checkpoint.safetensors: ", "No space left on device")
+    one_line(ended, "checkpoint.safetensors: ", "No space left on device: 5", " kB needed in ", "seed0, ", " free")
     folder = disk / "digits" / "dm" / "ipc10" / "cmi0" / "seed0"
     assert tensor_files.read_tensors(folder / "checkpoint.safetensors")[1]["iteration"] > 0
     assert not list(folder.glob(".*.part"))
