@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, is_dataclass
 from dataclasses import Field as DataclassField
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
@@ -47,6 +47,10 @@ def checked(function: Callable[..., Any], arguments: Mapping[str, Any], where: s
             **arguments
         )
     except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "unexpected_keyword_argument":
+            *above, last = map(str, first["loc"])
+            known(last, _nested(hints, above), ".".join(part for part in (where, *above) if part))
         raise SettingError(complaint(error, where)) from error
     return {p.name: getattr(model, name) for name, p in zip(fields, settings, strict=True)}
 
@@ -64,6 +68,14 @@ def keywords(function: Callable[..., Any]) -> list[str]:
 def _settings_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
     parameters = inspect.signature(function).parameters.values()
     return [p for p in parameters if p.kind == p.KEYWORD_ONLY or is_dataclass(function)]
+
+
+def _nested(hints: Mapping[str, Any], above: Sequence[str]) -> list[str]:
+    """The settings of a dataclass that is nested in those of ``hints``."""
+    for part in above:
+        kinds = [hints[part], *get_args(hints[part])] if part in hints else []
+        hints = next((get_type_hints(kind, include_extras=True) for kind in kinds if is_dataclass(kind)), hints)
+    return list(hints)
 
 
 def complaint(error: ValidationError, where: str) -> str:
