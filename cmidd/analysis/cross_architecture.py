@@ -18,6 +18,7 @@ from cmidd.evaluation.train_on_set import digest, stages_of, training_steps
 from cmidd.networks import NETWORKS
 from cmidd.runs.settings import Settings
 from cmidd.synthetic import foreign
+from cmidd.synthetic.places import is_own, place_of
 from cmidd.utils import files
 from cmidd.utils.checking import checked, own_of
 from cmidd.utils.errors import SettingError
@@ -76,8 +77,8 @@ def load_subject(settings: EvaluationSettings, compose: Compose, device: torch.d
     Raises:
         SettingError: when the set is unreadable, or something it does not say is not given either.
     """
-    path = Path(settings.synthetic).expanduser()
-    if path.suffix == ".safetensors":
+    path = place_of(Path(settings.synthetic))
+    if is_own(path):
         for name in ("method", "dataset", "zca", "statistics", "factor"):
             if getattr(settings, name) is not None:
                 raise SettingError(f"{name}={getattr(settings, name)}: {path} carries its own; leave {name} out")
@@ -117,7 +118,7 @@ def cross_architecture(settings: EvaluationSettings, subject: Subject) -> list[P
     """
     synthetic, data = subject.synthetic, subject.data
     decoded, stages = synthetic.decode(), stages_of(synthetic, subject.recipe)
-    path = Path(settings.synthetic).expanduser().resolve()
+    path = place_of(Path(settings.synthetic)).resolve()
     name = path.name if path.is_dir() else path.stem
     kept = path.with_name(f"{name}.evaluating.json")
     made_by = {"data": {"tested on": digest([(data.test, subject.recipe)])}}

@@ -1,4 +1,4 @@
-"""Text files that are whole or absent: written beside their place and renamed."""
+"""Files and folders that are whole or absent: written beside their place and renamed."""
 
 import contextlib
 import glob
@@ -37,6 +37,40 @@ def atomic_write(path: Path) -> Iterator[Path]:
             (part / "new").replace(path)
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """As :func:`atomic_write`, for a folder: yields one beside ``path``, which must be absent or empty."""
+    with _naming(path), made_parents(path):
+        _remove_leftovers(path)
+        part = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
+        part.mkdir()
+        try:
+            yield part
+            part.replace(path)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def made_parents(path: Path) -> Iterator[None]:
+    """Make the folders above ``path``; those of them that are empty at the end are removed again."""
+    made = [folder for folder in path.absolute().parents if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        remove_empty(made)
+
+
+def remove_empty(folders: Sequence[Path]) -> None:
+    """Remove those folders, the lowest first, that hold nothing; another process may be using them."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
 
 
 def _remove_leftovers(path: Path) -> None:

@@ -50,6 +50,18 @@ def bytes_of(folder):
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".lock"}
 
 
+def tree_of(folder):
+    """Every file with its bytes, every link and every folder below a folder, locks and empty folders too."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        if path.is_file()
+        else "link"
+        if path.is_symlink()
+        else "folder"
+        for path in sorted(folder.rglob("*"))
+    }
+
+
 def script(name, *words, cwd, folder="scripts"):
     """Run ``<folder>/<name>.py`` in this process; returns its exit code and what it wrote to both streams."""
     out, err = io.StringIO(), io.StringIO()
