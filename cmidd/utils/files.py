@@ -42,30 +42,27 @@ def atomic_write(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """As :func:`atomic_write`, for a folder: yields one beside ``path``, which must be absent or empty."""
-    with _naming(path), made_parents(path):
-        _remove_leftovers(path)
-        part = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
-        part.mkdir()
+    made = absent_parents(path)
+    part = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
+    with _naming(path):
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_leftovers(path)
+            part.mkdir(exist_ok=True)
             yield part
             part.replace(path)
         finally:
             shutil.rmtree(part, ignore_errors=True)
+            remove_empty(made)
 
 
-@contextlib.contextmanager
-def made_parents(path: Path) -> Iterator[None]:
-    """Make the folders above ``path``; those of them that are empty at the end are removed again."""
-    made = [folder for folder in path.absolute().parents if not folder.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    finally:
-        remove_empty(made)
+def absent_parents(path: Path) -> list[Path]:
+    """The folders above ``path`` that are not there yet, the lowest first."""
+    return [folder for folder in path.absolute().parents if not folder.exists()]
 
 
 def remove_empty(folders: Sequence[Path]) -> None:
-    """Remove those folders, the lowest first, that hold nothing; another process may be using them."""
+    """Remove folders, the lowest first, until one holds something."""
     for folder in folders:
         try:
             folder.rmdir()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from cmidd.utils import files
+
 log = logging.getLogger(__name__)
 
 
@@ -14,19 +16,44 @@ log = logging.getLogger(__name__)
 def locked(path: Path, *, wait: bool) -> Iterator[bool]:
     """Hold the lock of ``path``, across processes; yields False when it is taken and ``wait`` is False.
 
-    The operating system frees the lock when its process dies, however it dies.
+    The operating system frees the lock when its process dies, however it dies. The lock's file and folders that were
+    made for it go again at the end, those that hold something else excepted: work that is refused leaves nothing.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    beside = path.with_name(f".{path.name}.lock")
+    made, ours = files.absent_parents(beside), not beside.exists()
+    lock = FileLock(beside)
     try:
-        lock.acquire(timeout=-1 if wait else 0)
-    except Timeout:
+        _acquire(lock, beside, wait)
+        try:
+            yield True
+        finally:
+            if ours:  # Still held: whoever waited for this file sees that it has no name any more, and makes a new one.
+                with contextlib.suppress(OSError):
+                    beside.unlink()
+            lock.release()
+    except _Taken:
         yield False
-        return
-    try:
-        yield True
     finally:
-        lock.release()
+        files.remove_empty(made)
+
+
+class _Taken(Exception):
+    """Another process holds the lock."""
+
+
+def _acquire(lock: FileLock, beside: Path, wait: bool) -> None:
+    """Take the lock, and make its folders; another process may be removing them."""
+    for attempt in range(100):
+        try:
+            beside.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=-1 if wait else 0)
+        except FileNotFoundError:
+            if attempt == 99:
+                raise
+        except Timeout as error:
+            raise _Taken from error
+        else:
+            return
 
 
 def make_missing(
