@@ -15,7 +15,7 @@ from cmidd.data.load import DataSettings
 from cmidd.evaluation.evaluate import evaluate
 from cmidd.evaluation.subject import Recipe, Subject, foreign_subject, own_subject
 from cmidd.evaluation.train_on_set import digest, stages_of, training_steps
-from cmidd.networks import NETWORKS
+from cmidd.networks import NETWORKS, blank_network
 from cmidd.runs.settings import Settings
 from cmidd.synthetic import foreign
 from cmidd.synthetic.places import is_own, place_of
@@ -85,6 +85,9 @@ def load_subject(settings: EvaluationSettings, compose: Compose, device: torch.d
         subject = own_subject(path, settings.data, device)
     else:
         subject = _foreign(path, settings, compose, device)
+    data = subject.data
+    for options in _networks(settings, subject).values():  # All of them, before the first is trained.
+        blank_network(image_shape=data.image_shape, num_classes=data.num_classes, **options)
     changed = {key: value for key, value in settings.training.items() if value is not None}
     arguments = checked(TrainingRecipe, {**asdict(subject.recipe), **changed}, "training")
     if "lr" in changed:

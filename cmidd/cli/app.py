@@ -74,13 +74,15 @@ class SweepJournal(Callback):
         dry, given = bool(config.get("dry_run")), config.get("results_root")
         root = Path(tempfile.mkdtemp(prefix="cmidd-dry-run-") if dry else given if isinstance(given, str) else ".")
         self.folder = root.absolute() / ".sweeps" / f"{int(time.time())}-{os.getpid()}"
-        absent = files.absent_parents(self.folder)
-        self.made[:] = [self.folder.parent, *absent[1:]] if absent else [self.folder.parent]
-        if dry:
-            self.made.append(root)
+        self.made[:] = [self.folder.parent, *files.absent_parents(self.folder.parent), *([root] if dry else [])]
         journal.journal = Journal(self.folder)
         with read_write(config), open_dict(config):
             config.hydra.sweep.dir = str(self.folder)  # Where Hydra writes its multirun.yaml, which nobody reads.
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        found = Path(config.hydra.sweep.dir, "optimization_results.yaml")  # Optuna's
+        if found.exists() and not config.get("dry_run"):
+            found.replace(Path(config.results_root, found.name))
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         journal.journal = None if self.folder is None else Journal(self.folder)

@@ -54,7 +54,7 @@ def run(settings: Settings, admitted: Callable[[Path], dict[str, Any]]) -> RunRe
         SettingError: when the folder belongs to another process or to a run with other settings.
     """
     folder = settings.folder
-    with locks.locked(folder, wait=False) as mine:
+    with locks.locked(folder, wait=False, below=Path(settings.results_root)) as mine:
         if not mine:
             raise SettingError(f"{folder}: another process is at work on this run; wait for it, or change the seed")
         if not settings.overwrite:
