@@ -21,6 +21,13 @@ def _watched(request):
     refusals.WATCHED.pop()
 
 
+def pytest_terminal_summary(terminalreporter):
+    from tests.support import refusals
+
+    if refusals.COMPARED:
+        terminalreporter.write_line(f"{refusals.COMPARED} refusals left every file and folder as it was")
+
+
 @pytest.fixture(params=["rgb32", "gray28"])
 def golden_set(request):
     return request.param

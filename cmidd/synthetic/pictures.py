@@ -68,6 +68,9 @@ def refuse_filled(folder: Path) -> None:
     Raises:
         SettingError: when it is not.
     """
+    nearest = next(above for above in folder.absolute().parents if above.exists())
+    if not nearest.is_dir():
+        raise SettingError(f"to={folder}: {nearest} is a file; choose a new folder")
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise SettingError(f"to={folder}: exists and is not empty; choose a new folder")
 

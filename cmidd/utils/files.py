@@ -66,6 +66,8 @@ def remove_empty(folders: Sequence[Path]) -> None:
     for folder in folders:
         try:
             folder.rmdir()
+        except FileNotFoundError:
+            continue
         except OSError:
             return
 

@@ -75,7 +75,12 @@ BAD = {
         ["ipc=1=2"],
         ["ipc"],
     ],
-    "buffer": [["method=dm"], ["method=mtt", "method.experts.count=0"], ["method=mtt", "network=lenet"], ["method=mtt", "ipc=2000", "buffers_root=deep/b"]],
+    "buffer": [
+        ["method=dm"],
+        ["method=mtt", "method.experts.count=0"],
+        ["method=mtt", "network=lenet"],
+        ["method=mtt", "ipc=2000", "buffers_root=deep/b"],
+    ],
     "baselines": [["evaluation.baselines=[]"], ["evaluation.baselines=[rnd]"], ["ipc=2000", "buffers_root=deep/b"]],
     "teachers": [
         ["cmi.pool=0"],

@@ -1,15 +1,18 @@
 """What a command leaves that does nothing: no file, no lock, no empty folder, also where another is at work."""
 
 import fcntl
+import functools
 import multiprocessing
 import os
 import tempfile
 import time
+from urllib.error import URLError
 
 import pytest
 
+from cmidd.data.load import load_dataset
 from cmidd.utils import locks
-from tests.support.refusals import script, script_refused, tree_of
+from tests.support.refusals import refused, script, script_refused, tree_of
 from tests.support.runs import TINY, TINY_METHOD, again, distill, run_here
 
 WORDS = [*TINY, *TINY_METHOD["dm"], "evaluation.baselines=[]"]
@@ -75,6 +78,18 @@ def test_overwriting_moves_nothing_aside_before_the_new_run_is_admitted(tmp_path
     assert tree_of(tmp_path) == before
     again(tmp_path / "results", "overwrite=true")
     assert folder.with_name("seed0.replaced1").is_dir()
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "svhn"])
+def test_a_download_that_fails_leaves_no_folder(tmp_path, monkeypatch, name):
+    def no_network(*_, **__):
+        raise URLError("no network")
+
+    for module in ("mnist", "cifar"):
+        monkeypatch.setattr(f"torchvision.datasets.{module}.download_and_extract_archive", no_network)
+    monkeypatch.setattr("torchvision.datasets.utils.urllib.request.urlopen", no_network)
+    load = functools.partial(load_dataset, name, root=tmp_path / "deep" / "data", download=True)
+    refused("no trace", name, load, f"dataset={name}")
 
 
 def test_a_lock_goes_with_whoever_made_it_and_with_its_folders(tmp_path):
