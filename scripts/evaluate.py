@@ -1,4 +1,4 @@
-"""Evaluate a synthetic set on other networks: ``python scripts/evaluate.py synthetic=FILE network=[convnet,vgg11]``."""
+"""Evaluate a synthetic set on other networks: ``python scripts/evaluate.py synthetic=RUN network=[convnet,vgg11]``."""
 
 from cmidd.cli.commands.evaluate import main
 

@@ -1,4 +1,4 @@
-"""Write a synthetic set as PNGs and labels.csv: ``python scripts/export.py RUN/synthetic.safetensors FOLDER``."""
+"""Write a set as PNGs, labels.csv and synthetic.json: ``python scripts/export.py RUN FOLDER``."""
 
 from cmidd.cli.commands.export import main
 

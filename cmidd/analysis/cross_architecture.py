@@ -15,9 +15,10 @@ from cmidd.data.load import DataSettings
 from cmidd.evaluation.evaluate import evaluate
 from cmidd.evaluation.subject import Recipe, Subject, foreign_subject, own_subject
 from cmidd.evaluation.train_on_set import digest, stages_of, training_steps
-from cmidd.networks import NETWORKS
+from cmidd.networks import NETWORKS, blank_network
 from cmidd.runs.settings import Settings
 from cmidd.synthetic import foreign
+from cmidd.synthetic.places import is_own, place_of
 from cmidd.utils import files
 from cmidd.utils.checking import checked, own_of
 from cmidd.utils.errors import SettingError
@@ -76,14 +77,17 @@ def load_subject(settings: EvaluationSettings, compose: Compose, device: torch.d
     Raises:
         SettingError: when the set is unreadable, or something it does not say is not given either.
     """
-    path = Path(settings.synthetic).expanduser()
-    if path.suffix == ".safetensors":
+    path = place_of(Path(settings.synthetic))
+    if is_own(path):
         for name in ("method", "dataset", "zca", "statistics", "factor"):
             if getattr(settings, name) is not None:
                 raise SettingError(f"{name}={getattr(settings, name)}: {path} carries its own; leave {name} out")
         subject = own_subject(path, settings.data, device)
     else:
         subject = _foreign(path, settings, compose, device)
+    data = subject.data
+    for options in _networks(settings, subject).values():  # All of them, before the first is trained.
+        blank_network(image_shape=data.image_shape, num_classes=data.num_classes, **options)
     changed = {key: value for key, value in settings.training.items() if value is not None}
     arguments = checked(TrainingRecipe, {**asdict(subject.recipe), **changed}, "training")
     if "lr" in changed:
@@ -117,7 +121,7 @@ def cross_architecture(settings: EvaluationSettings, subject: Subject) -> list[P
     """
     synthetic, data = subject.synthetic, subject.data
     decoded, stages = synthetic.decode(), stages_of(synthetic, subject.recipe)
-    path = Path(settings.synthetic).expanduser().resolve()
+    path = place_of(Path(settings.synthetic)).resolve()
     name = path.name if path.is_dir() else path.stem
     kept = path.with_name(f"{name}.evaluating.json")
     made_by = {"data": {"tested on": digest([(data.test, subject.recipe)])}}

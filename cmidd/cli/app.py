@@ -6,16 +6,17 @@ import os
 import shlex
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -72,13 +73,24 @@ def hydra_app(main: Callable[[dict[str, Any]], Any], config_name: str, words: li
 
 
 class SweepJournal(Callback):
-    """Tells every process of a sweep where its journal is (``hydra.callbacks`` of configs/distill.yaml)."""
+    """Tells every process of a sweep where its journal is (``hydra.callbacks`` of the configs)."""
 
     folder: Path | None = None
+    made: ClassVar[list[Path]] = []  # folders that go at the end, where they are empty
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        self.folder = Path(config.results_root).absolute() / ".sweeps" / f"{int(time.time())}-{os.getpid()}"
+        dry, given = bool(config.get("dry_run")), config.get("results_root")
+        root = Path(tempfile.mkdtemp(prefix="cmidd-dry-run-") if dry else given if isinstance(given, str) else ".")
+        self.folder = root.absolute() / ".sweeps" / f"{int(time.time())}-{os.getpid()}"
+        self.made[:] = [self.folder.parent, *files.absent_parents(self.folder.parent), *([root] if dry else [])]
         journal.journal = Journal(self.folder)
+        with read_write(config), open_dict(config):
+            config.hydra.sweep.dir = str(self.folder)  # Where Hydra writes its multirun.yaml, which nobody reads.
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        found = Path(config.hydra.sweep.dir, "optimization_results.yaml")  # Optuna's
+        if found.exists() and not config.get("dry_run"):
+            found.replace(Path(config.results_root, found.name))
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         journal.journal = None if self.folder is None else Journal(self.folder)
@@ -147,8 +159,7 @@ def _end_of_sweep() -> list[dict[str, Any]]:
     entries = journal.journal.entries()
     print(journal.report(entries))
     shutil.rmtree(journal.journal.folder, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        journal.journal.folder.parent.rmdir()
+    files.remove_empty(SweepJournal.made)
     return entries
 
 
@@ -197,6 +208,7 @@ def _admitted(folder: Path, config: DictConfig, settings: "Settings") -> dict[st
         The line that makes this run, and what it changes from the published recipe.
     """
     overrides = HydraConfig.get().overrides.task
+    differs = differs_from_recipe(settings)  # Which may refuse: before anything is written.
     files.write_text(folder / ".hydra" / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     files.write_text(folder / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
     handler = logging.FileHandler(folder / "distill.log")
@@ -204,7 +216,7 @@ def _admitted(folder: Path, config: DictConfig, settings: "Settings") -> dict[st
     logging.getLogger().addHandler(handler)
     return {
         "command": shlex.join(["python", "scripts/distill.py", *_words()]),
-        "differs_from_recipe": differs_from_recipe(settings),
+        "differs_from_recipe": differs,
     }
 
 

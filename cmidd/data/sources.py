@@ -15,7 +15,7 @@ from torch import Tensor
 from cmidd.data.array_files import find_published
 from cmidd.data.published import PUBLISHED
 from cmidd.data.split import MOST_BYTES, Source, Split
-from cmidd.utils import locks
+from cmidd.utils import files, locks
 from cmidd.utils.errors import SettingError
 
 # Where Debian's package dataset-fashion-mnist puts its files.
@@ -42,6 +42,7 @@ def from_torchvision(name: str, root: Path, download: bool) -> Source:
     known = PUBLISHED[name]
     kind = getattr(tv, known.torchvision)
     halves = [{"split": "train"}, {"split": "test"}] if name == "svhn" else [{"train": True}, {"train": False}]
+    made = files.absent_parents(root / known.torchvision / "raw" / "file") if download else []
     try:
         with _alone(root / name, download):
             train, test = (kind(root, download=download, **half) for half in halves)
@@ -54,6 +55,8 @@ def from_torchvision(name: str, root: Path, download: bool) -> Source:
             f", or {name}.npz with train_images, train_labels, test_images and test_labels"
             + (", or apt-get install dataset-fashion-mnist" if name == "fashion_mnist" else "")
         ) from error
+    finally:  # What a download that failed made for it.
+        files.remove_empty(made)
     return Source(*splits, tuple(getattr(train, "classes", None) or known.classes))
 
 

@@ -16,6 +16,7 @@ from cmidd.networks import NETWORKS
 from cmidd.synthetic import foreign
 from cmidd.synthetic.formation import Formation
 from cmidd.synthetic.load import load_synthetic
+from cmidd.synthetic.places import header_of
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils.checking import checked, choose, mapping, own_of
 from cmidd.utils.errors import SettingError
@@ -47,13 +48,13 @@ class Recipe:
 
 
 def own_subject(path: Path, where: DataSettings, device: torch.device) -> Subject:
-    """A ``synthetic.safetensors`` of ours, which says all that is needed.
+    """A set of ours, wherever :func:`load_synthetic` finds one: it says all that is needed.
 
     Raises:
         SettingError: when it is damaged, or does not fit the data set that lies there.
     """
     synthetic = load_synthetic(path, device)
-    about = synthetic.about
+    about, path = synthetic.about, header_of(path)
     if not {"data", "network", "training"} <= about.keys():
         raise SettingError(f"{path}: written before sets said what they were made from; distil it again")
     recipe = TrainingRecipe(**checked(TrainingRecipe, about["training"], f"{path}: training"))

@@ -20,7 +20,16 @@ from cmidd.methods import METHODS
 from cmidd.runs.build import chosen_engine, make_context
 from cmidd.runs.identity import system
 from cmidd.runs.record import RunRecord
-from cmidd.runs.run_folder import EVALUATING, check_folder, identity_of, make_way, read_finished, refuse_other_images
+from cmidd.runs.run_folder import (
+    EVALUATING,
+    begin,
+    check_folder,
+    identity_of,
+    make_way,
+    read_finished,
+    refuse_other_images,
+    refuse_other_settings,
+)
 from cmidd.runs.settings import Settings
 from cmidd.runs.stages import Distilled, distill_stages
 from cmidd.runs.tracking import Tracker
@@ -45,11 +54,12 @@ def run(settings: Settings, admitted: Callable[[Path], dict[str, Any]]) -> RunRe
         SettingError: when the folder belongs to another process or to a run with other settings.
     """
     folder = settings.folder
-    with locks.locked(folder, wait=False) as mine:
+    with locks.locked(folder, wait=False, below=Path(settings.results_root)) as mine:
         if not mine:
             raise SettingError(f"{folder}: another process is at work on this run; wait for it, or change the seed")
-        make_way(folder, settings)
-        if (folder / "DONE").exists():
+        if not settings.overwrite:
+            refuse_other_settings(settings)
+        if (folder / "DONE").exists() and not settings.overwrite:
             log.info("%s is finished, skipping (overwrite=true runs it again)", folder)
             record = read_finished(folder)
         else:
@@ -57,10 +67,12 @@ def run(settings: Settings, admitted: Callable[[Path], dict[str, Any]]) -> RunRe
                 context = make_context(settings, device)
                 for stage in range(len(settings.stage_sizes)):
                     METHODS[settings.method["name"]].refuse(settings.arguments_in(stage), context.blank_network())
+                make_way(settings)
                 check_folder(settings, context.data.num_classes, context.data.image_shape)
                 refuse_other_images(settings, context)
-                files.write_json(folder / "settings.json", identity_of(settings, context))
-                record = _work(settings, context, admitted(folder))
+                started = admitted(folder)
+                begin(settings, context)
+                record = _work(settings, context, started)
     report(folder, record)
     return record
 

@@ -21,15 +21,15 @@ log = logging.getLogger(__name__)
 EVALUATING = "evaluating.json"  # the accuracies of the evaluation that is going on
 
 
-def make_way(folder: Path, settings: Settings) -> None:
-    """Move a finished run aside on request; refuse to mix two runs of different settings."""
+def make_way(settings: Settings) -> None:
+    """Move an earlier run aside, on request."""
+    folder = settings.folder
     if settings.overwrite and folder.is_dir() and any(folder.iterdir()):
         number = 1
         while (aside := folder.with_name(f"{folder.name}.replaced{number}")).exists():
             number += 1
         folder.rename(aside)
         log.info("the earlier run is kept as %s", aside)
-    refuse_other_settings(settings)
 
 
 def refuse_other_settings(settings: Settings) -> None:
@@ -79,8 +79,13 @@ def refuse_other_images(settings: Settings, context: Context) -> None:
                 f"data.root={settings.data.root}: the images have changed since the run in {settings.folder} began; "
                 "put them back, or overwrite=true (which keeps the earlier run beside it)"
             )
+
+
+def begin(settings: Settings, context: Context) -> None:
+    """Write what the run is made from: the first files in its folder."""
     if context.data.name == "folder":
-        files.write_json(kept, content)
+        files.write_json(settings.folder / "content.json", context.data_key.get("content"))
+    files.write_json(settings.folder / "settings.json", identity_of(settings, context))
 
 
 def check_folder(settings: Settings, num_classes: int, image_shape: tuple[int, int, int]) -> None:

@@ -1,12 +1,15 @@
 """Reading a synthetic set of our own."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from cmidd.data.preprocessing import expected_shapes, from_tensors
+from cmidd.synthetic import exported
 from cmidd.synthetic.formation import Formation
+from cmidd.synthetic.places import CARD, SET, header_of, place_of
 from cmidd.synthetic.synthetic_set import Header, Stage, SyntheticSet
 from cmidd.utils import tensor_files
 from cmidd.utils.checking import checked, validate
@@ -16,13 +19,16 @@ from cmidd.utils.errors import SettingError
 def load_synthetic(path: str | Path, device: torch.device | str = "cpu") -> SyntheticSet:
     """Read a synthetic set: ready images, labels, the matching test transform, the learned step size.
 
+    Args:
+        path: a run's folder, its ``synthetic.safetensors``, or a folder that ``export.py`` wrote. The last holds all
+            but what eight-bit pictures lose (:func:`cmidd.synthetic.exported.export`).
+
     Raises:
-        SettingError: when the file is absent, damaged, or not a synthetic set of this project.
+        SettingError: when there is none, or it is damaged, unfinished, or not a synthetic set of this project.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise SettingError(f"{path}: no such file; give a synthetic.safetensors that distill.py wrote")
-    tensors, about = tensor_files.read_tensors(path)
+    path = place_of(Path(path))
+    tensors, about = _read(path)
+    path = header_of(path)
     validate(path, about, Header)
     if flaw := _flaw(tensors, len(about["classes"])):
         raise SettingError(f"{path}: {flaw}; give a synthetic.safetensors that distill.py wrote")
@@ -35,6 +41,17 @@ def load_synthetic(path: str | Path, device: torch.device | str = "cpu") -> Synt
     finished = [Stage(*part, tensors.get(f"syn_lr_{stage}")) for stage, part in enumerate(parts[:-1])]
     transform, syn_lr = from_tensors(tensors), tensors.get("syn_lr")
     return SyntheticSet(*parts[-1], transform, classes, formation, syn_lr, about, finished)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and the header of a set."""
+    if path.is_dir():
+        if not (path / CARD).is_file():
+            raise SettingError(f"{path}: no {SET} or {CARD} in it; give a run's folder, or one that export.py wrote")
+        return exported.read(path)
+    if not path.is_file():
+        raise SettingError(f"{path}: no such file; give a {SET} that distill.py wrote, or the run's folder")
+    return tensor_files.read_tensors(path)
 
 
 def _flaw(tensors: dict[str, Tensor], num_classes: int) -> str | None:

@@ -1,4 +1,4 @@
-"""Synthetic sets as pictures: one grid, or a folder of PNGs that any tool can read."""
+"""Synthetic sets as pictures: one grid, or a folder of PNGs with ``labels.csv``."""
 
 import csv
 from collections.abc import Sequence
@@ -8,8 +8,11 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from cmidd.data.image_files import read_picture
 from cmidd.utils import files
 from cmidd.utils.errors import SettingError
+
+LABELS, HEAD = "labels.csv", ("file", "label", "class")
 
 
 def grid(pixels: Tensor, labels: Tensor, names: Sequence[str], columns: int = 10) -> Image.Image:
@@ -45,17 +48,70 @@ def export(pixels: Tensor, labels: Tensor, names: Sequence[str], folder: Path) -
     Raises:
         SettingError: when the folder exists and is not empty.
     """
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise SettingError(f"to={folder}: exists and is not empty; choose a new folder")
+    refuse_filled(folder)
     rows = []
-    for number, (picture, label) in enumerate(zip(pixels.cpu(), labels.tolist(), strict=True)):
+    # Rounded here: torchvision would cut off what is beyond eight bits.
+    eight_bits = pixels.mul(255).round().byte().cpu()
+    for number, (picture, label) in enumerate(zip(eight_bits, labels.tolist(), strict=True)):
         name = f"{label:03d}_{_safe(names[label])}/{number:05d}.png"
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         _to_image(picture).save(path)
         rows.append((name, label, names[label]))
-    with files.atomic_write(folder / "labels.csv") as beside, beside.open("w", newline="") as file:
-        csv.writer(file).writerows([("file", "label", "class"), *rows])
+    with files.atomic_write(folder / LABELS) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([HEAD, *rows])
+
+
+def refuse_filled(folder: Path) -> None:
+    """Check that a folder is new, or empty.
+
+    Raises:
+        SettingError: when it is not.
+    """
+    nearest = next(above for above in folder.absolute().parents if above.exists())
+    if not nearest.is_dir():
+        raise SettingError(f"to={folder}: {nearest} is a file; choose a new folder")
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise SettingError(f"to={folder}: exists and is not empty; choose a new folder")
+
+
+def read(folder: Path, names: Sequence[str], shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """What :func:`export` wrote: pixels ``[N, C, H, W]`` in [0, 1] of such a ``shape``, and labels ``[N]``, in order.
+
+    Raises:
+        SettingError: naming the file that is damaged, missing, or does not fit the others.
+    """
+    from torchvision.transforms.functional import pil_to_tensor
+
+    labels, pixels = _read_labels(folder, names), []
+    for name in labels:
+        mode = "L" if shape[0] == 1 else "RGB"
+        picture = pil_to_tensor(read_picture(folder / name, folder, mode, f"synthetic={folder}"))
+        if list(picture.shape) != list(shape):
+            raise SettingError(f"{folder / name}: a picture {list(picture.shape)}, expected image_shape {list(shape)}")
+        pixels.append(picture)
+    return torch.stack(pixels).float() / 255, torch.tensor(list(labels.values()))
+
+
+def _read_labels(folder: Path, names: Sequence[str]) -> dict[str, int]:
+    """The label of every picture, in the order of the set."""
+    path, again = folder / LABELS, "repair it, or export the set again"
+    if not path.is_file():
+        raise SettingError(f"{path}: no such file; {again}")
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            head, *rows = [*csv.reader(file)] or [[]]
+    except (ValueError, csv.Error) as error:
+        raise SettingError(f"{path}: not the text of a table ({error}); {again}") from error
+    known = {(str(label), name) for label, name in enumerate(names)}
+    for number, row in enumerate(rows, 2):
+        if len(row) != len(HEAD) or tuple(row[1:]) not in known:
+            raise SettingError(f"{path}: line {number}: {str(row)[:200]} is no {', '.join(HEAD)} of the set; {again}")
+    named, there = [row[0] for row in rows], {str(png.relative_to(folder)) for png in folder.glob("*/*.png")}
+    if tuple(head) != HEAD or not rows or len(set(named)) < len(named) or set(named) != there:
+        odd = f", not of {min(set(named) ^ there)[:200]!r}" if set(named) != there else ""
+        raise SettingError(f"{path}: expected {','.join(HEAD)} and one line for every picture{odd}; {again}")
+    return {name: int(label) for name, label, _ in rows}
 
 
 def _to_image(picture: Tensor) -> Image.Image:

@@ -142,13 +142,17 @@ class SyntheticSet:
         last = len(rates) - 1
         return [(everything if k == last else everything[stage_of <= k], lr) for k, lr in enumerate(rates)]
 
+    def raw_pixels(self) -> Tensor:
+        """The stored images as pixels, of which some may lie outside [0, 1]."""
+        stored = self.images.detach()
+        return stored if self.formation.stored_as == "pixels" else self.transform.inverse(stored)
+
     def pixels(self) -> Tensor:
         """The stored images as pictures, clipped to [0, 1]."""
-        stored = self.images.detach()
-        return (stored if self.formation.stored_as == "pixels" else self.transform.inverse(stored)).clamp(0, 1)
+        return self.raw_pixels().clamp(0, 1)
 
-    def save(self, path: Path) -> None:
-        """Write one self-describing safetensors file, whole or not at all."""
+    def stored(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The tensors and the header of the set's file."""
         tensors = {"images": self.images, "labels": self.labels, **self.transform.tensors()}
         if self.syn_lr is not None:
             tensors["syn_lr"] = self.syn_lr
@@ -156,4 +160,8 @@ class SyntheticSet:
             tensors["stages"] = self.stages
             tensors.update({f"syn_lr_{k}": s.syn_lr for k, s in enumerate(self.finished) if s.syn_lr is not None})
         header = {"format": FORMAT, "classes": list(self.classes), "formation": asdict(self.formation)}
-        tensor_files.write_tensors(path, tensors, {**header, **self.about})
+        return tensors, {**header, **self.about}
+
+    def save(self, path: Path) -> None:
+        """Write one self-describing safetensors file, whole or not at all."""
+        tensor_files.write_tensors(path, *self.stored())

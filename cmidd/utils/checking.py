@@ -138,7 +138,7 @@ def known(key: str, names: Iterable[str], where: str) -> None:
         return
     prefix = f"{where}." if where else ""
     close = difflib.get_close_matches(key, names, n=1)
-    hint = f"did you mean {prefix}{close[0]}? " if close else ""
+    hint = f"did you mean {prefix.rpartition(': ')[2]}{close[0]}? " if close else ""  # Without the file's name.
     raise SettingError(f"{prefix}{shown(key)}: unknown setting; {hint}known: {', '.join(names)}")
 
 

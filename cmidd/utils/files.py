@@ -1,4 +1,4 @@
-"""Text files that are whole or absent: written beside their place and renamed."""
+"""Files and folders that are whole or absent: written beside their place and renamed."""
 
 import contextlib
 import errno
@@ -43,6 +43,39 @@ def atomic_write(path: Path, size: int | None = None) -> Iterator[Path]:
             (part / "new").replace(path)
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """As :func:`atomic_write`, for a folder: yields one beside ``path``, which must be absent or empty."""
+    made = absent_parents(path)
+    part = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
+    with _naming(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_leftovers(path)
+            part.mkdir(exist_ok=True)
+            yield part
+            part.replace(path)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+            remove_empty(made)
+
+
+def absent_parents(path: Path) -> list[Path]:
+    """The folders above ``path`` that are not there yet, the lowest first."""
+    return [folder for folder in path.absolute().parents if not folder.exists()]
+
+
+def remove_empty(folders: Sequence[Path]) -> None:
+    """Remove folders, the lowest first, until one holds something."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return
 
 
 def _remove_leftovers(path: Path) -> None:

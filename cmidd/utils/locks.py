@@ -2,31 +2,75 @@
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from cmidd.utils import files
+
 log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, wait: bool) -> Iterator[bool]:
+def locked(path: Path, *, wait: bool, below: Path | None = None) -> Iterator[bool]:
     """Hold the lock of ``path``, across processes; yields False when it is taken and ``wait`` is False.
 
-    The operating system frees the lock when its process dies, however it dies.
+    The operating system frees the lock when its process dies, however it dies. The lock's file goes at the end, and so
+    do the folders above it that are empty then, if they were made for it or lie below ``below``: refused work leaves
+    nothing.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    beside = path.with_name(f".{path.name}.lock")
+    lock, above = FileLock(beside), beside.absolute().parents
+    made = [folder for folder in above if not folder.exists() or (below and below.absolute() in folder.parents)]
     try:
-        lock.acquire(timeout=-1 if wait else 0)
-    except Timeout:
+        ours = _acquire(lock, beside, wait)
+        try:
+            yield True
+        finally:
+            if ours:  # Still held: whoever waits for this file sees that it has no name any more, and makes a new one.
+                with contextlib.suppress(OSError):
+                    beside.unlink()
+            lock.release()
+    except _Taken:
         yield False
-        return
-    try:
-        yield True
     finally:
-        lock.release()
+        files.remove_empty(made)
+
+
+class _Taken(Exception):
+    """Another process holds the lock."""
+
+
+def _acquire(lock: FileLock, beside: Path, wait: bool) -> bool:
+    """Take the lock; whether its file is there for it alone, and was not left by a process that was killed."""
+    for attempt in range(100):
+        try:
+            beside.parent.mkdir(parents=True, exist_ok=True)
+            before = _made(beside)
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            if not wait:
+                raise _Taken from error
+            with contextlib.suppress(FileNotFoundError):
+                lock.acquire()
+                return True
+        except (FileNotFoundError, FileExistsError):
+            if attempt == 99:
+                raise
+            time.sleep(0.001)  # Another process is removing the folders, which are empty.
+        else:
+            return before is None or before != _made(beside)
+    raise AssertionError
+
+
+def _made(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another of its name."""
+    with contextlib.suppress(FileNotFoundError):
+        found = path.stat()
+        return found.st_ino, found.st_ctime_ns
+    return None
 
 
 def make_missing(

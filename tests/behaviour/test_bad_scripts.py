@@ -38,6 +38,8 @@ def place(tmp_path):
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "good.safetensors").read_bytes()[:99])
     torch.save(torch.zeros(10, 1, 8, 8), tmp_path / "images_best.pt")
     torch.save(torch.arange(10), tmp_path / "labels_best.pt")
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "settings.json").write_text("{}")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("keep me")
     images(tmp_path / "pictures")
@@ -57,6 +59,11 @@ BAD = {
         ["device=tpu"],
         ["dataset=folder", "data.root=absent"],
         ["dataset=folder", "data.root=pictures", "ipc=9"],
+        ["dataset=folder", "data.root=/nonexistent", "results_root=deep/down"],
+        ["method=mtt", "network.norm=batchnorm"],
+        ["ipc=2000", "overwrite=true"],
+        ["ipc=2000", "dry_run=maybe"],
+        ["dataset=cifar10", "data.root=deep/data", "data.download=false"],
         ["dataset=mnist", "data.root=absent", "data.download=false"],
         ["evaluation=5"],
         ["--config-name=nosuch"],
@@ -68,8 +75,13 @@ BAD = {
         ["ipc=1=2"],
         ["ipc"],
     ],
-    "buffer": [["method=dm"], ["method=mtt", "method.experts.count=0"], ["method=mtt", "network=lenet"]],
-    "baselines": [["evaluation.baselines=[]"], ["evaluation.baselines=[rnd]"], ["ipc=2000"]],
+    "buffer": [
+        ["method=dm"],
+        ["method=mtt", "method.experts.count=0"],
+        ["method=mtt", "network=lenet"],
+        ["method=mtt", "ipc=2000", "buffers_root=deep/b"],
+    ],
+    "baselines": [["evaluation.baselines=[]"], ["evaluation.baselines=[rnd]"], ["ipc=2000", "buffers_root=deep/b"]],
     "teachers": [
         ["cmi.pool=0"],
         ["cmi.teacher=nosuch"],
@@ -91,7 +103,9 @@ BAD = {
         ["synthetic=good.safetensors", "network=nosuch"],
         ["synthetic=good.safetensors", "network=[]"],
         ["synthetic=good.safetensors", "network={name: convnet, depth: 9}"],
+        ["synthetic=good.safetensors", "network=[mlp,{name: convnet, depth: 9}]", "repeats=1"],
         ["synthetic=good.safetensors", "repeats=0"],
+        ["synthetic=begun", "dataset=digits", "method=dm"],
         ["synthetic=good.safetensors", "training.lr=nan"],
         ["synthetic=good.safetensors", "+training.typo=1"],
         ["synthetic=good.safetensors", "device=tpu"],
@@ -107,6 +121,8 @@ BAD = {
         ["absent.safetensors", "new"],
         ["cut.safetensors", "new"],
         ["good.safetensors", "full"],
+        ["good.safetensors", "full/file/new"],
+        ["begun", "deep/new"],
         ["good.safetensors", "full/file"],
         ["images_best.pt", "new"],
         ["full", "new"],

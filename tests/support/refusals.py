@@ -25,13 +25,21 @@ WAY_OUT = re.compile(
     r"repair|check|"
     r"instead|apt-get|put |rename|finite number|See https|run it again|distil it again|save it|start the run"
 )
+WATCHED: list[Path] = []
+"""The folder of the test that is running, where it has one (``tests/conftest.py``)."""
+COMPARED = 0  # how many trees were compared before and after a refusal
 TRIED: dict[str, set[str]] = defaultdict(set)
 
 
 def refused(kind, key, call, *names):
-    """Call something with bad input; the error is one line that holds ``names`` and says what to do."""
+    """Call something with bad input; the error is one line that holds ``names`` and says what to do.
+
+    It leaves the test's own folder, where it has one, as it was.
+    """
+    before = WATCHED and tree_of(WATCHED[-1])
     with pytest.raises(SettingError) as error:
         call()
+    same_tree(before, WATCHED and tree_of(WATCHED[-1]))
     return acceptable(kind, key, str(error.value), *names)
 
 
@@ -48,6 +56,19 @@ def acceptable(kind, key, message, *names):
 def bytes_of(folder):
     """Every file below a folder with its content, without locks."""
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".lock"}
+
+
+def tree_of(folder):
+    """Every file with its bytes, every link and every folder below a folder, locks and empty folders too."""
+    kinds = {path: "link" if path.is_symlink() else "folder" for path in sorted(folder.rglob("*"))}
+    return {path: path.read_bytes() if path.is_file() else kind for path, kind in kinds.items()}
+
+
+def same_tree(before, after):
+    """Fails with the names of what was left, lost or changed."""
+    global COMPARED
+    COMPARED += bool(before)
+    assert before == after, [str(path) for path in before | after if before.get(path) != after.get(path)]
 
 
 def script(name, *words, cwd, folder="scripts"):
@@ -72,11 +93,11 @@ def script(name, *words, cwd, folder="scripts"):
 
 def script_refused(kind, name, words, cwd, *names):
     """A script ends with code 2 and one line, and leaves the folder as it was."""
-    before = bytes_of(cwd)
+    before = tree_of(cwd)
     code, _, err = script(name, *words, cwd=cwd)
     assert code == 2, (code, err)
     assert "Traceback" not in err
-    assert bytes_of(cwd) == before
+    same_tree(before, tree_of(cwd))
     last = err.strip().splitlines()[-1]
     return acceptable(kind, (name, *words), last, *names)
 

@@ -1,4 +1,4 @@
-"""Evaluate a synthetic set on other networks: ``python scripts/evaluate.py synthetic=FILE 'network=[convnet,mlp]'``."""
+"""Evaluate a synthetic set on other networks: ``python scripts/evaluate.py synthetic=RUN 'network=[convnet,mlp]'``."""
 
 from typing import Any
 

@@ -1,10 +1,14 @@
-"""Write a synthetic set as PNGs and labels.csv: ``python scripts/export.py RUN/synthetic.safetensors FOLDER``."""
+"""Write a set as PNGs, labels.csv and synthetic.json: ``python scripts/export.py RUN FOLDER``.
+
+RUN is a run's folder, its synthetic.safetensors, or a folder that this script wrote. What takes a RUN takes FOLDER.
+"""
 
 import argparse
+import logging
 from pathlib import Path
 
+from cmidd.synthetic.exported import export
 from cmidd.synthetic.load import load_synthetic
-from cmidd.synthetic.pictures import export
 from cmidd.utils.errors import one_line_errors
 
 
@@ -14,6 +18,6 @@ def main() -> None:
     parser.add_argument("synthetic", type=Path)
     parser.add_argument("folder", type=Path)
     given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     with one_line_errors():
-        synthetic = load_synthetic(given.synthetic)
-        export(synthetic.pixels(), synthetic.labels, synthetic.classes, given.folder)
+        export(load_synthetic(given.synthetic), given.folder)

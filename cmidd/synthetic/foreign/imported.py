@@ -10,8 +10,8 @@ from torch import Tensor
 from cmidd.utils.errors import SettingError
 
 KINDS = (
-    "a synthetic.safetensors of cmidd, a folder of PNGs (one subfolder per class), images_*.pt with labels_*.pt "
-    "beside it (MTT), res_*.pt (DC, DSA, DM) or data_*.pt (IDC)"
+    "a run's folder, its synthetic.safetensors, a folder that export.py wrote, another of PNGs (one subfolder per "
+    "class), images_*.pt with labels_*.pt beside it (MTT), res_*.pt (DC, DSA, DM) or data_*.pt (IDC)"
 )
 
 

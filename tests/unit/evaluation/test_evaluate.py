@@ -1,5 +1,6 @@
 """Cross-architecture evaluation, of our own sets and of the files that the reference repositories write."""
 
+import dataclasses
 import json
 import pickle
 import subprocess
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from cmidd import load_synthetic
 from cmidd.data.load import load_dataset
-from cmidd.synthetic import foreign
+from cmidd.synthetic import exported, foreign
 from cmidd.synthetic.pictures import export
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils.errors import SettingError
@@ -128,3 +130,21 @@ def test_bad_input_is_one_line(tmp_path, words, message):
     assert done.returncode == 2
     assert message.replace("{tmp}", str(tmp_path)) in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_runs_folder_and_an_exported_folder_need_no_other_setting_either(tmp_path, real_set):
+    run = saved(tmp_path / "run", dataclasses.replace(real_set, syn_lr=torch.tensor(0.02))).parent
+    exported.export(load_synthetic(run), tmp_path / "out")
+    for name in ("run", "out"):
+        done = evaluate(f"synthetic={name}", "network=mlp", "repeats=1", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    records = [
+        json.loads(path.read_text()) for path in (run / "synthetic.evaluation1.json", tmp_path / "out.evaluation1.json")
+    ]
+    for key in ("synthetic", "training", "images", "training_steps"):
+        assert records[0][key] == records[1][key]
+    assert records[1]["training"]["lr"] == pytest.approx(0.02)
+    assert abs(records[0]["accuracies"]["mlp"][0] - records[1]["accuracies"]["mlp"][0]) < 5
+    (tmp_path / "out" / "synthetic.json").unlink()
+    plain = evaluate("synthetic=out", cwd=tmp_path)
+    assert "method: out does not say it; give method=" in plain.stderr
