@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.manifold import TSNE
 
-from cmidd.analysis.results import Cell, Result
+from cmidd.analysis.measured import Cell
+from cmidd.analysis.results import Result
 from cmidd.data.split import Split
 from cmidd.networks import Network
 from cmidd.synthetic import pictures
@@ -112,13 +113,13 @@ def cmi_curves(groups: Mapping[str, Cell]) -> Figure | None:
     drawn = False
     for (title, cell), style in zip(groups.items(), STYLES, strict=False):
         values: dict[int, list[float]] = {}
-        for result in cell.results:
-            for at, value in _metric(result, "cmi"):
-                values.setdefault(at, []).append(value)
+        recorded = [rows for result in cell.results if (rows := _metric(result, "cmi"))]
+        for at, value in (row for rows in recorded for row in rows):
+            values.setdefault(at, []).append(value)
         if values:
             pieces = np.array_split(sorted(values), min(20, len(values)))
             together = [[value for at in piece for value in values[int(at)]] for piece in pieces]
-            runs = "1 run" if len(cell.results) == 1 else f"{len(cell.results)} runs"
+            runs = "1 run" if len(recorded) == 1 else f"{len(recorded)} runs"
             _band(axis, [float(piece.mean()) for piece in pieces], together, f"{title} ({runs})", style)
             drawn = True
     axis.set_xlabel("iteration")

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cmidd.analysis.measured import Cell
 from cmidd.analysis.results import Result
-from cmidd.analysis.table import Table, changes_of
+from cmidd.analysis.table import NOT_SHOWN, Table
 from cmidd.analysis.table_text import header, lines_of
 from cmidd.runs.identity import BASELINE
 from cmidd.utils import files
@@ -26,10 +27,11 @@ def page(table: Table, results: Sequence[Result]) -> str:
             "rows": lines_of(table),
             "notes": " ".join(
                 [
-                    *(f"[{number}] {text}." for number, text in enumerate(table.changes, 1)),
+                    *(f"[{number}] {text}." for number, text in enumerate(table.notes, 1)),
                     *([f"Teachers of CMI: {table.teachers}."] if table.teachers else []),
                 ]
             ),
+            "not_shown": [f"{NOT_SHOWN}:", *table.not_shown] if table.not_shown else [],
         },
         "runs": [_run(result) for result in results],
     }
@@ -61,7 +63,7 @@ def _run(result: Result) -> dict[str, Any]:
         "title": f"{result.system.upper()}{cmi}, {result.dataset}, {result.ipc} images per class, seed {result.seed}",
         "accuracy": f"test accuracy {summary(result.accuracies)} per cent",
         "facts": facts,
-        "changed": changes_of(result.changed) if result.changed else "",
+        "changed": Cell((result,)).of_recipe,
         "curves": [{"title": title, "points": _thinned(points)} for title, points in curves if points],
         "command": record.command or "",
         "image": _image(result.path),

@@ -4,7 +4,7 @@ import contextlib
 import difflib
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +83,11 @@ def with_term(name: str, value: Any, otherwise: Any, *, _root_: DictConfig, _nod
     return value
 
 
+def first(roots: Any) -> Any:
+    """The first of several folders, or the only one."""
+    return next(iter(roots), "") if isinstance(roots, Sequence) and not isinstance(roots, str) else roots
+
+
 def _gpu_count() -> int:
     import torch
 
@@ -134,6 +139,7 @@ def prepare() -> None:
         "by_ipc": by_ipc,
         "by_name": by_name,
         "with_term": with_term,
+        "first": first,
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True, use_cache=False)

@@ -76,7 +76,9 @@ def choose(settings: EngineSettings, device: torch.device, values: float) -> Eng
     names = ("cc", "gcc", "clang") if device.type == "cuda" else ("g++", "clang++")  # Triton builds its launcher in C.
     compiler = any(map(shutil.which, names))
     if compiling is True and not compiler:
-        raise SettingError(f"engine.compile=true: no compiler here ({names[1]}: apt-get install g++); use auto or false")
+        raise SettingError(
+            f"engine.compile=true: no compiler here ({names[1]}: apt-get install g++); use auto or false"
+        )
     if compiling == "auto":
         compiling = compiler and values > LONG_RUN_VALUES
     if precision == "auto":

@@ -11,7 +11,8 @@ import torchvision
 from PIL import Image
 from safetensors.torch import save_file
 
-from cmidd.analysis.results import cells, read_results
+from cmidd.analysis.cells import cells
+from cmidd.analysis.results import read_results
 from cmidd.data.load import load_dataset
 from cmidd.utils import files
 from cmidd.utils.errors import SettingError

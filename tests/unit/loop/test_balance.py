@@ -8,7 +8,8 @@ import torch
 import yaml
 
 from cmidd import load_synthetic
-from cmidd.analysis.results import cells, read_results
+from cmidd.analysis.cells import cells
+from cmidd.analysis.results import read_results
 from cmidd.analysis.table import make_table, read_layout
 from cmidd.analysis.table_text import as_csv
 from cmidd.cli.commands.figures import choose_pair
