@@ -57,10 +57,10 @@ class Result:
         """Of the networks trained on the last iterate, in per cent."""
         return self.record.last["accuracies"]
 
-    def part(self, name: str) -> Any:
-        """What the record says of ``name``; refused where it is of a version that did not say it yet."""
-        self.record.has(self.path, name)
-        return getattr(self.record, name)
+    @property
+    def evaluations(self) -> dict[str, list[float]]:
+        """Accuracies by iteration; of a version that did not keep those on the way, of the last iterate."""
+        return self.record.evaluations or {str(self.record.last["iteration"]): self.accuracies}
 
     @property
     def changed(self) -> dict[str, list[Any]]:

@@ -9,6 +9,7 @@ import re
 import pytest
 
 from cmidd.analysis.cells import cells, read_baselines
+from cmidd.analysis.figures import accuracy_curves
 from cmidd.analysis.report_page import page
 from cmidd.analysis.results import read_results
 from cmidd.analysis.table import make_table, read_layout
@@ -43,6 +44,10 @@ def shown(*roots):
 
 def table(*roots, layout=LAYOUT):
     return make_table(*read_layout(layout), cells(read_results(roots)), lambda *_: None, read_baselines(roots))
+
+
+def on_page(made, results):
+    return json.loads(re.search(r'type="application/json">(.*?)</script>', page(made, results), re.S)[1])
 
 
 def row(made, system="DM", dataset="cifar10", ipc="10"):
@@ -107,7 +112,7 @@ def test_marks_are_in_latex_and_on_the_page_too(tmp_path):
     notes = tex[tex.index("\\bottomrule") :]
     assert "$^{1}$ others are listed below: iterations=40 instead of 300} \\\\\n" in notes
     assert str(path).replace("_", "\\_") in notes
-    data = json.loads(re.search(r'type="application/json">(.*?)</script>', page(made, []), re.S)[1])
+    data = on_page(made, [])
     assert data["table"]["notes"] == "[1] others are listed below: iterations=40 instead of 300."
     assert data["table"]["not_shown"][1].endswith(f"iterations=40 instead of 300: {path}")
 
@@ -209,3 +214,19 @@ def test_the_command_of_a_missing_cell_goes_where_the_others_are(root, word):
     assert row(made)["command_if_missing"] == f"python scripts/distill.py method=dm dataset=cifar10 ipc=10{word}"
     missing = row(made, "Whole data set", "svhn")["command_if_missing"]
     assert missing == f"python scripts/baselines.py 'evaluation.baselines=[whole]' dataset=svhn{word}"
+
+
+def test_the_page_shows_a_record_of_an_earlier_version_as_far_as_it_goes(tmp_path):
+    run(tmp_path, 0, [48.0])
+    data = on_page(table(tmp_path), read_results([tmp_path]))
+    assert data["runs"][0]["accuracy"] == "test accuracy 48.00 (n=1) per cent"
+    assert data["runs"][0]["facts"] == []
+
+
+def test_a_curve_is_of_the_runs_that_were_evaluated_on_the_way_where_all_of_them_were(tmp_path):
+    for seed, at in enumerate(((2, 4, 6, 10), (4, 8, 10), (10,))):
+        run(tmp_path, seed, [48.0], evaluations={str(each): [float(each + seed)] for each in at})
+    axis = accuracy_curves({"DM": shown(tmp_path)}).axes[0]
+    (line,) = axis.lines
+    assert line.get_xydata().tolist() == [[4.0, 4.5], [10.0, 10.5]]
+    assert line.get_label() == "DM (n=2)"

@@ -294,7 +294,9 @@ def test_figures_take_a_balanced_run_by_its_ratio(tmp_path):
 
     assert list(choose_pair(found, Asked)) == ["DM", "DM + CMI (ratio 0.3)"]
     Asked.ratio = 0.5
-    with pytest.raises(SettingError, match=r"^ratio=0\.5: no such run under x; make it: .* ipc=10 cmi\.ratio=0\.5$"):
+    with pytest.raises(
+        SettingError, match=r"^ratio=0\.5: no such run under x; make it: .* ipc=10 cmi\.ratio=0\.5 results_root=x$"
+    ):
         choose_pair(found, Asked)
 
 
