@@ -33,6 +33,11 @@ def add_to_finished(settings: Settings, record: RunRecord) -> RunRecord:
     path = settings.folder / "result.json"
     if _evaluations_missing(settings, record):
         log.warning("evaluation.interval=%d: accuracies on the way %s", settings.evaluation.interval, FROM_THE_START)
+    if settings.cmi.measure and (others := _measured_with(settings, record)):
+        name, was, now = others[0]
+        log.warning(
+            "cmi.%s=%s: CMI was measured with %s=%s, and with the other %s", name, now, name, was, FROM_THE_START
+        )
     steps = [
         *([_baselines_added] if _baselines_missing(settings, record) else []),
         *([_cmi_added] if settings.cmi.measure and not _stored(record, "cmi").get("measure") else []),
@@ -64,6 +69,13 @@ def _evaluations_missing(settings: Settings, record: RunRecord) -> bool:
     starts = range(0, settings.iterations * len(settings.stage_sizes), settings.iterations)
     wanted = {str(start + at) for start in starts for at in range(interval, settings.iterations + 1, interval)}
     return not wanted <= set(record.evaluations or {})
+
+
+def _measured_with(settings: Settings, record: RunRecord) -> list[tuple[str, Any, Any]]:
+    """What else than is asked for CMI was measured with; nothing where it was not."""
+    stored = _stored(record, "cmi")
+    found = differences(stored, files.as_json(settings.identity)["cmi"]) if stored.get("measure") else []
+    return [each for each in found if None not in each]
 
 
 def _baselines_missing(settings: Settings, record: RunRecord) -> bool:

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 
+import hydra
 import pytest
 
 from cmidd.analysis.cells import cells, read_baselines
@@ -16,6 +17,7 @@ from cmidd.analysis.table import make_table, read_layout
 from cmidd.analysis.table_latex import latex
 from cmidd.analysis.table_text import as_csv, markdown
 from cmidd.cli.commands.figures import choose_pair, log_not_shown
+from cmidd.cli.compose import CONFIGS
 from cmidd.utils.errors import SettingError
 from tests.support.records import CIFAR, LAYOUT, baseline, record
 
@@ -204,6 +206,15 @@ def test_figures_take_the_group_that_is_shown_and_say_what_they_left_out(tmp_pat
         log_not_shown(by_strength)
     (said,) = caplog.records
     assert said.getMessage() == f"left out: cmi=0: 90.00 ± 0.00 (n=1), iterations=40 instead of 300: {path}"
+
+
+@pytest.mark.parametrize(("root", "folder"), [("results", "results"), ("my runs", "my runs"), ("[b,a]", "b")])
+def test_outputs_go_below_the_first_root_unless_told_otherwise(root, folder):
+    words = ["method=dm", "dataset=digits"]
+    with hydra.initialize_config_dir(str(CONFIGS / "command"), version_base="1.3"):
+        for name, given, path in (("report", [], "report.html"), ("figures", words, "figures/dm_digits_ipc10")):
+            assert hydra.compose(name, [*given, f"results_root={root}"]).to == f"{folder}/{path}"
+            assert hydra.compose(name, [*given, f"results_root={root}", "to=x"]).to == "x"
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,27 @@ def test_the_set_and_its_last_accuracies_are_the_same_bits_with_and_without(tmp_
     assert content(folder)["last"] == content(plain)["last"]
 
 
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("mtt", []),
+        ("dsa", []),
+        ("idm", []),
+        ("idc", []),
+        ("idc", ["schedule=pdd", "schedule.stages=2", "sampler=dream"]),
+    ],
+)
+def test_so_they_are_for_every_method(tmp_path, method, words):
+    folders = [
+        run_here(tmp_path / name, method, *words, *beside)
+        for name, beside in (("without", []), ("with", [*BESIDE["interval"], "cmi.measure=true", "cmi.centroids=real"]))
+    ]
+    assert len({(each / "synthetic.safetensors").read_bytes() for each in folders}) == 1
+    without, beside = map(content, folders)
+    assert without["last"] == beside["last"]
+    assert len(without["evaluations"]) < len(beside["evaluations"])
+
+
 @pytest.mark.parametrize("name", BESIDE)
 def test_an_unfinished_run_goes_on_with_them_to_the_same_bits(tmp_path, plain, name):
     run_until(2, "checkpoint.safetensors", tmp_path / "results", "dm", "checkpoint_seconds=0")
@@ -107,6 +128,10 @@ def test_cmi_of_the_last_set_is_what_the_run_itself_would_have_measured(tmp_path
     with caplog.at_level(logging.INFO):
         again(tmp_path / "results", "cmi.measure=true")
     assert (said(caplog), bytes_of(folder)) == ([], after)
+    again(tmp_path / "results", "cmi.measure=true", "cmi.pool=2")
+    (line,) = said(caplog)
+    assert line.startswith("cmi.pool=2: CMI was measured with pool=1, and with the other would have needed it")
+    assert bytes_of(folder) == after
 
 
 def test_with_a_weight_there_is_a_curve_already_and_only_ratios_would_have_needed_it(tmp_path, caplog):
