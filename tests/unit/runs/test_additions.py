@@ -50,10 +50,10 @@ def test_the_set_and_its_last_accuracies_are_the_same_bits_with_and_without(tmp_
     ("method", "words"),
     [
         ("mtt", []),
-        ("dsa", []),
-        ("idm", []),
         ("idc", []),
-        ("idc", ["schedule=pdd", "schedule.stages=2", "sampler=dream"]),
+        pytest.param("dsa", [], marks=pytest.mark.heavy),
+        pytest.param("idm", [], marks=pytest.mark.heavy),
+        pytest.param("idc", ["schedule=pdd", "schedule.stages=2", "sampler=dream"], marks=pytest.mark.heavy),
     ],
 )
 def test_so_they_are_for_every_method(tmp_path, method, words):
