@@ -11,7 +11,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from cmidd.analysis.results import Result, read_baselines, read_results
+from cmidd.analysis.cells import read_baselines
+from cmidd.analysis.results import Result, read_results
 from cmidd.analysis.verify import SET
 from cmidd.data.image_files import read_picture
 from cmidd.utils import files

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.manifold import TSNE
 
-from cmidd.analysis.results import Cell, Result
+from cmidd.analysis.measured import Cell
+from cmidd.analysis.results import Result
 from cmidd.data.split import Split
 from cmidd.networks import Network
 from cmidd.synthetic import pictures
@@ -84,19 +85,21 @@ def embeddings(sets: Mapping[str, SyntheticSet], real: Split, network: Network, 
 
 
 def accuracy_curves(groups: Mapping[str, Cell]) -> Figure | None:
-    """Figure 3: accuracy over iterations and over seconds of distillation, mean and standard deviation; None when
-    the runs were evaluated only at the end.
+    """Figure 3: accuracy over iterations and over seconds of distillation, mean and standard deviation, of the runs
+    that were evaluated on the way, where all of them were; None when there are none.
     """
-    if max(len(result.part("evaluations")) for cell in groups.values() for result in cell.results) < 2:
+    if max(len(result.evaluations) for cell in groups.values() for result in cell.results) < 2:
         return None
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), sharey=True)
     for (title, cell), style in zip(groups.items(), STYLES, strict=False):
-        iterations = sorted({int(at) for result in cell.results for at in result.part("evaluations")})
-        values = [[a for r in cell.results for a in r.part("evaluations").get(str(at), [])] for at in iterations]
-        seconds = [_mean_seconds(cell.results, at) for at in iterations]
+        runs = [result for result in cell.results if len(result.evaluations) > 1] or cell.results
+        iterations = sorted(map(int, set.intersection(*(set(result.evaluations) for result in runs))))
+        values = [[accuracy for result in runs for accuracy in result.evaluations[str(at)]] for at in iterations]
+        timed = [(each, values[number]) for number, at in enumerate(iterations) for each in _seconds(runs, at)]
         label = f"{title} (n={min(map(len, values))})"
         _band(axes[0], iterations, values, label, style)
-        _band(axes[1], seconds, values, label, style)
+        if timed:
+            _band(axes[1], [seconds for seconds, _ in timed], [own for _, own in timed], label, style)
     axes[0].set_xlabel("iteration")
     axes[1].set_xlabel("seconds of distillation")
     axes[0].set_ylabel("test accuracy, per cent")
@@ -112,13 +115,13 @@ def cmi_curves(groups: Mapping[str, Cell]) -> Figure | None:
     drawn = False
     for (title, cell), style in zip(groups.items(), STYLES, strict=False):
         values: dict[int, list[float]] = {}
-        for result in cell.results:
-            for at, value in _metric(result, "cmi"):
-                values.setdefault(at, []).append(value)
+        recorded = [rows for result in cell.results if (rows := _metric(result, "cmi"))]
+        for at, value in (row for rows in recorded for row in rows):
+            values.setdefault(at, []).append(value)
         if values:
             pieces = np.array_split(sorted(values), min(20, len(values)))
             together = [[value for at in piece for value in values[int(at)]] for piece in pieces]
-            runs = "1 run" if len(cell.results) == 1 else f"{len(cell.results)} runs"
+            runs = "1 run" if len(recorded) == 1 else f"{len(recorded)} runs"
             _band(axis, [float(piece.mean()) for piece in pieces], together, f"{title} ({runs})", style)
             drawn = True
     axis.set_xlabel("iteration")
@@ -163,9 +166,11 @@ def _band(axis: Axes, x: Sequence[float], values: Sequence[Sequence[float]], lab
     axis.fill_between(x, means - spreads, means + spreads, color=style["color"], alpha=0.18, linewidth=0)
 
 
-def _mean_seconds(results: Sequence[Result], at: int) -> float:
-    found = [r.part("evaluated_at_seconds")[str(at)] for r in results if str(at) in r.part("evaluated_at_seconds")]
-    return statistics.fmean(found)
+def _seconds(results: Sequence[Result], at: int) -> list[float]:
+    """After how many seconds an iteration was over, in the mean; nothing where no run recorded it."""
+    recorded = [result.record.evaluated_at_seconds or {} for result in results]
+    found = [seconds[str(at)] for seconds in recorded if str(at) in seconds]
+    return [statistics.fmean(found)] if found else []
 
 
 def _metric(result: Result, name: str) -> list[tuple[int, float]]:

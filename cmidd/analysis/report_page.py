@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cmidd.analysis.measured import Cell
 from cmidd.analysis.results import Result
-from cmidd.analysis.table import Table, changes_of
+from cmidd.analysis.table import NOT_SHOWN, Table
 from cmidd.analysis.table_text import header, lines_of
 from cmidd.runs.identity import BASELINE
 from cmidd.utils import files
@@ -26,10 +27,11 @@ def page(table: Table, results: Sequence[Result]) -> str:
             "rows": lines_of(table),
             "notes": " ".join(
                 [
-                    *(f"[{number}] {text}." for number, text in enumerate(table.changes, 1)),
+                    *(f"[{number}] {text}." for number, text in enumerate(table.notes, 1)),
                     *([f"Teachers of CMI: {table.teachers}."] if table.teachers else []),
                 ]
             ),
+            "not_shown": [f"{NOT_SHOWN}:", *table.not_shown] if table.not_shown else [],
         },
         "runs": [_run(result) for result in results],
     }
@@ -42,14 +44,15 @@ def page(table: Table, results: Sequence[Result]) -> str:
 def _run(result: Result) -> dict[str, Any]:
     record = result.record
     cmi = f" + CMI {result.strength}" if result.strength != BASELINE else ""
-    facts = [
-        *(f"{kind}: {summary(values)}" for kind, values in result.part("baselines").items()),
-        f"{duration(result.part('seconds'))} for {record.last['iteration']} iterations, "
-        f"{result.part('peak_memory_mib'):.0f} MiB at most, {result.part('device')}",
+    cost = [  # as far as earlier versions recorded it
+        *([] if record.seconds is None else [f"{duration(record.seconds)} for {record.last['iteration']} iterations"]),
+        *([] if record.peak_memory_mib is None else [f"{record.peak_memory_mib:.0f} MiB at most"]),
+        *([] if record.device is None else [record.device]),
     ]
+    baselines = [f"{kind}: {summary(values)}" for kind, values in (record.baselines or {}).items()]
     evaluated = [
         (float(at), statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
-        for at, values in sorted(result.part("evaluations").items(), key=lambda item: int(item[0]))
+        for at, values in sorted(result.evaluations.items(), key=lambda item: int(item[0]))
     ]
     curves = [("test accuracy, per cent", evaluated if len(evaluated) > 1 else [])]
     metrics = _metrics(result.path.with_name("metrics.jsonl"))
@@ -60,8 +63,8 @@ def _run(result: Result) -> dict[str, Any]:
         "ipc": result.ipc,
         "title": f"{result.system.upper()}{cmi}, {result.dataset}, {result.ipc} images per class, seed {result.seed}",
         "accuracy": f"test accuracy {summary(result.accuracies)} per cent",
-        "facts": facts,
-        "changed": changes_of(result.changed) if result.changed else "",
+        "facts": [*baselines, *([", ".join(cost)] if cost else [])],
+        "changed": Cell((result,)).of_recipe,
         "curves": [{"title": title, "points": _thinned(points)} for title, points in curves if points],
         "command": record.command or "",
         "image": _image(result.path),

@@ -1,19 +1,24 @@
 """The paper's table with our figures beside."""
 
 import math
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from cmidd.analysis.results import BaselineCell, BaselineKey, Cell, Key, Measured
+from cmidd.analysis.measured import BaselineCell, BaselineKey, Cell, Key, Measured
 from cmidd.data.published import title_of
 from cmidd.runs.identity import BASELINE, system
 from cmidd.utils.checking import checked
 from cmidd.utils.errors import SettingError
 from cmidd.utils.setting_types import Count, Name
+
+DEFAULT_ROOT = "results"  # of configs/distill.yaml
+NOT_SHOWN = "Not shown, as a cell does not mix runs that differ in more than their seeds"
 
 
 @dataclass(frozen=True)
@@ -124,14 +129,24 @@ class Table:
             values = [entry.ours.mean if entry.ours else None for entry in pair]
         return None if None in values else values[0] - values[1]  # type: ignore[operator]
 
+    @cached_property
+    def notes(self) -> list[str]:
+        """What is said of cells, each text once; a cell's marks are the numbers of its texts."""
+        shown = [entry.ours for entry in self.entries.values() if entry.ours]
+        return list(dict.fromkeys(note for ours in shown for note in ours.notes))
+
+    def marks(self, ours: Measured) -> list[int]:
+        """The numbers of the notes at a cell."""
+        return [self.notes.index(note) + 1 for note in ours.notes]
+
     @property
-    def changes(self) -> list[str]:
-        """What cells changed from their recipe, each text once; a cell's mark is the number of its text."""
-        found: dict[str, None] = {}
-        for entry in self.entries.values():
-            if entry.ours and entry.ours.changed:
-                found[changes_of(entry.ours.changed)] = None
-        return list(found)
+    def not_shown(self) -> list[str]:
+        """What was found for cells and differs from what they show, a line each."""
+        found: dict[str, str] = {}
+        for (name, column), entry in self.entries.items():
+            for other in entry.ours.others if entry.ours else ():
+                found.setdefault(other.line, f"{name}, {title_of(column.dataset)} {column.ipc}: {other.line}")
+        return list(found.values())
 
     @property
     def teachers(self) -> str | None:
@@ -174,6 +189,7 @@ def make_table(
     found: Mapping[Key, Cell],
     recipe_strength: Callable[[str, str, int], str],
     baselines: Mapping[BaselineKey, BaselineCell] = MappingProxyType({}),
+    results_root: str = DEFAULT_ROOT,
 ) -> Table:
     """Put our cells beside the published ones.
 
@@ -181,7 +197,9 @@ def make_table(
         recipe_strength: the weight or ratio of CMI that the sweeps use for a method, data set and ipc; asked only
             where runs of several are there.
         baselines: those that were measured alone, for rows that are one.
+        results_root: where the runs of missing cells are to go.
     """
+    where = root_word(results_root)
     entries = {}
     for row in rows:
         for column, published in zip(columns, row.published, strict=True):
@@ -207,10 +225,10 @@ def make_table(
                 if ours is None:
                     command = f"{row.command} dataset={column.dataset} ipc={column.ipc}"
                     command += " cmi=recipe" if row.with_cmi else ""
-            entries[row.name, column] = Entry(ours, published, command)
+            entries[row.name, column] = Entry(ours, published, command and command + where)
     return Table(tuple(columns), tuple(rows), entries)
 
 
-def changes_of(changed: Mapping[str, Sequence[Any]]) -> str:
-    """What a run changed from its recipe, in words."""
-    return "not the recipe: " + ", ".join(f"{name}={own} instead of {old}" for name, (own, old) in changed.items())
+def root_word(results_root: str) -> str:
+    """What a command says of where its results go, as a shell takes it; nothing where that is the default."""
+    return "" if results_root == DEFAULT_ROOT else f" {shlex.quote(f'results_root={results_root}')}"

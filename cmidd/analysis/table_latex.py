@@ -1,6 +1,6 @@
 """The table in the paper's layout, in LaTeX."""
 
-from cmidd.analysis.table import Column, Entry, Table
+from cmidd.analysis.table import NOT_SHOWN, Column, Entry, Table
 from cmidd.data.published import title_of
 
 
@@ -28,7 +28,7 @@ def latex(table: Table) -> str:
         name, ours, paper = _escaped(row.name), [], []
         for column in table.columns:
             entry = table.entry(row, column)
-            ours.append(_latex_ours(entry, best[column][0]))
+            ours.append(_latex_ours(table, entry, best[column][0]))
             published = entry.published
             paper.append("--" if published is None else _latex_value(*published, published[0] == best[column][1]))
         built = row.method is not None or row.baseline is not None
@@ -41,14 +41,23 @@ def latex(table: Table) -> str:
             gains = [table.gain(row, column, published=False) for column in table.columns]
             texts = ["--" if gain is None else f"${gain:+.1f}$" for gain in gains]
             lines.append(" & ".join([r"\quad difference", *texts]) + r" \\")
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
+    return "\n".join([*lines, "\\bottomrule", *_footnotes(table), "\\end{tabular}"]) + "\n"
 
 
-def _latex_ours(entry: Entry, best: float | None) -> str:
+def _footnotes(table: Table) -> list[str]:
+    """Lines below the table: what its marks mean, and what is not shown."""
+    marked = [f"$^{{{number}}}$ {_escaped(text)}" for number, text in enumerate(table.notes, 1)]
+    others = [NOT_SHOWN + ":", *table.not_shown] if table.not_shown else []
+    across = f"\\multicolumn{{{len(table.columns) + 1}}}{{p{{\\linewidth}}}}"
+    return [f"{across}{{\\footnotesize {text}}} \\\\" for text in [*marked, *map(_escaped, others)]]
+
+
+def _latex_ours(table: Table, entry: Entry, best: float | None) -> str:
     if entry.ours is None:
         return "--"
     mark = r"\,{\approx}" if entry.within else ""
-    mark += r"^{\dagger}" if entry.ours.changed else ""
+    if entry.ours.notes:
+        mark += f"^{{{','.join(str(number) for number in table.marks(entry.ours))}}}"
     value = _latex_value(round(entry.ours.mean, 1), round(entry.ours.spread, 1), entry.ours.mean == best)
     return value[:-1] + mark + "$" if mark else value
 

@@ -4,8 +4,8 @@ import csv
 import io
 from typing import Any
 
-from cmidd.analysis.results import BaselineCell, Cell
-from cmidd.analysis.table import Entry, Table, changes_of
+from cmidd.analysis.measured import BaselineCell, Cell
+from cmidd.analysis.table import NOT_SHOWN, Entry, Table
 from cmidd.data.published import title_of
 from cmidd.utils.text import escape_markdown
 
@@ -32,8 +32,7 @@ def lines_of(table: Table) -> list[list[list[str]]]:
 def _texts(table: Table, entry: Entry) -> list[str]:
     ours = "-"
     if entry.ours:
-        mark = f" [{table.changes.index(changes_of(entry.ours.changed)) + 1}]" if entry.ours.changed else ""
-        ours = f"{entry.ours.mean:.2f} ± {entry.ours.spread:.2f} (n={len(entry.ours.accuracies)}){mark}"
+        ours = " ".join([entry.ours.text, *(f"[{number}]" for number in table.marks(entry.ours))])
     if entry.published is None:
         return [ours]
     mean, spread = entry.published
@@ -57,7 +56,9 @@ def markdown(table: Table) -> str:
     ]
     if table.teachers:
         lines[-1] += f" Teachers of CMI: {escape_markdown(table.teachers)}."
-    lines += [f"\n[{number}]: {escape_markdown(text)}" for number, text in enumerate(table.changes, 1)]
+    lines += [f"\n[{number}]: {escape_markdown(text)}" for number, text in enumerate(table.notes, 1)]
+    if table.not_shown:
+        lines += [f"\n{NOT_SHOWN}:\n", *(f"- {escape_markdown(line)}" for line in table.not_shown)]
     if any("schedule" in row.added and table.entry(row, column).ours for row in table.rows for column in table.columns):
         lines.append("\nWhere a set has stages (PDD, SeqMatch), the networks are trained through them, for more steps.")
     commands = list(dict.fromkeys(entry.command for entry in table.entries.values() if entry.command))
@@ -68,7 +69,14 @@ def markdown(table: Table) -> str:
 
 CSV_HEADER = [
     *("system", "dataset", "ipc", "mean", "spread", "n", "seeds", "cmi_weight", "cmi_ratio", "published_mean"),
-    *("published_spread", "difference", "within_two_joint_sd", "differs_from_recipe", "command_if_missing"),
+    *(
+        "published_spread",
+        "difference",
+        "within_two_joint_sd",
+        "differs_from_recipe",
+        "not_shown",
+        "command_if_missing",
+    ),
 ]
 
 
@@ -87,9 +95,10 @@ def as_csv(table: Table) -> str:
                 seeds = " ".join(str(result.seed) for result in entry.ours.results)
                 ours = [entry.ours.mean, entry.ours.spread, len(entry.ours.accuracies), seeds]
                 ours += [entry.ours.results[0].settings["cmi"].get(name) for name in ("weight", "ratio")]
-            changed = changes_of(entry.ours.changed) if entry.ours and entry.ours.changed else None
+            changed = entry.ours.of_recipe if entry.ours else ""
+            others = "; ".join(other.line for other in entry.ours.others) if entry.ours else ""
             published = entry.published or (None, None)
-            rest = [entry.difference, entry.within, changed, entry.command]
+            rest = [entry.difference, entry.within, changed or None, others or None, entry.command]
             writer.writerow([row.name, column.dataset, column.ipc, *ours, *published, *rest])
     return text.getvalue()
 

@@ -25,10 +25,11 @@ from cmidd.cli.compose import as_dict, compose, notes, say_notes
 from cmidd.cli.journal import Journal
 from cmidd.cli.refusals import CONFIGS, one_line
 from cmidd.cli.words import as_hydra_reads, as_typed, quoted
-from cmidd.runs.identity import BY_ITSELF, identity_differences
+from cmidd.runs.identity import BY_ITSELF, REPEATED, identity_differences
 from cmidd.utils import files
 from cmidd.utils.errors import SettingError
 from cmidd.utils.interruption import Stopped, stopping_in_order
+from cmidd.utils.nested import differences
 
 if TYPE_CHECKING:
     from cmidd.runs.settings import Settings
@@ -233,6 +234,8 @@ def differs_from_recipe(settings: "Settings") -> dict[str, list[Any]]:
     words += [f"regularizer=[{','.join(settings.regularizers)}]"]
     words += [f"sampler={choices['sampler']}", f"schedule={choices['schedule']}"]
     recipe = files.as_json(compose(words, is_run=False).identity)
-    changed = identity_differences(files.as_json(settings.identity), recipe)
-    repeated = ("method.iterations", "method.init", "method.formation")  # they stand on top as well
-    return {name: [value, published] for name, value, published in changed if not name.startswith(repeated)}
+    own = files.as_json(settings.identity)
+    # Of the whole data set it makes the accuracy, which stands in a table by itself.
+    of_whole = differences(own["evaluation"]["whole"], recipe["evaluation"]["whole"], "evaluation.whole")
+    changed = [*identity_differences(own, recipe), *of_whole]
+    return {name: [value, published] for name, value, published in changed if not name.startswith(REPEATED)}

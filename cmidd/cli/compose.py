@@ -1,7 +1,7 @@
 """Settings composed from ``configs/``, and the resolvers that recipes use."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import hydra
@@ -85,6 +85,11 @@ def with_term(name: str, value: Any, otherwise: Any, *, _root_: DictConfig, _nod
     return value
 
 
+def first(roots: Any) -> Any:
+    """The first of several folders, or the only one."""
+    return next(iter(roots), "") if isinstance(roots, Sequence) and not isinstance(roots, str) else roots
+
+
 def _gpu_count() -> int:
     import torch
 
@@ -99,6 +104,7 @@ def prepare() -> None:
         "by_ipc": by_ipc,
         "by_name": by_name,
         "with_term": with_term,
+        "first": first,
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True, use_cache=False)

@@ -4,7 +4,7 @@ import functools
 import hashlib
 import logging
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +122,15 @@ def _networks(settings: Settings) -> list[dict[str, Any]]:
 
 
 def chosen_engine(settings: Settings, context: Context) -> Engine:
-    """The engine that the run began with, or else :func:`fitting_engine`."""
-    kept = settings.folder / "engine.json"
-    if kept.exists():
-        return Engine(**files.read_json(kept))
+    """The engine that the run began with, with what is asked for otherwise from here on, or :func:`fitting_engine`."""
+    kept, asked = settings.folder / "engine.json", settings.engine
+    begun = Engine(**files.read_json(kept)) if kept.exists() else None
+    if begun and asked.compile in ("auto", begun.compile) and asked.deterministic == begun.deterministic:
+        return begun
     engine = fitting_engine(settings, context)
+    if begun:  # Precision changes the result.
+        compiling = begun.compile if asked.compile == "auto" else engine.compile
+        engine = replace(begun, compile=compiling, deterministic=engine.deterministic)
     files.write_json(kept, asdict(engine))
     return engine
 

@@ -7,17 +7,50 @@ from cmidd.utils.nested import differences, merged
 
 EXPERTS_LENGTH = "method.experts.training.epochs"
 
+WITHOUT_EFFECT = (
+    "cmi.measure",
+    "engine.compile",
+    "engine.deterministic",
+    "evaluation.baselines",
+    "evaluation.interval",
+    "evaluation.whole",
+)
+
+
+"""The settings that change what is recorded beside, or how sums are ordered, but not what any run computes: baselines
+are measured apart, and evaluations and measurements of CMI draw from random streams of their own.
+"""
+
+
+REPEATED = ("method.iterations", "method.init", "method.formation")
+
+
+"""What an identity says of a method that stands on its top as well."""
+
 
 def without_effect(settings: Any) -> list[str]:
-    """The settings among those of a run that do not change what it computes: which baselines are measured beside, the
-    length of experts whose learning rate does not depend on it, and a ``dtype`` that older records do not name.
+    """The settings among those of a run that do not change what it computes: :data:`WITHOUT_EFFECT`, what CMI would be
+    measured with where it has no weight, over how many steps where no ratio is asked for, the length of experts whose
+    learning rate does not depend on it, and a ``dtype`` that older records do not name.
     """
-    names = ["evaluation.baselines"]
+    names, regularizers = list(WITHOUT_EFFECT), _at(settings, "regularizers") or {}
+    if _at(settings, "cmi.ratio") is None:
+        if _at(settings, "cmi.weight") == 0:
+            names += ["cmi.centroids", "cmi.input"]
+            if not regularizers:  # Theirs are made like those of CMI.
+                names += ["cmi.epochs", "cmi.pool", "cmi.teacher", "cmi.teachers"]
+        if all(_at(regularizers, f"{name}.ratio") is None for name in regularizers):
+            names.append("balance_steps")
     if (_at(settings, "method.experts.training.schedule") or "constant") == "constant":
         names.append(EXPERTS_LENGTH)
     if _at(settings, "method.experts.dtype") == "float32":
         names.append("method.experts.dtype")
     return names
+
+
+def matters(name: str, settings: Any) -> bool:
+    """Whether a setting of a dotted name changes what a run of these settings computes."""
+    return not any(name == without or name.startswith(f"{without}.") for without in without_effect(settings))
 
 
 def comparable(settings: Any) -> Any:

@@ -17,6 +17,7 @@ from cmidd.evaluation.train_on_set import stages_of, training_steps
 from cmidd.loop.balance import in_words
 from cmidd.loop.checkpoints import progress_of
 from cmidd.methods import METHODS
+from cmidd.runs.additions import add_to_finished
 from cmidd.runs.build import chosen_engine, make_context
 from cmidd.runs.identity import system
 from cmidd.runs.record import RunRecord
@@ -61,7 +62,7 @@ def run(settings: Settings, admitted: Callable[[Path], dict[str, Any]]) -> RunRe
             refuse_other_settings(settings)
         if (folder / "DONE").exists() and not settings.overwrite:
             log.info("%s is finished, skipping (overwrite=true runs it again)", folder)
-            record = read_finished(folder)
+            record = add_to_finished(settings, read_finished(folder))
         else:
             with claimed_device(settings.device) as device:
                 context = make_context(settings, device)

@@ -131,7 +131,6 @@ BAD = {
     "table": [
         ["results_root=absent"],
         ["results_root=cut"],
-        ["results_root=[results,results]"],
         ["results_root=[]"],
         ["table=nosuch"],
         ["verify=-1"],
@@ -149,7 +148,7 @@ BAD = {
         ["method=dm", "dataset=nosuch"],
         ["method=dm", "dataset=digits", "ipc=0"],
     ],
-    "report": [["results_root=absent"], ["results_root=cut"], ["results_root=results"], ["table=nosuch"], ["to=5"]],
+    "report": [["results_root=absent"], ["results_root=cut"], ["table=nosuch"], ["to=5"]],
     "bench": [
         ["task=[nosuch]"],
         ["task=[]"],

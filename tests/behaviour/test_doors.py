@@ -14,8 +14,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from cmidd.analysis.cells import cells
 from cmidd.analysis.report_page import page
-from cmidd.analysis.results import cells, read_results
+from cmidd.analysis.results import read_results
 from cmidd.analysis.table import make_table, read_layout
 from cmidd.analysis.table_latex import latex
 from cmidd.analysis.table_text import as_csv, markdown

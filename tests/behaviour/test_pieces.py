@@ -9,8 +9,9 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
+from cmidd.analysis.cells import cells
 from cmidd.analysis.cross_architecture import cross_architecture, load_subject, read_evaluation
-from cmidd.analysis.results import cells, read_results
+from cmidd.analysis.results import read_results
 from cmidd.buffers.experts import ExpertRecipe, Experts, ExpertSettings
 from cmidd.buffers.teachers import TeacherPool
 from cmidd.cli.compose import compose

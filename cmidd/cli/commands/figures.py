@@ -8,8 +8,11 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from cmidd.analysis import figures
-from cmidd.analysis.results import Cell, Result, cells, read_results
+from cmidd.analysis.cells import cells
+from cmidd.analysis.measured import Cell
+from cmidd.analysis.results import Result, read_results
 from cmidd.analysis.settings import FigureSettings, read_standalone
+from cmidd.analysis.table import root_word
 from cmidd.analysis.verify import rebuild
 from cmidd.cli.app import hydra_app
 from cmidd.cli.compose import recipe_strength
@@ -35,6 +38,7 @@ def draw(config: dict[str, Any]) -> None:
     which = (settings.method, settings.dataset, settings.ipc)
     by_strength = {key[3]: cell for key, cell in found.items() if key[:3] == which}
     pair = choose_pair(by_strength, settings)
+    log_not_shown(by_strength)
     by_weight = [(cell.results[0].weight, cell) for cell in by_strength.values()]
     sets = {
         title: load_synthetic(cell.results[0].path.parent / "synthetic.safetensors") for title, cell in pair.items()
@@ -49,6 +53,14 @@ def draw(config: dict[str, Any]) -> None:
     }
     for path in figures.make(makers, Path(settings.to)):
         log.info("written: %s", path)
+
+
+def log_not_shown(by_strength: dict[str, Cell]) -> None:
+    """Say what was left out, since a figure does not mix runs that differ in more than their seeds."""
+    found = {f"cmi={name}": cell.others for name, cell in by_strength.items() if cell.others}
+    lines = [f"{name}: {other.line}" for name, others in found.items() for other in others]
+    if lines:
+        log.info("left out: %s", "; ".join(lines))
 
 
 def embeddings(sets: dict[str, SyntheticSet], with_cmi: Result, settings: FigureSettings) -> Figure:
@@ -81,6 +93,7 @@ def choose_pair(by_strength: dict[str, Cell], settings: FigureSettings) -> dict[
             raise SettingError(
                 f"{kind}={needed}: no such run under {', '.join(settings.results_root)}; make it: "
                 f"python scripts/distill.py {' '.join(words)} cmi.{setting}={needed}"
+                f"{root_word(settings.results_root[0])}"
             )
     name = settings.method.upper()
     return {name: by_strength[BASELINE], f"{name} + CMI ({what} {ratio})": by_strength[chosen]}

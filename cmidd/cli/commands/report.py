@@ -4,8 +4,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from cmidd.analysis.cells import cells, read_baselines
 from cmidd.analysis.report_page import page
-from cmidd.analysis.results import cells, read_baselines, read_results
+from cmidd.analysis.results import read_results
 from cmidd.analysis.settings import ReportSettings, read_standalone
 from cmidd.analysis.table import make_table, read_layout
 from cmidd.cli.app import hydra_app
@@ -25,6 +26,8 @@ def report(config: dict[str, Any]) -> None:
     settings = read_standalone(ReportSettings, config)
     layout = read_layout(settings.table)
     results = read_results(settings.results_root)
-    table = make_table(*layout, cells(results), recipe_strength, read_baselines(settings.results_root))
+    table = make_table(
+        *layout, cells(results), recipe_strength, read_baselines(settings.results_root), settings.results_root[0]
+    )
     files.write_text(Path(settings.to), page(table, results))
     log.info("%d runs, written: %s", len(results), settings.to)

@@ -6,7 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cmidd.analysis.results import Result, cells, read_baselines, read_results
+from cmidd.analysis.cells import cells, read_baselines
+from cmidd.analysis.results import Result, read_results
 from cmidd.analysis.settings import TableSettings, read_standalone
 from cmidd.analysis.table import make_table, read_layout
 from cmidd.analysis.table_latex import latex
@@ -32,7 +33,9 @@ def table(config: dict[str, Any]) -> None:
     settings = read_standalone(TableSettings, config)
     layout = read_layout(settings.table)
     results = read_results(settings.results_root)
-    made = make_table(*layout, cells(results), recipe_strength, read_baselines(settings.results_root))
+    made = make_table(
+        *layout, cells(results), recipe_strength, read_baselines(settings.results_root), settings.results_root[0]
+    )
     to = Path(settings.to)
     for suffix, text in (("md", markdown(made)), ("tex", latex(made)), ("csv", as_csv(made))):
         files.write_text(to.with_name(f"{to.name}.{suffix}"), text)

@@ -10,8 +10,9 @@ import sys
 import pytest
 from PIL import Image
 
+from cmidd.analysis.cells import cells
 from cmidd.analysis.report_page import page
-from cmidd.analysis.results import cells, read_results
+from cmidd.analysis.results import read_results
 from cmidd.analysis.table import make_table, read_layout
 from tests.support.figure_layout import LAYOUT
 from tests.support.runs import ROOT, TINY_METHOD, distill

@@ -1,4 +1,4 @@
-"""The table says what was run, beside what was published, and refuses to mix what differs."""
+"""The table says what was run, beside what was published."""
 
 import csv
 import io
@@ -10,11 +10,11 @@ import time
 
 import pytest
 
-from cmidd.analysis.results import cells, read_baselines, read_results
+from cmidd.analysis.cells import cells, read_baselines
+from cmidd.analysis.results import read_results
 from cmidd.analysis.table import make_table, read_layout
 from cmidd.analysis.table_latex import latex
 from cmidd.analysis.table_text import as_csv, markdown
-from cmidd.utils.errors import SettingError
 from tests.support.records import CIFAR, FASHION, LAYOUT, ROOT, baseline, record
 
 
@@ -130,22 +130,9 @@ def test_a_run_that_left_its_recipe_says_so_and_is_not_the_best(tmp_path):
     made = table(tmp_path)
     assert "90.00 ± 0.00 (n=1) [1]" in markdown(made)
     assert "[1]: not the recipe: iterations=240 instead of 20000" in markdown(made)
-    assert "$90.0_{\\pm 0.0}^{\\dagger}$" in latex(made)
+    assert "$90.0_{\\pm 0.0}^{1}$" in latex(made)
+    assert "{\\footnotesize $^{1}$ not the recipe: iterations=240 instead of 20000} \\\\\n" in latex(made)
     assert "IDM & -- & -- & $\\mathbf{50.0}_{\\pm 0.0}$" in latex(made)
-
-
-def test_protocols_are_not_mixed_and_no_run_counts_twice(tmp_path):
-    one = record(tmp_path / "a", "dm", "cifar10", 10, 0.0, 0, [48.0])
-    other = record(tmp_path / "a", "dm", "cifar10", 10, 0.0, 1, [49.0], settings={"evaluation": {"repeats": 7}})
-    with pytest.raises(SettingError, match=r"evaluation.repeats: 1 in .* but 7 in .* does not mix protocols"):
-        table(tmp_path / "a")
-    other.unlink()
-    record(tmp_path / "b", "dm", "cifar10", 10, 0.0, 0, [48.0])
-    with pytest.raises(SettingError, match="seed=0: the same run is in"):
-        cells(read_results([tmp_path / "a", tmp_path / "b"]))
-    one.write_text("[]")
-    with pytest.raises(SettingError, match=r"content=.*move it away"):
-        table(tmp_path / "a")
 
 
 def test_tuning_runs_and_replaced_runs_do_not_count(tmp_path):
@@ -169,7 +156,7 @@ def test_two_thousand_records_take_under_five_seconds(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     seconds = time.monotonic() - began
     assert done.returncode == 0, done.stderr
-    assert "(n=2000)" in (tmp_path / "results" / "table1.md").read_text()
+    assert "(n=2000)" in (tmp_path / "many" / "table1.md").read_text()
     # The five seconds are for this work; the rest is the start of Python with torch, which one file takes as well.
     began = time.monotonic()
     command[-1] = f"results_root={tmp_path / 't'}"
@@ -189,12 +176,3 @@ def test_baselines_that_were_measured_alone_stand_beside_the_published_ones(tmp_
     assert missing == "python scripts/baselines.py method=dc 'evaluation.baselines=[random]' dataset=cifar100 ipc=10"
     assert found["Random, as DM evaluates", "cifar10", 1]["mean"] == ""
     assert "$14.0_{\\pm 1.4}" in latex(table(tmp_path, layout=CIFAR))
-
-
-def test_two_measurements_of_one_baseline_are_not_mixed(tmp_path):
-    first = baseline(tmp_path, "random", "dc", "cifar10", 1, [13.0, 15.0])
-    second = baseline(tmp_path, "random", "dc", "cifar10", 1, [13.0])
-    with pytest.raises(SettingError, match="measured otherwise") as error:
-        read_baselines([tmp_path])
-    assert str(first) in str(error.value)
-    assert str(second) in str(error.value)

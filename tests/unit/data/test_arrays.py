@@ -11,7 +11,8 @@ import torchvision
 from PIL import Image
 from safetensors.torch import save_file
 
-from cmidd.analysis.results import cells, read_results
+from cmidd.analysis.cells import cells
+from cmidd.analysis.results import read_results
 from cmidd.data.load import load_dataset
 from cmidd.utils import files
 from cmidd.utils.errors import SettingError
@@ -262,5 +263,6 @@ def test_runs_on_different_images_of_one_name_are_no_cell(tmp_path):
         root.mkdir()
         write(root / "cifar10.npz", arrays((32, 32, 3), classes=10))
         run_here(tmp_path / "results", "dm", *words, f"data.root={root}", f"seed={seed}")
-    with pytest.raises(SettingError, match=r"data\.content"):
-        cells(read_results([tmp_path / "results"]))
+    (cell,) = cells(read_results([tmp_path / "results"])).values()
+    assert [result.seed for result in cell.results] == [0]
+    assert [other.why.partition("=")[0] for other in cell.others] == ["data.content"]

@@ -8,7 +8,8 @@ import torch
 import yaml
 
 from cmidd import load_synthetic
-from cmidd.analysis.results import cells, read_results
+from cmidd.analysis.cells import cells
+from cmidd.analysis.results import read_results
 from cmidd.analysis.table import make_table, read_layout
 from cmidd.analysis.table_text import as_csv
 from cmidd.cli.commands.figures import choose_pair
@@ -293,7 +294,9 @@ def test_figures_take_a_balanced_run_by_its_ratio(tmp_path):
 
     assert list(choose_pair(found, Asked)) == ["DM", "DM + CMI (ratio 0.3)"]
     Asked.ratio = 0.5
-    with pytest.raises(SettingError, match=r"^ratio=0\.5: no such run under x; make it: .* ipc=10 cmi\.ratio=0\.5$"):
+    with pytest.raises(
+        SettingError, match=r"^ratio=0\.5: no such run under x; make it: .* ipc=10 cmi\.ratio=0\.5 results_root=x$"
+    ):
         choose_pair(found, Asked)
 
 

@@ -6,7 +6,8 @@ import json
 import pytest
 
 from cmidd import load_synthetic
-from cmidd.analysis.results import cells, read_baselines, read_results
+from cmidd.analysis.cells import cells, read_baselines
+from cmidd.analysis.results import read_results
 from tests.support.golden import GOLDEN
 from tests.support.records import ROOT, baseline
 

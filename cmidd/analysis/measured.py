@@ -1,0 +1,156 @@
+"""What stands in a cell of a table, and what was found for it and does not stand there."""
+
+import statistics
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cmidd.analysis.results import Result
+from cmidd.runs.identity import WITHOUT_EFFECT
+from cmidd.utils.checking import shown
+
+MOST_NAMED = 3  # of what differs, and of the files of what is not shown
+
+
+class Measured(ABC):
+    """Accuracies in per cent, and how they were come by."""
+
+    @property
+    @abstractmethod
+    def accuracies(self) -> list[float]: ...
+
+    @property
+    def changed(self) -> dict[str, list[Any]]:
+        """What changed from the published recipe, if it changes results."""
+        return {}
+
+    @property
+    def teachers(self) -> str | None:
+        """The networks in whose features CMI was measured, in words; None without CMI, or when nothing tells."""
+        return None
+
+    @property
+    def others(self) -> tuple["NotShown", ...]:
+        """What was found for the same cell, differs, and is not shown."""
+        return ()
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.accuracies)
+
+    @property
+    def spread(self) -> float:
+        """Sample standard deviation over all networks; 0 for a single one."""
+        return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else 0.0
+
+    @property
+    def text(self) -> str:
+        """Mean, spread and n."""
+        return f"{self.mean:.2f} ± {self.spread:.2f} (n={len(self.accuracies)})"
+
+    @property
+    def of_recipe(self) -> str:
+        """What it changed from its recipe, in words; nothing where it did not."""
+        return f"not the recipe: {in_words(self.changed)}" if self.changed else ""
+
+    @property
+    def notes(self) -> list[str]:
+        """What the marks at the cell say."""
+        whys = _first(list(dict.fromkeys(other.why for other in self.others)), "; ")
+        return [*filter(None, [self.of_recipe, whys and f"others are listed below: {whys}"])]
+
+
+@dataclass(frozen=True)
+class NotShown(Measured):
+    """Runs of a cell, or a baseline, that are not shown: ``why`` says how they differ from what is."""
+
+    results: tuple[Result, ...] | tuple["BaselineCell", ...]
+    why: str
+
+    @property
+    def accuracies(self) -> list[float]:
+        return [accuracy for result in self.results for accuracy in result.accuracies]
+
+    @property
+    def line(self) -> str:
+        """What it is worth, how it differs, and where its records are."""
+        return f"{self.text}, {self.why}: {_first([str(result.path) for result in self.results], ', ')}"
+
+
+@dataclass(frozen=True)
+class BaselineCell(Measured):
+    """A baseline that was measured alone (``scripts/baselines.py``): where its record is, and what it says."""
+
+    path: Path
+    record: dict[str, Any]
+    others: tuple[NotShown, ...] = ()
+
+    @property
+    def key(self) -> "BaselineKey":
+        return self.record["baseline"], self.record["method"], self.record["dataset"], self.record["ipc"]
+
+    @property
+    def accuracies(self) -> list[float]:
+        return self.record["accuracies"]
+
+    @property
+    def changed(self) -> dict[str, list[Any]]:
+        return {name: both for name, both in self.record["differs_from_recipe"].items() if name not in WITHOUT_EFFECT}
+
+
+BaselineKey = tuple[str, str | None, str, int | None]
+
+
+"""``random`` or ``whole``, whose protocol, data set, ipc; of ``whole`` the second and last are None."""
+
+
+@dataclass(frozen=True)
+class Cell(Measured):
+    """The runs of one system, data set, ipc and weight or ratio of CMI, which differ in nothing but their seeds."""
+
+    results: tuple[Result, ...]
+    others: tuple[NotShown, ...] = ()
+
+    @cached_property
+    def accuracies(self) -> list[float]:
+        """Of all evaluated networks of all seeds."""
+        return [accuracy for result in self.results for accuracy in result.accuracies]
+
+    @cached_property
+    def changed(self) -> dict[str, list[Any]]:
+        return {name: both for result in self.results for name, both in result.changed.items()}
+
+    @property
+    def iterations(self) -> int:
+        """How long the runs were distilled, over all stages."""
+        return self.results[0].record.last["iteration"]
+
+    @property
+    def teachers(self) -> str | None:
+        result = self.results[0]
+        cmi = result.settings["cmi"]
+        if result.weight == 0 or not {"pool", "teacher", "epochs"} <= set(cmi):
+            return None
+        trained = "from files" if cmi.get("teachers") else f"{cmi['epochs']} epochs"
+        return f"{cmi['pool']} {cmi['teacher']}, {trained}"
+
+
+Key = tuple[str, str, int, str]
+
+
+"""System (the method with its plug-ins), data set, ipc, strength of CMI."""
+
+
+def in_words(differing: Mapping[str, Sequence[Any]], most: int | None = None) -> str:
+    """Settings that differ, ``{name: [own, other]}``, with both values; the first of them where ``most`` says so."""
+    texts = [f"{name}={shown(own)} instead of {shown(other)}" for name, (own, other) in differing.items()]
+    return _first(texts, ", ", most or len(texts))
+
+
+def _first(texts: Sequence[str], between: str, most: int = MOST_NAMED) -> str:
+    """The first few texts, and how many more there are."""
+    more = len(texts) - most
+    return between.join([*texts[:most], *([f"and {more} more"] if more > 0 else [])])
