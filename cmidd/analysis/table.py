@@ -64,7 +64,7 @@ class Row:
         if self.baseline:
             protocol = [f"method={self.method}"] if self.method else []
             return " ".join(["python scripts/baselines.py", *protocol, f"'evaluation.baselines=[{self.baseline}]'"])
-        return " ".join([f"python scripts/distill.py method={self.method}", *words])
+        return " ".join([f"python scripts/distill.py method={self.method}", *map(shlex.quote, words)])
 
 
 @dataclass(frozen=True)
