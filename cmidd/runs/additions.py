@@ -38,10 +38,7 @@ def add_to_finished(settings: Settings, record: RunRecord) -> RunRecord:
         log.warning(
             "cmi.%s=%s: CMI was measured with %s=%s, and with the other %s", name, now, name, was, FROM_THE_START
         )
-    steps = [
-        *([_baselines_added] if _baselines_missing(settings, record) else []),
-        *([_cmi_added] if settings.cmi.measure and not _stored(record, "cmi").get("measure") else []),
-    ]
+    steps = [STEPS[what] for what in asked_beside(settings, record)]
     if not steps:
         return record
     engine = Engine(**checked(Engine, record.engine or {}, f"{path}: engine"))
@@ -53,6 +50,15 @@ def add_to_finished(settings: Settings, record: RunRecord) -> RunRecord:
             files.write_json(path, content)
             files.write_json(settings.folder / "settings.json", content["settings"])
     return read_finished(settings.folder)
+
+
+def asked_beside(settings: Settings, record: RunRecord) -> list[str]:
+    """What :func:`add_to_finished` would measure."""
+    lacking = {
+        "baselines": _baselines_missing(settings, record),
+        "CMI of the last set": settings.cmi.measure and not _stored(record, "cmi").get("measure"),
+    }
+    return [what for what, lacks in lacking.items() if lacks]
 
 
 def _stored(record: RunRecord, part: str) -> dict[str, Any]:
@@ -122,3 +128,6 @@ def _cmi_added(settings: Settings, context: Context, content: dict[str, Any]) ->
     )
     own = files.as_json(settings.identity)["cmi"]
     return {**content, "teachers": teachers.about, "settings": {**content["settings"], "cmi": own}}
+
+
+STEPS = {"baselines": _baselines_added, "CMI of the last set": _cmi_added}

@@ -16,10 +16,11 @@ from cmidd.compute.engine import using
 from cmidd.core.context import Context
 from cmidd.evaluation.baselines import baseline_file
 from cmidd.loop.checkpoints import progress_of
+from cmidd.runs.additions import asked_beside
 from cmidd.runs.build import expert_settings, fitting_engine
 from cmidd.runs.identity import BASELINE, dataset_name, strength, system
 from cmidd.runs.record import read_record
-from cmidd.runs.run_folder import refuse_other_settings
+from cmidd.runs.run_folder import read_finished, refuse_other_settings
 from cmidd.runs.settings import Settings
 from cmidd.utils import files
 from cmidd.utils.checking import validate
@@ -78,7 +79,8 @@ def plan(settings: Settings) -> Plan:
     if not settings.overwrite:
         refuse_other_settings(settings)
         if (folder / "DONE").exists():
-            return Plan("done", 0.0)
+            beside = asked_beside(settings, read_finished(folder))
+            return Plan(f"done, but for: {', '.join(beside)}", None) if beside else Plan("done", 0.0)
     at, iterations = _progress(settings)
     left = _recorded(settings)
     state = f"goes on at iteration {at} of {iterations}" if at else "to do"
@@ -98,8 +100,8 @@ def parts(settings: Settings, context: Context | None, timed: Timed | None = Non
         context: the world of the run; None where its data set is not here yet.
         timed: measured seconds, which go before recorded ones.
     """
-    if plan(settings).state == "done":
-        return []
+    if (state := plan(settings).state).startswith("done"):
+        return [] if state == "done" else [Part("beside", state.partition(": ")[2], None)]
     at, iterations = _progress(settings)
     left = _recorded(settings) if timed is None else _measured(settings, timed)
     protocol = settings.evaluation

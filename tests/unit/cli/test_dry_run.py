@@ -57,6 +57,8 @@ def test_a_finished_run_is_done_and_its_like_takes_as_long_as_it_did(place):
         "done: results/digits/dm/ipc10/cmi0/seed0",
         "  in all        0 s",
     ]
+    code, lines, _ = lines_of(place, *DM, "dry_run=true", "evaluation.baselines=[random]", "cmi.measure=true")
+    assert (code, lines[-3]) == (0, "done, but for: baselines, CMI of the last set: results/digits/dm/ipc10/cmi0/seed0")
     _, lines, _ = lines_of(place, *DM, "seed=1", "dry_run=true")
     assert re.search(r"4 of 4 iterations  \[\d+ s\]", "\n".join(lines))
 
