@@ -161,7 +161,7 @@ def _evaluations_left(settings: Settings) -> int:
 def _recorded(settings: Settings) -> tuple[float | None, float | None]:
     """Seconds left of the iterations and of the evaluations, by what is on record of this run and its like."""
     at, iterations = _progress(settings)
-    known = costs(Path(settings.results_root)).get(kind_of(settings.identity))
+    known = costs(Path(settings.results_root).absolute()).get(kind_of(settings.identity))
     per_iteration = known[0] if known else None
     if at:
         per_iteration = progress_of(settings.folder).seconds / at
