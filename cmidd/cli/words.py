@@ -41,7 +41,9 @@ def as_hydra_reads(words: list[str]) -> list[str]:
 
 
 def quoted(value: str) -> str:
-    """A value as a text in Hydra's grammar, whatever it holds."""
+    """A path as a text in Hydra's grammar, whatever it holds; nothing but backslashes has none."""
+    if not value.strip("\\"):
+        value = f"./{value}"
     return "'" + re.sub(r"(\\*)'", r"\1\1\\'", value) + ("\\" if value.endswith("\\") else "") + "'"
 
 

@@ -106,7 +106,8 @@ def _naming(path: Path, size: int | None = None) -> Iterator[None]:
         error.filename = error.filename or str(path)
         if error.errno in (errno.ENOSPC, errno.EDQUOT) or FULL in str(error):
             needed = "more" if size is None else in_bytes(size)
-            free = in_bytes(shutil.disk_usage(path.parent).free)
+            there = next(folder for folder in path.absolute().parents if folder.exists())
+            free = in_bytes(shutil.disk_usage(there).free)
             error.strerror = f"{FULL}: {needed} needed in {path.parent}, {free} free"
         raise
 

@@ -72,7 +72,15 @@ def undisturbed(tmp_path_factory):
     return result(folder, "dm", 0)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGINT, marks=pytest.mark.ci),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.heavy),
+        pytest.param(signal.SIGUSR1, marks=pytest.mark.heavy),
+    ],
+)
 def test_a_run_that_is_asked_to_stop_saves_its_state_and_goes_on_from_there(tmp_path, number, undisturbed):
     words = LONG
     folder = result(tmp_path, "dm", 0)
@@ -106,7 +114,9 @@ def test_a_second_ctrl_c_ends_at_once():
     assert not end.value.saved
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.ci), pytest.param(signal.SIGTERM, marks=pytest.mark.heavy)]
+)
 def test_teachers_that_are_stopped_in_the_making_are_kept_and_say_so_in_one_line(tmp_path, number):
     words = ["dataset=digits", "cmi.pool=3", "cmi.epochs=300", "network.width=8"]
     command = [sys.executable, str(ROOT / "scripts" / "teachers.py"), *words]

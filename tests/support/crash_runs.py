@@ -83,10 +83,10 @@ class Watched:
         whole, append, fsync = files.atomic_write, files.append_line, os.fsync
 
         @contextlib.contextmanager
-        def atomic_write(path):
+        def atomic_write(path, size=None):
             what = kind(path)
             with self.during(f"writing {what}"):
-                with whole(path) as beside:
+                with whole(path, size) as beside:
                     self.point(f"{what}: nothing written")
                     yield beside
                     self.point(f"{what}: half written", lambda: os.truncate(beside, beside.stat().st_size // 2))
@@ -152,9 +152,12 @@ def ended(child: int) -> bool:
 
 
 def left_by(root: Path) -> dict[str, object]:
-    """What a finished run must have in common with any other: bytes, figures (no times), the state that it ended in."""
+    """What a finished run must have in common with any other: bytes, figures (no times), the state that it ended in.
+
+    Not the lock's file of a process that was killed: nobody holds it.
+    """
     left: dict[str, object] = {}
-    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+    for path in sorted(path for path in root.rglob("*") if path.is_file() and path.suffix != ".lock"):
         name = str(path.relative_to(root))
         if path.name == "result.json":
             left[name] = timeless(files.read_json(path))

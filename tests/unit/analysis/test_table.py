@@ -109,7 +109,7 @@ def test_a_plug_in_has_a_row_of_its_own_beside_the_plain_method(tmp_path):
     missing = {name: rows[name, "cifar10", 50]["command_if_missing"] for name in ("SeqMatch", "IID-IDM", "DREAM")}
     for name, words in (
         ("SeqMatch", "method=mtt schedule=seqmatch"),
-        ("IID-IDM", "method=idm regularizer=[iid]"),
+        ("IID-IDM", "method=idm 'regularizer=[iid]'"),
         ("DREAM", "method=idc sampler=dream"),
     ):
         assert missing[name] == f"python scripts/distill.py {words} dataset=cifar10 ipc=50"
@@ -143,6 +143,7 @@ def test_tuning_runs_and_replaced_runs_do_not_count(tmp_path):
     assert float(by_cell(table(tmp_path))["DM", "cifar10", 10]["mean"]) == 48
 
 
+@pytest.mark.ci
 def test_two_thousand_records_take_under_five_seconds(tmp_path):
     template = json.loads(record(tmp_path / "t", "dm", "cifar10", 10, 0.0, 0, [48.0]).read_text())
     padding = {"evaluations": {str(at): [50.0] * 5 for at in range(60)}, "settings_of_no_interest": ["x" * 10] * 100}

@@ -25,6 +25,7 @@ SWEEPS = {
 }
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", SWEEPS)
 def test_a_refused_sweep_leaves_nothing(tmp_path, name):
     if "+launch=gpus" in SWEEPS[name]:

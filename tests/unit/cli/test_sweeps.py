@@ -38,6 +38,7 @@ def test_a_failing_run_leaves_the_others_alone_and_is_listed_with_its_reason(tmp
     assert not (tmp_path / "results" / ".sweeps").exists()
 
 
+@pytest.mark.ci
 def test_a_crash_of_a_run_is_kept_apart_as_well(tmp_path):
     # A results folder that cannot be written for one of the runs: a file stands where its folder should be.
     (tmp_path / "results" / "digits" / "dm" / "ipc10" / "cmi0").mkdir(parents=True)
@@ -48,6 +49,7 @@ def test_a_crash_of_a_run_is_kept_apart_as_well(tmp_path):
     assert "2 runs: 1 done, 1 failed" in ended.stdout
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "launcher",
     [
@@ -119,6 +121,7 @@ def slurm(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
 
 
+@pytest.mark.ci
 def test_slurm_gets_a_job_array_and_a_preempted_run_is_requeued_and_goes_on(tmp_path, slurm):
     words = ["method=dm", "method.iterations=400", "evaluation.baselines=[]", "checkpoint_seconds=1000"]
     words += ["seed=0,1", "+launch=slurm", "hydra.launcher.partition=gpu", "hydra.launcher.timeout_min=60", "-m"]
@@ -147,6 +150,7 @@ def test_slurm_gets_a_job_array_and_a_preempted_run_is_requeued_and_goes_on(tmp_
     assert "--requeue" in submitted or "requeue" not in options
 
 
+@pytest.mark.ci
 def test_optuna_maximises_the_accuracy_on_a_validation_split(tmp_path):
     pytest.importorskip("optuna")
     words = ["+sweep=tune_cmi", *TINY_METHOD["dm"], "hydra.sweeper.n_trials=2"]
@@ -168,6 +172,7 @@ def hold_one(folder, queue):
         queue.put((time.monotonic(), "leaves", index, os.getpid()))
 
 
+@pytest.mark.ci
 def test_four_processes_share_two_devices_and_never_one_of_them_at_once(tmp_path):
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
