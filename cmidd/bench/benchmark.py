@@ -158,7 +158,10 @@ def _measured_cell(workload: Workload, settings: BenchSettings, rates: dict[str,
 def _apart(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call ``function`` in a process of its own, so that memory and compiled code are its own."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, arguments)
+        result = pool.apply(function, arguments)
+        pool.close()  # Its process ends by itself: a signal between two of its tasks may be lost, and is waited for.
+        pool.join()
+        return result
 
 
 def _compared(row: dict[str, Any], others: list[dict[str, Any]], machine: Machine) -> dict[str, float]:
