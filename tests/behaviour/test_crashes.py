@@ -29,6 +29,7 @@ def kill(method, timed, points, *words):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.ci
 def test_a_run_that_is_killed_a_few_times_ends_with_the_same_files():
     landed = kill("dm", 4, 6)
     assert sum(landed["timed"].values()) == 4

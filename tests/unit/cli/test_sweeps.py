@@ -192,6 +192,7 @@ def test_four_processes_share_two_devices_and_never_one_of_them_at_once(tmp_path
     assert {index for _, _, index, _ in events} == {0, 1}
 
 
+@pytest.mark.ci
 def test_recipe_weights_are_the_published_ones_and_else_the_recipes_own():
     def weight(*words):
         return compose(["cmi=recipe", *words]).cmi.weight
