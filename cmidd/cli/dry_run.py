@@ -53,16 +53,17 @@ def show_run(settings: "Settings") -> None:
 
 def show_sweep(words: list[str], how: str) -> None:
     """Print a line for every run of a sweep as soon as it is known, and the sum; exit code 1 where one is refused."""
+    try:
+        runs = _runs(as_hydra_reads(words))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SettingError(one_line(error)) from error
+    print(f"{len(runs)} runs:", flush=True)  # Now: the next import takes seconds.
     from cmidd.runs.plan import Timed, kind_of, plan, timed_plan
 
     composed: dict[tuple[str, ...], Settings] = {}
     measured: dict[Any, Timed | None] = {}
     left: list[float | None] = []
     done = refused = 0
-    try:
-        runs = _runs(as_hydra_reads(words))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise SettingError(one_line(error)) from error
     for run in runs:
         command = shlex.join(as_typed(word) for word in run)
         try:
