@@ -1,6 +1,7 @@
 """What a command would do, without doing it: ``dry_run=true``, and ``dry_run=measure`` with a few timed steps."""
 
 import dataclasses
+import gc
 import shlex
 import sys
 from typing import TYPE_CHECKING, Any
@@ -60,6 +61,8 @@ def show_sweep(words: list[str], how: str) -> None:
     print(f"{len(runs)} runs:", flush=True)  # Now: the next import takes seconds.
     from cmidd.runs.plan import Timed, kind_of, plan, timed_plan
 
+    gc.freeze()  # A composition leaves many cycles; to look for them among all of torch takes as long again.
+    gc.set_threshold(100_000)
     composed: dict[tuple[str, ...], Settings] = {}
     measured: dict[Any, Timed | None] = {}
     left: list[float | None] = []
