@@ -43,9 +43,7 @@ def timed_steps(settings: Settings, context: Context) -> Timed:
         step = _median(method_steps(small, method, make_regularizers(settings, small, teachers)), small)
         protocol = settings.evaluation
         own = _median(training_steps(small, small.synthetic.decode(), protocol.training, 1, False), small)
-        taught = replace(
-            small, network={"name": cmi.teacher} if cmi.teacher != small.network["name"] else small.network
-        )
+        taught = replace(small, network=small.options_of(cmi.teacher))
         return Timed(
             iteration=step * method.steps_per_iteration,
             evaluation=own * len(protocol.training.learning_rates),

@@ -40,8 +40,7 @@ def pool_files(context: Context, name: str, size: int, recipe: TrainingRecipe) -
     Raises:
         SettingError: when the folder holds others.
     """
-    options = context.network if name == context.network["name"] else {"name": name}
-    made_by = {**context.made_by, "network": options, "training": asdict(recipe)}
+    made_by = {**context.made_by, "network": context.options_of(name), "training": asdict(recipe)}
     folder = context.buffers / "teachers" / f"{context.data.name}_{name}_{cache.fingerprint(made_by)}"
     refuse_others(folder, made_by)
     return made_by, [folder / f"teacher_{index:03d}.safetensors" for index in range(size)]

@@ -6,7 +6,6 @@ import os
 import shlex
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -80,17 +79,17 @@ class SweepJournal(Callback):
     made: ClassVar[list[Path]] = []  # folders that go at the end, where they are empty
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        dry, given = bool(config.get("dry_run")), config.get("results_root")
-        root = Path(tempfile.mkdtemp(prefix="cmidd-dry-run-") if dry else given if isinstance(given, str) else ".")
+        given = config.get("results_root")
+        root = Path(given if isinstance(given, str) else ".")
         self.folder = root.absolute() / ".sweeps" / f"{int(time.time())}-{os.getpid()}"
-        self.made[:] = [self.folder.parent, *files.absent_parents(self.folder.parent), *([root] if dry else [])]
+        self.made[:] = [self.folder.parent, *files.absent_parents(self.folder.parent)]
         journal.journal = Journal(self.folder)
         with read_write(config), open_dict(config):
             config.hydra.sweep.dir = str(self.folder)  # Where Hydra writes its multirun.yaml, which nobody reads.
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         found = Path(config.hydra.sweep.dir, "optimization_results.yaml")  # Optuna's
-        if found.exists() and not config.get("dry_run"):
+        if found.exists():
             found.replace(Path(config.results_root, found.name))
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:

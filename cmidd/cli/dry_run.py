@@ -39,9 +39,10 @@ def show_run(settings: "Settings") -> None:
     """Print what a run would do, part by part, what is there of it, and how long the rest takes."""
     from cmidd.runs.plan import parts, plan
 
-    context, state = _context(settings), plan(settings).state
-    found = parts(settings, context, _timed(settings, context) if settings.dry_run == "measure" else None)
-    print(f"{state}: {settings.folder}")
+    planned = plan(settings)
+    context = None if planned.finished else _context(settings)
+    found = parts(settings, planned, context, _timed(settings, context) if settings.dry_run == "measure" else None)
+    print(f"{planned.state}: {settings.folder}")
     for part in found:
         print(f"  {part.what:<13} {part.state}{'' if part.seconds == 0 else f'  [{_said(part.seconds)}]'}")
     known = [part.seconds for part in found if part.seconds is not None]
@@ -59,7 +60,7 @@ def show_sweep(words: list[str], how: str) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         raise SettingError(one_line(error)) from error
     print(f"{len(runs)} runs:", flush=True)  # Now: the next import takes seconds.
-    from cmidd.runs.plan import Timed, kind_of, plan, timed_plan
+    from cmidd.runs.plan import Timed, at_measured, kind_of, plan
 
     gc.freeze()  # A composition leaves many cycles; to look for them among all of torch takes as long again.
     gc.set_threshold(100_000)
@@ -72,10 +73,10 @@ def show_sweep(words: list[str], how: str) -> None:
         try:
             settings = _settings(run, composed)
             planned = plan(settings)
-            if how == "measure" and planned.seconds_left is None:
+            if how == "measure" and planned.seconds_left is None and not planned.finished:
                 if (kind := kind_of(settings.identity)) not in measured:
                     measured[kind] = _timed(settings, _context(settings))
-                planned = timed_plan(settings, measured[kind])
+                planned = at_measured(settings, planned, measured[kind])
         except (SettingError, OSError) as error:
             refused += 1
             print(f"{'refused':<40} {'':>10}  {command}\n        {one_line(error)}", flush=True)

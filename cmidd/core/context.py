@@ -53,8 +53,11 @@ class Context:
 
     def new_network(self, generator: torch.Generator, name: str | None = None) -> Network:
         """A random network for these images on their device; another of the zoo by ``name``."""
-        options = self.network if name in (None, self.network["name"]) else {"name": name}
-        return new_network(self.data, options, generator)
+        return new_network(self.data, self.options_of(name), generator)
+
+    def options_of(self, name: str | None) -> dict[str, Any]:
+        """The settings of a network of the zoo: those of the run where it is the run's own, else none."""
+        return self.network if name in (None, self.network["name"]) else {"name": name}
 
     def blank_network(self) -> Network:
         """The network without numbers: for its shapes."""

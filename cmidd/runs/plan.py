@@ -46,6 +46,11 @@ class Plan:
     state: str
     seconds_left: float | None
 
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to distil; baselines may be, which are asked for beside."""
+        return self.state.startswith("done")
+
 
 @dataclass(frozen=True)
 class Timed:
@@ -82,30 +87,32 @@ def plan(settings: Settings) -> Plan:
             beside = asked_beside(settings, read_finished(folder))
             return Plan(f"done, but for: {', '.join(beside)}", None) if beside else Plan("done", 0.0)
     at, iterations = _progress(settings)
-    left = _recorded(settings)
+    left = _recorded(settings, at, iterations)
     state = f"goes on at iteration {at} of {iterations}" if at else "to do"
     return Plan(state, None if None in left else sum(left))  # type: ignore[arg-type]
 
 
-def timed_plan(settings: Settings, timed: Timed | None) -> Plan:
-    """:func:`plan` at measured seconds, without what runs share; as it was where nothing was measured."""
-    planned = plan(settings)
-    return planned if timed is None else Plan(planned.state, sum(_measured(settings, timed)))
+def at_measured(settings: Settings, planned: Plan, timed: Timed | None) -> Plan:
+    """A plan at measured seconds, without what runs share; as it was where nothing was measured."""
+    if timed is None:
+        return planned
+    return Plan(planned.state, sum(_measured(settings, timed, *_progress(settings))))
 
 
-def parts(settings: Settings, context: Context | None, timed: Timed | None = None) -> list[Part]:
+def parts(settings: Settings, planned: Plan, context: Context | None, timed: Timed | None = None) -> list[Part]:
     """Every part of a run that is not done, what there is of it, and how long the rest takes.
 
     Args:
+        planned: the run's :func:`plan`.
         context: the world of the run; None where its data set is not here yet.
         timed: measured seconds, which go before recorded ones.
     """
-    if (state := plan(settings).state).startswith("done"):
-        return [] if state == "done" else [Part("beside", state.partition(": ")[2], None)]
+    if planned.finished:
+        return [] if planned.state == "done" else [Part("beside", planned.state.partition(": ")[2], None)]
     at, iterations = _progress(settings)
-    left = _recorded(settings) if timed is None else _measured(settings, timed)
+    left = _recorded(settings, at, iterations) if timed is None else _measured(settings, timed, at, iterations)
     protocol = settings.evaluation
-    evaluations = f"{_evaluations_left(settings)} times {protocol.repeats} networks"
+    evaluations = f"{_evaluations_left(settings, at, iterations)} times {protocol.repeats} networks"
     return [
         *(_before(settings, context, timed) if context else [Part("data", "not here yet, is downloaded first", None)]),
         Part("distillation", f"{iterations - at} of {iterations} iterations", left[0]),
@@ -152,15 +159,13 @@ def _progress(settings: Settings) -> tuple[int, int]:
     return at, settings.iterations * len(settings.stage_sizes)
 
 
-def _evaluations_left(settings: Settings) -> int:
-    at, iterations = _progress(settings)
+def _evaluations_left(settings: Settings, at: int, iterations: int) -> int:
     every = settings.evaluation.interval
     return iterations // every - at // every + (iterations % every > 0)
 
 
-def _recorded(settings: Settings) -> tuple[float | None, float | None]:
+def _recorded(settings: Settings, at: int, iterations: int) -> tuple[float | None, float | None]:
     """Seconds left of the iterations and of the evaluations, by what is on record of this run and its like."""
-    at, iterations = _progress(settings)
     known = costs(Path(settings.results_root).absolute()).get(kind_of(settings.identity))
     per_iteration = known[0] if known else None
     if at:
@@ -168,12 +173,10 @@ def _recorded(settings: Settings) -> tuple[float | None, float | None]:
     return None if per_iteration is None else per_iteration * (iterations - at), known[1] if known else None
 
 
-def _measured(settings: Settings, timed: Timed) -> tuple[float, float]:
+def _measured(settings: Settings, timed: Timed, at: int, iterations: int) -> tuple[float, float]:
     """As :func:`_recorded`, at measured seconds."""
-    at, iterations = _progress(settings)
-    return timed.iteration * (iterations - at), timed.evaluation * _evaluations_left(
-        settings
-    ) * settings.evaluation.repeats
+    networks = _evaluations_left(settings, at, iterations) * settings.evaluation.repeats
+    return timed.iteration * (iterations - at), timed.evaluation * networks
 
 
 @functools.cache
