@@ -6,7 +6,8 @@ if TYPE_CHECKING:
     from cmidd.synthetic.load import load_synthetic
     from cmidd.synthetic.synthetic_set import SyntheticSet
 
-__all__ = ["SyntheticSet", "load_synthetic"]
+__all__ = ["SyntheticSet", "__version__", "load_synthetic"]
+__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

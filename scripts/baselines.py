@@ -1,6 +1,6 @@
-"""Measure baselines alone: ``python scripts/baselines.py method=dm dataset=cifar10 'evaluation.baselines=[whole]'``."""
+"""Measure what a set is compared with: random real images, and the whole data set."""
 
-from cmidd.cli.commands.baselines import main
+from cmidd.cli.main import run
 
 if __name__ == "__main__":
-    main()
+    run("baselines")

@@ -1,6 +1,6 @@
-"""Seconds per iteration and peak memory of the methods on random images: ``python scripts/bench.py``."""
+"""Measure seconds and peak memory of an iteration of the methods, on random images."""
 
-from cmidd.cli.commands.bench import main
+from cmidd.cli.main import run
 
 if __name__ == "__main__":
-    main()
+    run("bench")

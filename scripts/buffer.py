@@ -1,6 +1,6 @@
-"""Train the expert trajectories ahead of distillation: ``python scripts/buffer.py method=mtt dataset=cifar10``."""
+"""Train the expert trajectories of MTT ahead of distillation; several processes at once share the work."""
 
-from cmidd.cli.commands.buffer import main
+from cmidd.cli.main import run
 
 if __name__ == "__main__":
-    main()
+    run("buffer")

@@ -1,6 +1,6 @@
-"""Distil a data set: ``python scripts/distill.py method=mtt +cmi.lambda=0.1``."""
+"""Distil a data set into a few synthetic images per class, and measure what they are worth."""
 
-from cmidd.cli.commands.distill import main
+from cmidd.cli.main import run
 
 if __name__ == "__main__":
-    main()
+    run("distill")

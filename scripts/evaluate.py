@@ -1,6 +1,6 @@
-"""Evaluate a synthetic set on other networks: ``python scripts/evaluate.py synthetic=RUN network=[convnet,vgg11]``."""
+"""Evaluate a synthetic set, ours or another's, on any networks: each is trained from scratch on it and tested."""
 
-from cmidd.cli.commands.evaluate import main
+from cmidd.cli.main import run
 
 if __name__ == "__main__":
-    main()
+    run("evaluate")

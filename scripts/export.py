@@ -1,6 +1,6 @@
-"""Write a set as PNGs, labels.csv and synthetic.json: ``python scripts/export.py RUN FOLDER``."""
+"""Write a synthetic set as PNGs, labels.csv and synthetic.json: cmidd export RUN FOLDER."""
 
-from cmidd.cli.commands.export import main
+from cmidd.cli.main import run
 
 if __name__ == "__main__":
-    main()
+    run("export")

@@ -1,6 +1,6 @@
-"""Figures of one method without and with CMI: ``python scripts/figures.py method=dm dataset=digits``."""
+"""Draw one method without and with CMI: images, t-SNE, accuracy, CMI and weights, as PNG and PDF."""
 
-from cmidd.cli.commands.figures import main
+from cmidd.cli.main import run
 
 if __name__ == "__main__":
-    main()
+    run("figures")

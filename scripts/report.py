@@ -1,6 +1,6 @@
-"""All results on one HTML page: ``python scripts/report.py``."""
+"""Write all results on one HTML page, to look at or to mail around."""
 
-from cmidd.cli.commands.report import main
+from cmidd.cli.main import run
 
 if __name__ == "__main__":
-    main()
+    run("report")

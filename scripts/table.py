@@ -1,6 +1,6 @@
-"""The paper's table with our results in it: ``python scripts/table.py``."""
+"""Write the paper's table with our results in it, as Markdown, LaTeX and CSV."""
 
-from cmidd.cli.commands.table import main
+from cmidd.cli.main import run
 
 if __name__ == "__main__":
-    main()
+    run("table")

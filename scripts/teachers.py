@@ -1,6 +1,6 @@
-"""Train the teachers ahead of distillation: ``python scripts/teachers.py dataset=cifar10``."""
+"""Train the teachers of CMI ahead of distillation, and with regularizer=iid those of IID."""
 
-from cmidd.cli.commands.teachers import main
+from cmidd.cli.main import run
 
 if __name__ == "__main__":
-    main()
+    run("teachers")

@@ -1,9 +1,8 @@
-"""Scripts as Hydra applications: one-line errors, sweeps, and the run folder's ``.hydra`` and log."""
+"""The commands as Hydra applications: one-line errors, exit codes, and sweeps."""
 
 import contextlib
 import logging
 import os
-import shlex
 import shutil
 import sys
 import time
@@ -12,39 +11,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import hydra
+from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from cmidd.cli import journal
-from cmidd.cli.compose import as_dict, compose, notes, say_notes
+from cmidd.cli.admission import Admission, check_recipe, own_words
+from cmidd.cli.compose import as_dict, notes, of, say_notes
+from cmidd.cli.configs import CONFIGS
 from cmidd.cli.journal import Journal
-from cmidd.cli.refusals import CONFIGS, one_line
-from cmidd.cli.words import as_hydra_reads, as_typed, quoted
-from cmidd.runs.identity import BY_ITSELF, REPEATED, identity_differences
+from cmidd.cli.refusals import one_line
+from cmidd.cli.words import as_hydra_reads
 from cmidd.utils import files
 from cmidd.utils.errors import SettingError
 from cmidd.utils.interruption import Stopped, stopping_in_order
-from cmidd.utils.nested import differences
 
 if TYPE_CHECKING:
     from cmidd.runs.settings import Settings
 
 log = logging.getLogger(__name__)
 
-Admitted = Callable[[Path], dict[str, Any]]
 # What the user or the machine is to blame for: one line, no traceback.
 USER_ERRORS = (SettingError, OmegaConfBaseException, OSError)
-Main = Callable[["Settings", Admitted], Any]
 
 
-def app(main: Main, config_name: str = "distill", *, plans: bool = False) -> None:
-    """Run ``main(settings, admitted)`` on the settings of ``configs/<config_name>.yaml``.
+def app(load: Callable[[], Callable[["Settings", Admission], Any]], words: list[str], *, plans: bool = False) -> None:
+    """Run a command on the settings of a run, ``configs/distill.yaml``.
 
     Args:
+        load: returns what the command does with them, which is imported only once they were composed.
         plans: whether the command has a dry run.
     """
 
@@ -52,24 +50,23 @@ def app(main: Main, config_name: str = "distill", *, plans: bool = False) -> Non
         from cmidd.runs.read_settings import read_settings
 
         notes.clear()
-        settings = read_settings(as_dict(config))
+        chosen = of(config, HydraConfig.get())
+        settings = read_settings(chosen.settings)
         if settings.dry_run and not plans:
             raise SettingError(f"dry_run={settings.dry_run}: only distill.py has a dry run; leave it out")
-        _check_recipe()
+        check_recipe(chosen)
         say_notes()
-        return main(settings, lambda folder: _admitted(folder, config, settings))
+        return load()(settings, Admission(chosen, settings))
 
-    _run_hydra(work, CONFIGS, config_name)
+    _run_hydra(work, CONFIGS, "distill", words)
 
 
-def hydra_app(main: Callable[[dict[str, Any]], Any], config_name: str, words: list[str] | None = None) -> None:
-    """Run ``main(config)`` on ``configs/command/<config_name>.yaml``, whose folder has no groups of the same names, so
-    that ``network=[a,b]`` is a list.
+def hydra_app(load: Callable[[], Callable[[dict[str, Any]], Any]], command: str, words: list[str]) -> None:
+    """Run a command on the settings of ``configs/command/<command>.yaml``; ``load`` as for :func:`app`.
 
-    Args:
-        words: of the command line, where they are not the process's own.
+    That folder has no groups of the same names, so that ``network=[a,b]`` is a list.
     """
-    _run_hydra(lambda config: main(as_dict(config)), CONFIGS / "command", config_name, words)
+    _run_hydra(lambda config: load()(as_dict(config)), CONFIGS / "command", command, words)
 
 
 class SweepJournal(Callback):
@@ -96,9 +93,7 @@ class SweepJournal(Callback):
         journal.journal = None if self.folder is None else Journal(self.folder)
 
 
-def _run_hydra(
-    work: Callable[[DictConfig], Any], folder: Path, config_name: str, words: list[str] | None = None
-) -> None:
+def _run_hydra(work: Callable[[DictConfig], Any], folder: Path, config_name: str, words: list[str]) -> None:
     """Run ``work`` as a Hydra application; user errors are one line, exit code 2.
 
     In a sweep any error of a run is kept for the end, and the others go on; then the exit code is 1.
@@ -111,10 +106,12 @@ def _run_hydra(
     def refuse(error: BaseException) -> None:
         if debugging:
             raise error
-        refused.append(one_line(error, folder, config_name))
+        refused.append(one_line(error))
         print(f"error: {refused[-1]}", file=sys.stderr)
 
     def task(config: DictConfig) -> Any:
+        from tqdm.contrib.logging import logging_redirect_tqdm
+
         with logging_redirect_tqdm():
             if journal.journal is not None:
                 return _journalled(journal.journal, work, config)
@@ -125,7 +122,7 @@ def _run_hydra(
 
     entries: list[dict[str, Any]] = []
     try:
-        with stopping_in_order(), _command_line(sys.argv[1:] if words is None else words):
+        with stopping_in_order(), _hydra_reading(words):
             hydra.main(version_base="1.3", config_path=str(folder), config_name=config_name)(task)()
     except (HydraException, *USER_ERRORS) as error:
         refuse(error)
@@ -142,14 +139,19 @@ def _run_hydra(
 
 
 @contextlib.contextmanager
-def _command_line(words: list[str]) -> Iterator[None]:
-    """Have Hydra read these words (:func:`cmidd.cli.words.as_hydra_reads`), which it takes from the process alone."""
-    before = sys.argv
+def _hydra_reading(words: list[str]) -> Iterator[None]:
+    """Have Hydra read these words (:func:`cmidd.cli.words.as_hydra_reads`), which it takes from the process alone.
+
+    Hydra composes everything once more to learn its mode, which nothing sets but what the words below name.
+    """
+    before, mode = sys.argv, Hydra.get_mode
+    if not any(word.startswith(("-", "+sweep=", "+launch=")) or "hydra" in word for word in words):
+        Hydra.get_mode = lambda *_, **__: None  # type: ignore[method-assign]
     sys.argv = [before[0], *as_hydra_reads(words)]
     try:
         yield
     finally:
-        sys.argv = before
+        sys.argv, Hydra.get_mode = before, mode  # type: ignore[method-assign]
 
 
 def _end_of_sweep() -> list[dict[str, Any]]:
@@ -165,7 +167,7 @@ def _end_of_sweep() -> list[dict[str, Any]]:
 
 def _journalled(own: Journal, work: Callable[[DictConfig], Any], config: DictConfig) -> float | None:
     """One run of a sweep: its end goes into the journal; returns its number, or None where there is none."""
-    number, words = HydraConfig.get().job.num, _words()
+    number, words = HydraConfig.get().job.num, own_words(list(HydraConfig.get().overrides.task))
     own.write(number, "started", words)
     try:
         outcome = work(config)
@@ -176,65 +178,3 @@ def _journalled(own: Journal, work: Callable[[DictConfig], Any], config: DictCon
         return None
     own.write(number, "done", words)
     return outcome if isinstance(outcome, float) else None
-
-
-def _words() -> list[str]:
-    """The settings of this run as distill.py takes them, without what makes it one of a sweep."""
-    words = HydraConfig.get().overrides.task
-    return [as_typed(word) for word in words if not word.startswith(("+sweep=", "+launch=", "dry_run="))]
-
-
-def _check_recipe() -> None:
-    """Say when there is no recipe for a method and data set; refuse one that was asked for by name."""
-    choices, given = HydraConfig.get().runtime.choices, HydraConfig.get().overrides.task
-    recipes = {path.stem for path in (CONFIGS / "recipe").glob("*.yaml")}
-    asked = [override.removeprefix("recipe=") for override in given if override.startswith("recipe=")]
-    for name in asked:
-        if name not in recipes:
-            raise SettingError(f"recipe={name}: unknown; choose one of {', '.join(sorted(recipes))}")
-    if not asked and f"{choices['method']}_{choices['dataset']}" not in recipes:
-        method = choices["method"]
-        log.warning("no recipe %s_%s: using the values that the method has by itself", method, choices["dataset"])
-    for kind, by_itself in BY_ITSELF.items():
-        name = f"{choices[kind]}_{choices['method']}_{choices['dataset']}"
-        if choices[kind] != by_itself and not (CONFIGS / "recipe" / kind / f"{name}.yaml").exists():
-            log.warning("no recipe %s/%s: using the values that %s=%s has by itself", kind, name, kind, choices[kind])
-
-
-def _admitted(folder: Path, config: DictConfig, settings: "Settings") -> dict[str, Any]:
-    """Write Hydra's record of the run and its log into the folder; before, nothing there was touched.
-
-    Returns:
-        The line that makes this run, and what it changes from the published recipe.
-    """
-    overrides = HydraConfig.get().overrides.task
-    differs = differs_from_recipe(settings)  # Which may refuse: before anything is written.
-    files.write_text(folder / ".hydra" / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    files.write_text(folder / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
-    handler = logging.FileHandler(folder / "distill.log")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.getLogger().addHandler(handler)
-    return {
-        "command": shlex.join(["python", "scripts/distill.py", *_words()]),
-        "differs_from_recipe": differs,
-    }
-
-
-def differs_from_recipe(settings: "Settings") -> dict[str, list[Any]]:
-    """What the command line changed from the published recipe of its method and data set, ``{setting: [this run's, the
-    recipe's]}``.
-    """
-    choices = HydraConfig.get().runtime.choices
-    words = [f"method={choices['method']}", f"dataset={choices['dataset']}", f"ipc={settings.ipc}"]
-    given = "lambda", settings.cmi.weight
-    if settings.cmi.ratio is not None:
-        given = "ratio", settings.cmi.ratio
-    words += [f"seed={settings.seed}", f"cmi.{given[0]}={given[1]}", f"data.root={quoted(settings.data.root)}"]
-    words += [f"regularizer=[{','.join(settings.regularizers)}]"]
-    words += [f"sampler={choices['sampler']}", f"schedule={choices['schedule']}"]
-    recipe = files.as_json(compose(words, is_run=False).identity)
-    own = files.as_json(settings.identity)
-    # Of the whole data set it makes the accuracy, which stands in a table by itself.
-    of_whole = differences(own["evaluation"]["whole"], recipe["evaluation"]["whole"], "evaluation.whole")
-    changed = [*identity_differences(own, recipe), *of_whole]
-    return {name: [value, published] for name, value, published in changed if not name.startswith(REPEATED)}

@@ -2,16 +2,19 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
-from omegaconf import DictConfig, Node, OmegaConf
+from omegaconf import DictConfig, Node, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from cmidd.cli.allowed_targets import check_all_configs
-from cmidd.cli.refusals import CONFIGS, fresh_hydra, one_line
+from cmidd.cli.configs import CONFIGS, ROOMS
+from cmidd.cli.refusals import fresh_hydra, one_line, remember_compositions
 from cmidd.runs.identity import strength
 from cmidd.utils.errors import SettingError
 from cmidd.utils.plugins import names
@@ -108,17 +111,15 @@ def prepare() -> None:
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True, use_cache=False)
-    rooms = {"method": "methods", "network": "networks", "sampler": "samplers", "schedule": "schedules"}
-    for group, room in rooms.items():
-        for name in names(f"cmidd.{room}"):
-            _store(group, name, {"name": name})
-    for name in names("cmidd.methods"):
+    for group, room in ROOMS.items():
+        for name in names(*room):
+            if group == "regularizer":
+                own = {"lambda": None, "ratio": None, "default": None}
+                _store(group, name, {name: OmegaConf.create(own, flags={"struct": False})}, "_global_")
+            else:
+                _store(group, name, {"name": name, **(DATASET if group == "dataset" else {})})
+    for name in names(*ROOMS["method"]):
         _store("evaluation", name, {"defaults": ["default", "_self_"]})
-    for name in names("cmidd.data.sets", "cmidd.datasets"):
-        _store("dataset", name, {"name": name, **DATASET})
-    for name in names("cmidd.regularizers"):
-        own = {"lambda": None, "ratio": None, "default": None}
-        _store("regularizer", name, {name: OmegaConf.create(own, flags={"struct": False})}, "_global_")
 
 
 def _store(group: str, name: str, node: dict[str, Any], package: str | None = None) -> None:
@@ -140,12 +141,48 @@ def compose(overrides: list[str], *, is_run: bool = True) -> "Settings":
     from cmidd.runs.read_settings import read_settings
 
     try:
-        with fresh_hydra():
-            return read_settings(as_dict(hydra.compose("distill", overrides)), is_run=is_run)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise SettingError(one_line(error)) from error
+        return read_settings(composition(overrides).settings, is_run=is_run)
     finally:
         notes.clear()  # A composition beside the run that is going on has its own values.
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A config that was put together.
+
+    Attributes:
+        config: of the command, without Hydra's own part.
+        settings: the same as nested dictionaries, resolved.
+        words: that made it, as Hydra reads them.
+        choices: what was chosen in each group.
+    """
+
+    config: DictConfig
+    settings: dict[str, Any]
+    words: list[str]
+    choices: dict[str, str]
+
+
+def composition(overrides: list[str], config_name: str = "distill", folder: Path = CONFIGS) -> Composition:
+    """What Hydra makes of ``overrides``, without a Hydra application.
+
+    Raises:
+        SettingError: one line for what it does not take.
+    """
+    try:
+        with fresh_hydra(folder):
+            config = hydra.compose(config_name, overrides, return_hydra_config=True)
+            own = config.hydra
+            with read_write(config), open_dict(config):
+                del config["hydra"]
+            return of(config, own)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SettingError(one_line(error)) from error
+
+
+def of(config: DictConfig, own: Any) -> Composition:
+    """The composition of a config without Hydra's own part, which is ``own``."""
+    return Composition(config, as_dict(config), list(own.overrides.task), dict(own.runtime.choices))
 
 
 def recipe_strength(method: str, dataset: str, ipc: int) -> str:
@@ -161,4 +198,5 @@ def as_dict(config: DictConfig) -> dict[str, Any]:
 
 
 check_all_configs()
+remember_compositions()
 prepare()

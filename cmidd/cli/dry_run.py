@@ -25,15 +25,6 @@ if TYPE_CHECKING:
     from cmidd.runs.plan import Timed
     from cmidd.runs.settings import Settings
 
-SWEEPING = ("-m", "--multirun", "hydra.mode=MULTIRUN")
-
-
-def asked(words: list[str]) -> str | None:
-    """What a command line says of ``dry_run``, where it is a sweep: Hydra would compose every run twice."""
-    said = [word.partition("=")[2] for word in words if word.lstrip("+").startswith("dry_run=")]
-    sweeping = any(word in SWEEPING or word.startswith("+sweep=") for word in words)
-    return said[-1].lower() if said and sweeping and said[-1].lower() in ("true", "measure") else None
-
 
 def show_run(settings: "Settings") -> None:
     """Print what a run would do, part by part, what is there of it, and how long the rest takes."""

@@ -8,33 +8,48 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException, SearchPathException
 from hydra.initialize import get_gh_backup, restore_gh_from_backup
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+from cmidd.cli.configs import CONFIGS, groups, options
+
+latest: list[DictConfig] = []
+"""What Hydra composed last, as it was when the words were applied: an unknown one is compared with its settings."""
 
 
-def one_line(error: BaseException, folder: Path = CONFIGS, config_name: str = "distill") -> str:
+def remember_compositions() -> None:
+    """Keep what Hydra composes in :data:`latest`."""
+    apply = ConfigLoaderImpl._apply_overrides_to_config
+    if apply.__module__ == __name__:  # done before
+        return
+
+    def applied(overrides: list[Override], cfg: DictConfig) -> None:
+        latest[:] = [cfg]
+        apply(overrides, cfg)
+
+    ConfigLoaderImpl._apply_overrides_to_config = staticmethod(applied)  # type: ignore[method-assign]
+
+
+def one_line(error: BaseException) -> str:
     """The cause's message without line breaks; a missing config lists what there is, and an error of the system says
     what to do about it.
-
-    Args:
-        folder: that of the command's config, whose settings a wrong one is compared with.
     """
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
-        options = error.options or [path.stem for path in (CONFIGS / group).glob("*.yaml")]
-        return f"{group or '--config-name'}={name}: unknown; choose one of {', '.join(sorted(options))}"
+        there_are = error.options or options(group)
+        return f"{group or '--config-name'}={name}: unknown; choose one of {', '.join(sorted(there_are))}"
     if isinstance(error, OverrideParseException):
         return _unreadable(error.override)
     text = " ".join(str(error).split())
     if isinstance(error, HydraException):
         for pattern, say in SAID.items():
             if found := pattern.search(text):
-                return say(found[1], folder, config_name)
+                return say(found[1])
     if isinstance(error, SearchPathException):
         return f"--config-dir: {text}; give a folder of configs"
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
@@ -60,25 +75,24 @@ def _unreadable(word: str) -> str:
     )
 
 
-def _ambiguous(word: str, *_command: Any) -> str:
+def _ambiguous(word: str) -> str:
     name, _, value = word.partition("=")
     return f"{word}: several values; use --multirun for a run with each of them, or {name}=[{value}] for a list"
 
 
-def _repeated(group: str, *_: Any) -> str:
+def _repeated(group: str) -> str:
     return f"+{group}: is chosen already; use {group}=<name>, without the +"
 
 
-def _no_group(word: str, *_: Any) -> str:
-    groups = sorted(path.name for path in CONFIGS.iterdir() if path.is_dir() and path.name not in ("command", "recipe"))
-    return f"{word}: there is no such group of configs; choose one of {', '.join(groups)}"
+def _no_group(word: str) -> str:
+    there_are = [group for group in groups() if group != "recipe"]
+    return f"{word}: there is no such group of configs; choose one of {', '.join(there_are)}"
 
 
-def _unknown(name: str, folder: Path, config_name: str) -> str:
+def _unknown(name: str) -> str:
     """What is said of a setting that there is not: what was meant, or what there is beside it."""
-    with fresh_hydra(folder):
-        composed = hydra.compose(config_name, return_hydra_config=name.startswith("hydra."))
-        there_are = list(_dotted(OmegaConf.to_container(composed, resolve=False)))
+    known: Any = OmegaConf.to_container(latest[0], resolve=False)
+    there_are = list(_dotted({key: known[key] for key in known if (key == "hydra") == name.startswith("hydra.")}))
     last = name.rpartition(".")[2]
     alike = [known for known in there_are if known.rpartition(".")[2] == last]
     alike = alike or difflib.get_close_matches(name, there_are, n=1, cutoff=0.8)
@@ -113,7 +127,7 @@ def fresh_hydra(folder: Path = CONFIGS) -> Iterator[None]:
 
 
 # How Hydra says what it does not take; it advises to add what it does not know.
-SAID: dict[re.Pattern[str], Callable[[str, Path, str], str]] = {
+SAID: dict[re.Pattern[str], Callable[[str], str]] = {
     re.compile(r"Could not (?:override|append|delete) '([^']+)'"): _unknown,
     re.compile(r"Could not delete from config\. '([^']+)' does not exist"): _unknown,
     re.compile(r"Could not delete from config\. The value of '([^']+)'"): _unknown,

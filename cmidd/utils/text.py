@@ -1,6 +1,8 @@
 """Numbers and names as people read them."""
 
 import statistics
+import sys
+from pathlib import Path
 
 
 def summary(values: list[float]) -> str:
@@ -28,3 +30,13 @@ def in_bytes(size: float) -> str:
         if size >= factor:
             return f"{size / factor:.1f} {unit}"
     return f"{size / 1e3:.0f} kB" if size >= 1e3 else f"{size:.0f} B"
+
+
+def command_line(command: str) -> str:
+    """How a user starts a command: ``python scripts/<command>.py`` in a checkout, unless this process was started as
+    ``cmidd``; and that where it is installed.
+    """
+    scripts = Path(__file__).parents[2] / "scripts" / f"{command}.py"
+    if scripts.exists() and Path(sys.argv[0]).name != "cmidd":
+        return f"python scripts/{command}.py"
+    return f"cmidd {command}"

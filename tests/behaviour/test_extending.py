@@ -97,7 +97,7 @@ def test_every_example_of_the_page_runs_as_written(copy):
 )
 def test_a_mistyped_setting_of_a_plug_in_without_a_config_is_refused(copy, words, said):
     environment = {**os.environ, "PYTHONPATH": f"{copy}{os.pathsep}{copy / 'site'}"}
-    command = [sys.executable, "-c", "from cmidd.cli.commands.distill import main; main()", *words]
+    command = [sys.executable, "-c", "from cmidd.cli.main import run; run('distill')", *words]
     done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert said in done.stderr.splitlines()[-1]
@@ -105,9 +105,7 @@ def test_a_mistyped_setting_of_a_plug_in_without_a_config_is_refused(copy, words
 
 def test_names_are_known_without_importing_torch(copy):
     environment = {**os.environ, "PYTHONPATH": f"{copy}{os.pathsep}{copy / 'site'}"}
-    code = (
-        "import sys, cmidd.cli.commands.distill as c\ntry:\n    c.main()\nfinally:\n    print('torch' in sys.modules)"
-    )
+    code = "import sys, cmidd.cli.main as c\ntry:\n    c.run('distill')\nfinally:\n    print('torch' in sys.modules)"
     for words in (["method=nosuch"], ["regularizer=nosuch"]):
         command = [sys.executable, "-c", code, *words]
         done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)

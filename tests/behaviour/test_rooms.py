@@ -72,11 +72,11 @@ def test_every_file_that_the_page_names_is_there():
         assert (ROOT / path).exists() or (ROOT / "cmidd" / path).exists(), path
 
 
-def test_only_the_finder_of_plug_ins_imports_by_name():
+def test_only_the_finders_of_plug_ins_and_of_commands_import_by_name():
     found = [
         path for path in (ROOT / "cmidd").rglob("*.py") if re.search(r"import_module|__import__", path.read_text())
     ]
-    assert found == [ROOT / "cmidd" / "utils" / "plugins.py"]
+    assert {path.relative_to(ROOT / "cmidd").as_posix() for path in found} == {"cli/main.py", "utils/plugins.py"}
 
 
 @pytest.mark.parametrize(("library", "place"), [("hydra", "cli"), ("omegaconf", "cli"), ("wandb", "runs/tracking.py")])
@@ -98,5 +98,5 @@ def test_files_and_functions_are_short_and_rooms_say_what_they_are():
 def test_a_script_only_calls_its_command():
     for path in (ROOT / "scripts").glob("*.py"):
         code = re.sub(r'""".*?"""', "", path.read_text(), flags=re.DOTALL).split()
-        wanted = f'from cmidd.cli.commands.{path.stem} import main if __name__ == "__main__": main()'
+        wanted = f'from cmidd.cli.main import run if __name__ == "__main__": run("{path.stem}")'
         assert code == wanted.split(), path

@@ -216,4 +216,4 @@ def main(timed: int, most_points: str, settings, admitted) -> None:
 if __name__ == "__main__":
     timed, points = sys.argv[1:3]
     del sys.argv[1:3]
-    app(functools.partial(main, int(timed), points))
+    app(lambda: functools.partial(main, int(timed), points), sys.argv[1:])

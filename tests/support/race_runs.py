@@ -7,7 +7,6 @@ folders of its own; what they leave must be the same. Prints as JSON how many of
 import collections
 import dataclasses
 import functools
-import importlib
 import json
 import os
 import sys
@@ -17,10 +16,10 @@ import traceback
 from pathlib import Path
 
 from cmidd.cli.app import app
+from cmidd.cli.main import load
 from cmidd.utils.errors import SettingError
 from tests.support.crash_runs import left_by
 
-WORK = {"distill": "distill", "buffer": "train", "teachers": "train"}
 ENDS = {0: "came to the end", 2: "said that another is at work"}
 
 
@@ -63,5 +62,4 @@ def main(number: int, work, settings, admitted) -> None:
 if __name__ == "__main__":
     number, script = sys.argv[1:3]
     del sys.argv[1:3]
-    command = importlib.import_module(f"cmidd.cli.commands.{script}")
-    app(functools.partial(main, int(number), getattr(command, WORK[script])))
+    app(lambda: functools.partial(main, int(number), load(script)), sys.argv[1:])

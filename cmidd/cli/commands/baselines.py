@@ -1,6 +1,13 @@
-"""Measure baselines alone: ``python scripts/baselines.py method=dm dataset=cifar10 'evaluation.baselines=[whole]'``."""
+"""Measure what a set is compared with: random real images, and the whole data set.
 
-from cmidd.cli.app import Admitted, app, differs_from_recipe
+Examples:
+    cmidd baselines method=dm dataset=cifar10
+    cmidd baselines method=dm dataset=cifar10 'evaluation.baselines=[whole]' # hours on a CPU
+    cmidd baselines method=dc dataset=cifar10 ipc=1 evaluation.repeats=20
+    cmidd baselines method=mtt dataset=digits 'evaluation.baselines=[random,whole]'
+"""
+
+from cmidd.cli.admission import Admission
 from cmidd.compute.devices import pick_device
 from cmidd.compute.engine import using
 from cmidd.runs.baseline_record import record_baselines
@@ -9,15 +16,10 @@ from cmidd.runs.settings import Settings
 from cmidd.utils.errors import SettingError
 
 
-def main() -> None:
-    """Run the command."""
-    app(measure)
-
-
-def measure(settings: Settings, admitted: Admitted) -> None:
+def main(settings: Settings, admission: Admission) -> None:
     """Measure the baselines that the settings name."""
     if not settings.evaluation.baselines:
         raise SettingError("evaluation.baselines=[]: nothing to measure; give [random], [whole] or [random,whole]")
     context = make_context(settings, pick_device(settings.device))
     with using(fitting_engine(settings, context)):
-        record_baselines(settings, context, differs_from_recipe(settings))
+        record_baselines(settings, context, admission.differs_from_recipe)

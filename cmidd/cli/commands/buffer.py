@@ -1,7 +1,14 @@
-"""Train the expert trajectories ahead of distillation: ``python scripts/buffer.py method=mtt dataset=cifar10``."""
+"""Train the expert trajectories of MTT ahead of distillation; several processes at once share the work.
+
+Examples:
+    cmidd buffer method=mtt dataset=cifar10
+    cmidd buffer method=mtt dataset=digits method.experts.count=20
+    cmidd buffer method=mtt dataset=cifar100 ipc=50
+    cmidd buffer method=mtt dataset=cifar10 recipe=mtt_cifar10_no_zca buffers_root=/scratch/buffers
+"""
 
 from cmidd.buffers.experts import Experts
-from cmidd.cli.app import Admitted, app
+from cmidd.cli.admission import Admission
 from cmidd.compute.devices import pick_device
 from cmidd.compute.engine import using
 from cmidd.methods import METHODS
@@ -10,12 +17,7 @@ from cmidd.runs.settings import Settings
 from cmidd.utils.errors import SettingError
 
 
-def main() -> None:
-    """Run the command."""
-    app(train)
-
-
-def train(settings: Settings, admitted: Admitted) -> None:
+def main(settings: Settings, admission: Admission) -> None:
     """Train the experts of a method that has some."""
     experts, name = expert_settings(settings), settings.method["name"]
     if experts is None:

@@ -1,31 +1,25 @@
-"""Distil a data set: ``python scripts/distill.py method=mtt +cmi.lambda=0.1``."""
+"""Distil a data set into a few synthetic images per class, and measure what they are worth.
+
+The same command again goes on where a stopped run was, and skips a finished one.
+
+Examples:
+    cmidd distill method=mtt +cmi.lambda=0.1                 # the 8x8 digits with CMI: a few minutes on two CPU cores
+    cmidd distill method=dm dataset=cifar10 ipc=10 cmi=paper # a cell of Table 1, with the published weight of CMI
+    cmidd distill method=dm dataset=folder data.root=~/flowers dataset.size=64 network.depth=4 ipc=5
+    cmidd distill +sweep=table1 dry_run=true                 # the runs of the whole table, and how long they take
+"""
 
 import statistics
-import sys
-from typing import TYPE_CHECKING
 
-from cmidd.cli import dry_run
-from cmidd.cli.app import Admitted, app
-from cmidd.utils.errors import one_line_errors
-
-if TYPE_CHECKING:
-    from cmidd.runs.settings import Settings
+from cmidd.cli.admission import Admission
+from cmidd.cli.dry_run import show_run
+from cmidd.runs.run import run
+from cmidd.runs.settings import Settings
 
 
-def main() -> None:
-    """Run the command."""
-    if how := dry_run.asked(sys.argv[1:]):
-        with one_line_errors():
-            dry_run.show_sweep(sys.argv[1:], how)
-    else:
-        app(distill, plans=True)
-
-
-def distill(settings: "Settings", admitted: Admitted) -> float | None:
+def main(settings: Settings, admission: Admission) -> float | None:
     """Distil; returns the mean accuracy of the last iterate, which Optuna's sweeps maximise, or None for a dry run."""
-    from cmidd.runs.run import run
-
     if settings.dry_run:
-        dry_run.show_run(settings)
+        show_run(settings)
         return None
-    return statistics.fmean(run(settings, admitted).last["accuracies"])
+    return statistics.fmean(run(settings, admission).last["accuracies"])

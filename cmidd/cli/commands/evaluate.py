@@ -1,19 +1,20 @@
-"""Evaluate a synthetic set on other networks: ``python scripts/evaluate.py synthetic=RUN 'network=[convnet,mlp]'``."""
+"""Evaluate a synthetic set, ours or another's, on any networks: each is trained from scratch on it and tested.
+
+Examples:
+    cmidd evaluate synthetic=results/digits/mtt/ipc10/cmi0.1/seed0
+    cmidd evaluate synthetic=<run> 'network=[convnet,alexnet,vgg11,resnet18]' repeats=5
+    cmidd evaluate synthetic=images_best.pt method=mtt dataset=cifar10 zca=true training.lr=0.02 # of the reference
+    cmidd evaluate synthetic=<folder of PNGs> method=dm dataset=cifar10
+"""
 
 from typing import Any
 
 from cmidd.analysis.cross_architecture import cross_architecture, load_subject, read_evaluation
-from cmidd.cli.app import hydra_app
 from cmidd.cli.compose import compose
 from cmidd.compute.devices import pick_device
 
 
-def main() -> None:
-    """Run the command."""
-    hydra_app(evaluate, "evaluate")
-
-
-def evaluate(config: dict[str, Any]) -> None:
+def main(config: dict[str, Any]) -> None:
     """Evaluate a set on every network of a config."""
     settings = read_evaluation(config)
     cross_architecture(settings, load_subject(settings, compose, pick_device(settings.device)))

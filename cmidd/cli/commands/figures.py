@@ -1,4 +1,11 @@
-"""Figures of one method without and with CMI: ``python scripts/figures.py method=dm dataset=digits``."""
+"""Draw one method without and with CMI: images, t-SNE, accuracy, CMI and weights, as PNG and PDF.
+
+Examples:
+    cmidd figures method=dm dataset=digits
+    cmidd figures method=dm dataset=cifar10 ipc=50
+    cmidd figures method=dm dataset=digits weight=1 to=figures
+    cmidd figures method=idm dataset=digits ratio=0.3
+"""
 
 import logging
 from dataclasses import asdict, replace
@@ -14,7 +21,6 @@ from cmidd.analysis.results import Result, read_results
 from cmidd.analysis.settings import FigureSettings, read_standalone
 from cmidd.analysis.table import root_word
 from cmidd.analysis.verify import rebuild
-from cmidd.cli.app import hydra_app
 from cmidd.cli.compose import recipe_strength
 from cmidd.compute.devices import pick_device
 from cmidd.runs.build import make_context, make_teachers
@@ -26,12 +32,7 @@ from cmidd.utils.errors import SettingError
 log = logging.getLogger(__name__)
 
 
-def main() -> None:
-    """Run the command."""
-    hydra_app(draw, "figures")
-
-
-def draw(config: dict[str, Any]) -> None:
+def main(config: dict[str, Any]) -> None:
     """Draw every figure that there are runs for."""
     settings = read_standalone(FigureSettings, config)
     found = cells(read_results(settings.results_root))

@@ -1,4 +1,11 @@
-"""All results on one HTML page: ``python scripts/report.py``."""
+"""Write all results on one HTML page, to look at or to mail around.
+
+Examples:
+    cmidd report
+    cmidd report table=digits
+    cmidd report 'results_root=[results,/shared/results]'
+    cmidd report to=page.html
+"""
 
 import logging
 from pathlib import Path
@@ -9,19 +16,13 @@ from cmidd.analysis.report_page import page
 from cmidd.analysis.results import read_results
 from cmidd.analysis.settings import ReportSettings, read_standalone
 from cmidd.analysis.table import make_table, read_layout
-from cmidd.cli.app import hydra_app
 from cmidd.cli.compose import recipe_strength
 from cmidd.utils import files
 
 log = logging.getLogger(__name__)
 
 
-def main() -> None:
-    """Run the command."""
-    hydra_app(report, "report")
-
-
-def report(config: dict[str, Any]) -> None:
+def main(config: dict[str, Any]) -> None:
     """Write the page of all results."""
     settings = read_standalone(ReportSettings, config)
     layout = read_layout(settings.table)

@@ -1,4 +1,13 @@
-"""The paper's table with our results in it: ``python scripts/table.py``."""
+"""Write the paper's table with our results in it, as Markdown, LaTeX and CSV.
+
+A cell without a run is a dash; below the table stands the line that fills it.
+
+Examples:
+    cmidd table                                             # Table 1 from results/
+    cmidd table table=digits                                # or fashion_mnist, cifar
+    cmidd table 'results_root=[results,results/evidence]'
+    cmidd table table=digits --verify                       # and evaluate three of the stored sets once more
+"""
 
 import logging
 import sys
@@ -13,7 +22,6 @@ from cmidd.analysis.table import make_table, read_layout
 from cmidd.analysis.table_latex import latex
 from cmidd.analysis.table_text import as_csv, markdown
 from cmidd.analysis.verify import sample, verify
-from cmidd.cli.app import hydra_app
 from cmidd.cli.compose import recipe_strength
 from cmidd.compute.devices import pick_device
 from cmidd.utils import files
@@ -22,13 +30,7 @@ from cmidd.utils.text import summary
 log = logging.getLogger(__name__)
 
 
-def main() -> None:
-    """Run the command; ``--verify`` is short for ``verify=3``."""
-    words = ["verify=3" if word == "--verify" else word for word in sys.argv[1:]]
-    hydra_app(table, "table", words)
-
-
-def table(config: dict[str, Any]) -> None:
+def main(config: dict[str, Any]) -> None:
     """Write the table in every form, and check some of its sets."""
     settings = read_standalone(TableSettings, config)
     layout = read_layout(settings.table)

@@ -1,22 +1,22 @@
-"""Train the teachers ahead of distillation: ``python scripts/teachers.py dataset=cifar10``.
+"""Train the teachers of CMI ahead of distillation, and with regularizer=iid those of IID.
 
-These are CMI's, and with ``regularizer=iid`` those of IID. The folder that is logged may be copied anywhere and given
-to a run as ``cmi.teachers=<folder>``.
+The folder that is logged may be copied anywhere and given to a run as cmi.teachers=<folder>.
+
+Examples:
+    cmidd teachers dataset=cifar10
+    cmidd teachers dataset=cifar10 cmi.pool=200
+    cmidd teachers dataset=digits cmi.teacher=mlp cmi.epochs=10
+    cmidd teachers dataset=cifar10 regularizer=iid
 """
 
-from cmidd.cli.app import Admitted, app
+from cmidd.cli.admission import Admission
 from cmidd.compute.devices import pick_device
 from cmidd.compute.engine import using
 from cmidd.runs.build import fitting_engine, make_context, make_regularizers, make_teachers
 from cmidd.runs.settings import Settings
 
 
-def main() -> None:
-    """Run the command."""
-    app(train)
-
-
-def train(settings: Settings, admitted: Admitted) -> None:
+def main(settings: Settings, admission: Admission) -> None:
     """Train the teachers that the regularisers of the settings ask for."""
     context = make_context(settings, pick_device(settings.device))
     with using(fitting_engine(settings, context)):

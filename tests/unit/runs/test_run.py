@@ -46,7 +46,7 @@ def test_a_resumed_run_gives_the_bits_of_an_undisturbed_one(tmp_path, method, bu
         "    write(path, tensors, about)\n"
         "    if about.get('iteration') == 2: import os; os._exit(9)\n"
         "t.write_tensors = dying\n"
-        "from cmidd.cli.app import app; from cmidd.runs.run import run; app(run)"
+        "from cmidd.cli.main import run; run('distill')"
     )
     killed = subprocess.run([sys.executable, "-c", code, "distill", *TINY, *words], cwd=tmp_path, check=False)
     assert killed.returncode == 9

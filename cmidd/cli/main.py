@@ -1,0 +1,100 @@
+"""The command line before anything heavy is imported: ``cmidd <command>``, its help, version and completion.
+
+``scripts/<command>.py`` is the same command. Neither Hydra nor torch is needed for what is answered here.
+"""
+
+import difflib
+import functools
+import importlib
+import os
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import cmidd
+from cmidd.cli.commands import COMMANDS, OF_A_RUN
+from cmidd.cli.help import overview, page
+from cmidd.utils.errors import SettingError, one_line_errors
+from cmidd.utils.text import command_line
+
+HELP = ("-h", "--help", "--help=all")
+
+
+def main() -> None:
+    """Run ``cmidd``, as it is installed."""
+    if "_ARGCOMPLETE" in os.environ:
+        from cmidd.cli.completion import answer
+
+        answer()
+    first, *others = sys.argv[1:] or ["--help"]
+    if first in HELP:
+        print(overview())
+    elif first == "--version":
+        print(version_line())
+    elif first == "completion":
+        from cmidd.cli.completion import script
+
+        with one_line_errors():
+            print(script(others))
+    elif first in COMMANDS:
+        sys.argv[1:] = others
+        run(first)
+    else:
+        with one_line_errors():
+            raise SettingError(_unknown(first))
+
+
+def run(command: str) -> None:
+    """Run one command on the words of this process."""
+    words = sys.argv[1:]
+    if asked := [word for word in words if word in HELP]:
+        print(page(command, everything="--help=all" in asked))
+    elif "--version" in words:
+        print(version_line())
+    elif command == "export":
+        load(command)(words)
+    elif command == "distill" and (how := _dry_sweep(words)):
+        from cmidd.cli.dry_run import show_sweep
+
+        with one_line_errors():
+            show_sweep(words, how)
+    elif command in OF_A_RUN:
+        from cmidd.cli.app import app
+
+        app(functools.partial(load, command), words, plans=command == "distill")
+    else:
+        from cmidd.cli.app import hydra_app
+
+        short = {"--verify": "verify=3"} if command == "table" else {}
+        hydra_app(functools.partial(load, command), command, [short.get(word, word) for word in words])
+
+
+def load(command: str) -> Any:
+    """What a command does, ``main`` of its file, which is imported."""
+    return importlib.import_module(f"cmidd.cli.commands.{command}").main
+
+
+def version_line() -> str:
+    """cmidd's version, and those of what its numbers depend on."""
+    found = []
+    for name in ("torch", "torchvision"):
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            found.append(f"without {name}")
+    return f"cmidd {cmidd.__version__} ({', '.join(found)}, Python {sys.version.split()[0]})"
+
+
+def _dry_sweep(words: list[str]) -> str | None:
+    """What the words say of ``dry_run``, where they are a sweep: Hydra would compose every run twice."""
+    said = [word.partition("=")[2] for word in words if word.lstrip("+").startswith("dry_run=")]
+    sweeping = any(word in ("-m", "--multirun", "hydra.mode=MULTIRUN") or word.startswith("+sweep=") for word in words)
+    return said[-1].lower() if said and sweeping and said[-1].lower() in ("true", "measure") else None
+
+
+def _unknown(word: str) -> str:
+    if "=" in word:
+        return f"{word}: a setting, where a command is expected; use {command_line('distill')} {word}"
+    close = difflib.get_close_matches(word, COMMANDS, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"{word}: unknown command; {hint}choose one of {', '.join(COMMANDS)}, completion"
