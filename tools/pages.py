@@ -31,7 +31,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for place, path in ELSEWHERE.items():
         files.append(File.generated(config, place, abs_src_path=str(ROOT / path)))
     for file in [file for file in files if file.src_uri.endswith(".ipynb")]:
-        files.append(File.generated(config, f"{file.src_uri[:-6]}.md", content=page_of_notebook(Path(file.abs_src_path))))
+        files.append(
+            File.generated(config, f"{file.src_uri[:-6]}.md", content=page_of_notebook(Path(file.abs_src_path)))
+        )
     for file in list(files.documentation_pages()):
         for path in (inside(file.src_uri, link) for link in links(file.content_string)):
             if path is None or path.endswith(".md") or not (ROOT / path).is_file():

@@ -1,12 +1,18 @@
 """The commands and blocks of Python on the pages, and a folder in which they run."""
 
+import contextlib
+import io
+import logging
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
+from cmidd.cli.main import main
 from tests.support.data_files import images
 from tests.support.refusals import ROOT
 from tests.support.runs import run_here
@@ -22,7 +28,9 @@ RUN = "results/digits/mtt/ipc10/cmi0.1/seed0"
 def blocks(kind: str) -> dict[str, list[str]]:
     """The blocks of a kind by the name of their page."""
     texts = {path.name: path.read_text() for path in PAGES if path.name not in ELSEWHERE}
-    found = {name: re.findall(rf"^```{kind}\n(.*?)^```", text, re.DOTALL | re.MULTILINE) for name, text in texts.items()}
+    found = {
+        name: re.findall(rf"^```{kind}\n(.*?)^```", text, re.DOTALL | re.MULTILINE) for name, text in texts.items()
+    }
     return {name: some for name, some in found.items() if some}
 
 
@@ -39,6 +47,23 @@ def words_of(line: str) -> tuple[str, list[str]]:
         assert (first, second[:8], second[-3:]) == ("python", "scripts/", ".py"), line
         second = second[8:-3]
     return second, words
+
+
+def command(*words: str, cwd: Path) -> tuple[int, str, str]:
+    """Run ``cmidd <words>`` in this process; its exit code and what it wrote to both streams."""
+    out, err, root = io.StringIO(), io.StringIO(), logging.getLogger()
+    handlers, level, code = root.handlers[:], root.level, 0
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.chdir(cwd)
+        patch.setenv("HYDRA_FULL_ERROR", "0")
+        patch.setattr(sys, "argv", ["cmidd", *words])
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        finally:
+            root.handlers[:], root.level = handlers, level
+    return code, out.getvalue(), err.getvalue()
 
 
 def stand_ins(folder: Path) -> None:
@@ -61,4 +86,6 @@ def arrays(random: np.random.Generator, path: Path, *, classes: int, each: int, 
     path.parent.mkdir(exist_ok=True)
     labels = np.arange(classes * each) % classes
     pixels = random.integers(0, 256, (len(labels), *shape), dtype=np.uint8)
-    np.savez(path, train_images=pixels, train_labels=labels, test_images=pixels, test_labels=labels)
+    tested = slice(2 * classes)
+    test = {"test_images": pixels[tested], "test_labels": labels[tested]}
+    np.savez(path, train_images=pixels, train_labels=labels, **test)
