@@ -48,13 +48,18 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
     def moved(link: str) -> str:
         path = inside(page.file.src_uri, link)
-        if path is None or files.get_file_from_path(place_of(path)) is None:
+        if path is None or files.get_file_from_path(place_of(path)) is None or place_of(path) == page.file.src_uri:
             return link
         fragment = urlsplit(link).fragment
         found = posixpath.relpath(place_of(path), posixpath.dirname(page.file.src_uri) or ".")
         return f"{found}#{fragment}" if fragment else found
 
     return each_link(markdown, moved)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Leave the roles of Sphinx out of docstrings, which are written for readers of the code as well."""
+    return re.sub(r":(?:attr|class|data|func|meth|mod):<code>", "<code>", html)
 
 
 def links(markdown: str) -> list[str]:
@@ -82,13 +87,15 @@ def inside(page: str, link: str) -> str | None:
 
 
 def place_of(path: str) -> str:
-    """Where a file of the repository is in the site, whose first page stands for the README."""
+    """Where a file of the repository is in the site: its first page stands for the README, a page for a notebook."""
     if path == "README.md":
         return "index.md"
     for place, elsewhere in ELSEWHERE.items():
         if elsewhere == path:
             return place
-    return path.removeprefix("docs/") if path.startswith("docs/") else f"files/{path}"
+    if not path.startswith("docs/"):
+        return f"files/{path}"
+    return re.sub(r"\.ipynb$", ".md", path.removeprefix("docs/"))
 
 
 def page_of_notebook(path: Path) -> str:
