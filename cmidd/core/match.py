@@ -16,10 +16,11 @@ class Match:
     """One optimiser step: the method's loss (per class ``[C]``, or a scalar) and what regularisers see.
 
     Attributes:
-        images, labels: the synthetic images in network input space, as stored (DM, DC, DSA, MTT) or decoded
-            (IDC, IDM).
-        network, real, synthetic: the matching network and the augmented batches, as far as there are any
-            (:attr:`Method.gives`).
+        images: the synthetic images in network input space, as stored (DM, DC, DSA, MTT) or decoded (IDC, IDM).
+        labels: their labels.
+        network: the matching network, where there is one (:attr:`Method.gives`).
+        real: the augmented batch of real images, where there is one.
+        synthetic: the synthetic batch, augmented alike.
         embedded: the embeddings of ``real`` (without a graph) and ``synthetic`` in ``network``, where the method
             made them.
         scale: how many losses a regulariser is added to: one, or one per class where the reference takes a

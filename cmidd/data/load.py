@@ -97,7 +97,9 @@ def load_dataset(
         root: where the files are, or are downloaded to.
         download: fetch missing files (torchvision verifies their checksums).
         preprocessing: use this one (of a synthetic set) instead of making one.
-        statistics, zca, validation: as :class:`CommonSettings` has them.
+        statistics: whose channel statistics normalise the images (:class:`CommonSettings`).
+        zca: whiten instead of normalising.
+        validation: fraction of each training class to hold out.
         own: the data set's own settings.
 
     Raises:

@@ -44,8 +44,9 @@ class SyntheticSet:
     """Distilled images ``[N, C, H, W]`` with hard labels ``[N]``, stored as their ``formation`` says.
 
     Attributes:
-        leaf, leaf_labels: the images that are being trained: all of them, or where a schedule divides the set, those
-            of its current stage. :attr:`images` and :attr:`labels` are always those of all stages so far.
+        leaf: the images that are being trained: all of them, or where a schedule divides the set, those of its current
+            stage. :attr:`images` and :attr:`labels` are always those of all stages so far.
+        leaf_labels: their labels.
         transform: what real pixels in [0, 1] must go through before a network trained on the set sees
             them; its ``inverse`` turns network input into pictures.
         classes: the name of each label.
