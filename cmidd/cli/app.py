@@ -23,6 +23,7 @@ from cmidd.cli import journal
 from cmidd.cli.compose import as_dict, compose, notes, say_notes
 from cmidd.cli.journal import Journal
 from cmidd.cli.refusals import CONFIGS, one_line
+from cmidd.cli.run_log import RunLog, run_log
 from cmidd.cli.words import as_hydra_reads, as_typed, quoted
 from cmidd.runs.identity import BY_ITSELF, REPEATED, identity_differences
 from cmidd.utils import files
@@ -55,9 +56,10 @@ def app(main: Main, config_name: str = "distill", *, plans: bool = False) -> Non
         settings = read_settings(as_dict(config))
         if settings.dry_run and not plans:
             raise SettingError(f"dry_run={settings.dry_run}: only distill.py has a dry run; leave it out")
-        _check_recipe()
-        say_notes()
-        return main(settings, lambda folder: _admitted(folder, config, settings))
+        with run_log("/".join(settings.folder.parts[-5:])) as said:
+            _check_recipe()
+            say_notes()
+            return main(settings, lambda folder: _admitted(folder, config, settings, said))
 
     _run_hydra(work, CONFIGS, config_name)
 
@@ -165,7 +167,7 @@ def _end_of_sweep() -> list[dict[str, Any]]:
 
 def _journalled(own: Journal, work: Callable[[DictConfig], Any], config: DictConfig) -> float | None:
     """One run of a sweep: its end goes into the journal; returns its number, or None where there is none."""
-    number, words = HydraConfig.get().job.num, _words()
+    number, words, began = HydraConfig.get().job.num, _words(), time.monotonic()
     own.write(number, "started", words)
     try:
         outcome = work(config)
@@ -174,8 +176,14 @@ def _journalled(own: Journal, work: Callable[[DictConfig], Any], config: DictCon
             log.exception("the run failed")
         own.write(number, "failed", words, reason=f"{type(error).__name__}: {one_line(error)}")
         return None
-    own.write(number, "done", words)
-    return outcome if isinstance(outcome, float) else None
+    accuracy = outcome if isinstance(outcome, float) else None
+    seconds = time.monotonic() - began
+    if accuracy is None:
+        own.write(number, "done", words)
+    else:
+        about = {"dataset": config.dataset.name, "results_root": config.results_root}
+        own.write(number, "done", words, accuracy=accuracy, seconds=seconds, **about)
+    return accuracy
 
 
 def _words() -> list[str]:
@@ -201,7 +209,7 @@ def _check_recipe() -> None:
             log.warning("no recipe %s/%s: using the values that %s=%s has by itself", kind, name, kind, choices[kind])
 
 
-def _admitted(folder: Path, config: DictConfig, settings: "Settings") -> dict[str, Any]:
+def _admitted(folder: Path, config: DictConfig, settings: "Settings", said: RunLog) -> dict[str, Any]:
     """Write Hydra's record of the run and its log into the folder; before, nothing there was touched.
 
     Returns:
@@ -211,9 +219,7 @@ def _admitted(folder: Path, config: DictConfig, settings: "Settings") -> dict[st
     differs = differs_from_recipe(settings)  # Which may refuse: before anything is written.
     files.write_text(folder / ".hydra" / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     files.write_text(folder / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
-    handler = logging.FileHandler(folder / "distill.log")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.getLogger().addHandler(handler)
+    said.into(folder)
     return {
         "command": shlex.join(["python", "scripts/distill.py", *_words()]),
         "differs_from_recipe": differs,
