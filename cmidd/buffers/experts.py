@@ -94,9 +94,9 @@ class Experts:
         if self.missing:
             log.info("training %d of %d experts into %s", self.missing, self.count, self.folder)
             files.write_json(self.folder / "settings.json", self.made_by)
+        self._outlook = _Outlook(self.missing)
         with clock.timed("experts"):
-            outlook = _Outlook(self.missing)
-            locks.make_missing(self.paths, lambda index: self._make(index, context, outlook), self._is_made)
+            locks.make_missing(self.paths, lambda index: self._make(index, context), self._is_made)
 
     def segment(self, expert: int, start: int, end: int) -> tuple[Tensor, Tensor]:
         """Flat parameters ``[P]`` of an expert after ``start`` and after ``end`` epochs; reads two rows."""
@@ -140,9 +140,9 @@ class Experts:
                     check_tensors([other], {"trajectory": [epochs + 1, self.size]}, made_by)
                     self.paths[index] = other
 
-    def _make(self, index: int, context: Context, outlook: "_Outlook") -> None:
+    def _make(self, index: int, context: Context) -> None:
         recipe, path, written = self.settings.training, self.paths[index], Written()
-        what, streams = f"expert {index + 1} of {self.count}", Streams(0).child("expert", index)
+        what, streams = f"expert {index + 1}/{self.count}", Streams(0).child("expert", index)
         network = context.new_network(streams("network"))
         training = Training(network, recipe)
         rows: list[Tensor] = []
@@ -158,7 +158,7 @@ class Experts:
             if context.warm_start is not None:
                 context.warm_start.train(network, streams.child("warm"))
             record()
-        for done in training.epochs(context.data.train, streams, what=f"{what}{outlook.left}"):
+        for done in training.epochs(context.data.train, streams, what=f"{what}{self._outlook.left}"):
             record()
             if done + 1 == self.length or written.due():
                 state = {"last": network.parameters(), "momentum": training.momenta()}
@@ -167,7 +167,7 @@ class Experts:
         # Not compiled: another order in which torch sees shapes might compile other kernels later.
         with using(replace(current(), compile=False)):
             reached = accuracy(network, context.data.test)
-        outlook.say(what, f"{reached:.2f} per cent on {context.data.held_out}")
+        self._outlook.say(what, f"{reached:.2f} per cent on {context.data.held_out}")
 
 
 class _Outlook:

@@ -64,10 +64,10 @@ class TeacherPool:
 
         def make(index: int) -> None:
             began = time.monotonic()
-            log.info("training teacher %d of %d (%s, %d epochs)", index + 1, size, name, epochs)
+            log.info("training teacher %d/%d (%s, %d epochs)", index + 1, size, name, epochs)
             streams = Streams(0).child("teacher", index)
             network = context.new_network(streams("network"), name)
-            what = f"teacher {index + 1} of {size}"
+            what = f"teacher {index + 1}/{size}"
             keep = files.unfinished(paths[index])
             train_kept(network, context.data.train, recipe, streams, what=what, keep=keep, made_by=made_by)
             refuse_diverged(network.parameters(), f"cmi.epochs={epochs}", f"training {what} ({name})")

@@ -188,7 +188,7 @@ def test_another_attempt_draws_anew_and_leaves_child_streams_alone():
 
 def test_no_expert_and_no_teacher_that_diverged_is_kept(tmp_path):
     message, _ = refused(tmp_path / "results", "mtt", "method.experts.training.lr=1e30")
-    assert message.startswith("method.experts.training.lr=1e+30: training expert 1 of 2 ended in parameters that are not")
+    assert message.startswith("method.experts.training.lr=1e+30: training expert 1/2 ended in parameters that are not")
     assert not list(tmp_path.rglob("expert_*.safetensors"))
 
 
