@@ -17,6 +17,7 @@ from cmidd.analysis.cross_architecture import accuracies, load_subject, own_set,
 from cmidd.cli.admission import Admission, check_recipe
 from cmidd.cli.compose import compose, composition, notes, say_notes
 from cmidd.cli.configs import CONFIGS
+from cmidd.cli.run_log import run_log
 from cmidd.cli.words import PLAIN, quoted
 from cmidd.compute.devices import pick_device
 from cmidd.data import load
@@ -104,10 +105,10 @@ def distill(
     checked = read_settings(chosen.settings)
     if checked.dry_run:
         raise SettingError(f"dry_run={checked.dry_run}: only the command line has a dry run; leave it out")
-    with _logging(verbose):
+    with _heard(verbose), run_log(str(checked.folder)) as said:
         check_recipe(chosen)
         say_notes()
-        return Run(checked.folder, run(checked, Admission(chosen, checked)))
+        return Run(checked.folder, run(checked, Admission(chosen, checked, said)))
 
 
 def evaluate(
@@ -154,7 +155,7 @@ def evaluate(
         named["network"] = [network] if isinstance(network, str) else list(network)
     config = composition([*as_words(named), *words], "evaluate", CONFIGS / "command").settings
     checked = read_evaluation(config)
-    with _logging(verbose):
+    with _heard(verbose):
         if isinstance(where, SyntheticSet):
             subject = own_set(checked, where, where.images.device)
         else:
@@ -220,20 +221,16 @@ def _text(value: Any) -> str:
 
 
 @contextlib.contextmanager
-def _logging(verbose: bool) -> Iterator[None]:
-    """Show what cmidd logs for a while, and take away what a run adds to the log."""
-    ours, root = logging.getLogger("cmidd"), logging.getLogger()
-    level, handlers = ours.level, root.handlers[:]
+def _heard(verbose: bool) -> Iterator[None]:
+    """Show what cmidd logs for a while, where nothing is set up that does."""
+    ours, root, own = logging.getLogger("cmidd"), logging.getLogger(), logging.StreamHandler(sys.stdout)
+    level = ours.level
     ours.setLevel(logging.INFO)
-    own = logging.StreamHandler(sys.stdout)
-    if verbose and not handlers:
-        ours.addHandler(own)
+    if shown := verbose and not root.handlers:
+        root.addHandler(own)
     try:
         yield
     finally:
-        ours.removeHandler(own)
         ours.setLevel(level)
-        for handler in root.handlers[:]:
-            if handler not in handlers:
-                root.removeHandler(handler)
-                handler.close()
+        if shown:
+            root.removeHandler(own)
