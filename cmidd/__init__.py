@@ -1,23 +1,48 @@
-"""cmidd: dataset distillation with class-aware conditional mutual information."""
+"""cmidd: dataset distillation with class-aware conditional mutual information.
+
+import cmidd
+
+run = cmidd.distill(method="dm", dataset="digits", ipc=10)
+run.synthetic.show()
+cmidd.evaluate(run, network=["convnet", "resnet18"])
+"""
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cmidd.synthetic.load import load_synthetic
-    from cmidd.synthetic.synthetic_set import SyntheticSet
+    from cmidd.cli.api import (
+        Dataset,
+        Run,
+        SettingError,
+        SyntheticSet,
+        distill,
+        evaluate,
+        load_dataset,
+        load_synthetic,
+    )
 
-__all__ = ["SyntheticSet", "__version__", "load_synthetic"]
 __version__ = "0.1.0"
+__all__ = [
+    "Dataset",
+    "Run",
+    "SettingError",
+    "SyntheticSet",
+    "__version__",
+    "distill",
+    "evaluate",
+    "load_dataset",
+    "load_synthetic",
+]
 
 
 def __getattr__(name: str) -> Any:
-    """What is public, imported when it is asked for: torch takes seconds, and help needs none."""
-    if name == "load_synthetic":
-        from cmidd.synthetic.load import load_synthetic
+    """What is public, imported when it is asked for: torch and Hydra take seconds, and help needs neither."""
+    if name in __all__:
+        from cmidd.cli import api
 
-        return load_synthetic
-    if name == "SyntheticSet":
-        from cmidd.synthetic.synthetic_set import SyntheticSet
+        return getattr(api, name)
+    raise AttributeError(f"module 'cmidd' has no attribute {name!r}; it has {', '.join(__all__)}")
 
-        return SyntheticSet
-    raise AttributeError(f"module 'cmidd' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

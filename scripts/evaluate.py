@@ -1,4 +1,4 @@
-"""Evaluate a synthetic set, ours or another's, on any networks: each is trained from scratch on it and tested."""
+"""Evaluate a synthetic set, ours or another's: networks are trained on it from scratch and tested."""
 
 from cmidd.cli.main import run
 

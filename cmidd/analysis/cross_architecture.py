@@ -13,12 +13,13 @@ from pydantic import Field
 from cmidd.compute.training import TrainingRecipe
 from cmidd.data.load import DataSettings
 from cmidd.evaluation.evaluate import evaluate
-from cmidd.evaluation.subject import Recipe, Subject, foreign_subject, own_subject
+from cmidd.evaluation.subject import Recipe, Subject, foreign_subject, own_subject, subject_of
 from cmidd.evaluation.train_on_set import digest, stages_of, training_steps
 from cmidd.networks import NETWORKS, blank_network
 from cmidd.runs.settings import Settings
 from cmidd.synthetic import foreign
 from cmidd.synthetic.places import is_own, place_of
+from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils import files
 from cmidd.utils.checking import checked, own_of
 from cmidd.utils.errors import SettingError
@@ -85,6 +86,20 @@ def load_subject(settings: EvaluationSettings, compose: Compose, device: torch.d
         subject = own_subject(path, settings.data, device)
     else:
         subject = _foreign(path, settings, compose, device)
+    return _asked_for(settings, subject)
+
+
+def own_set(settings: EvaluationSettings, synthetic: SyntheticSet, device: torch.device) -> Subject:
+    """As :func:`load_subject`, of a set that was loaded.
+
+    Raises:
+        SettingError: when it does not say what it was made from.
+    """
+    return _asked_for(settings, subject_of(synthetic, settings.synthetic, settings.data, device))
+
+
+def _asked_for(settings: EvaluationSettings, subject: Subject) -> Subject:
+    """The subject with the recipe that the settings change; every network is known to fit it."""
     data = subject.data
     for options in _networks(settings, subject).values():  # All of them, before the first is trained.
         blank_network(image_shape=data.image_shape, num_classes=data.num_classes, **options)
@@ -120,14 +135,43 @@ def cross_architecture(settings: EvaluationSettings, subject: Subject) -> list[P
     Each network is kept beside the set as soon as it is measured, until the table is written.
     """
     synthetic, data = subject.synthetic, subject.data
-    decoded, stages = synthetic.decode(), stages_of(synthetic, subject.recipe)
+    stages = stages_of(synthetic, subject.recipe)
     path = place_of(Path(settings.synthetic)).resolve()
     name = path.name if path.is_dir() else path.stem
     kept = path.with_name(f"{name}.evaluating.json")
+    rows = accuracies(settings, subject, kept)
+    lines = _table(settings, data.name, rows)
+    log.info("\n".join(lines))
+    record = {
+        "accuracies": rows,
+        "settings": asdict(settings),
+        "training": asdict(stages[-1][1]),
+        "stages": len(stages),
+        "training_steps": training_steps(stages),
+        "images": len(synthetic.decode()),
+        "synthetic": synthetic.about,
+        **provenance(data.device),
+    }
+    paths = files.unused(path.with_name(f"{name}.evaluation"), ("json", "md"))
+    files.write_json(paths[0], record)
+    files.write_text(paths[1], "\n".join(lines) + "\n")
+    kept.unlink(missing_ok=True)
+    log.info("\nwritten: %s, %s", *paths)
+    return paths
+
+
+def accuracies(settings: EvaluationSettings, subject: Subject, kept: Path | None = None) -> dict[str, list[float]]:
+    """By network the accuracy of each repeat on the test set, in per cent.
+
+    Args:
+        kept: as for :func:`cmidd.evaluation.evaluate.evaluate`.
+    """
+    synthetic, data = subject.synthetic, subject.data
+    images, stages = len(synthetic.decode()), stages_of(synthetic, subject.recipe)
     made_by = {"data": {"tested on": digest([(data.test, subject.recipe)])}}
     rows: dict[str, list[float]] = {}
     for title, options in _networks(settings, subject).items():
-        if options.get("norm") == "batchnorm" and len(decoded) <= data.num_classes:
+        if options.get("norm") == "batchnorm" and images <= data.num_classes:
             log.warning("network=%s: batch norm at one image per class trains on few, unlike images", title)
         log.info("training %d x %s", settings.repeats, title)
         rows[title] = evaluate(
@@ -140,24 +184,7 @@ def cross_architecture(settings: EvaluationSettings, subject: Subject) -> list[P
             kept=kept,
             made_by=made_by,
         )
-    lines = _table(settings, data.name, rows)
-    log.info("\n".join(lines))
-    record = {
-        "accuracies": rows,
-        "settings": asdict(settings),
-        "training": asdict(stages[-1][1]),
-        "stages": len(stages),
-        "training_steps": training_steps(stages),
-        "images": len(decoded),
-        "synthetic": synthetic.about,
-        **provenance(data.device),
-    }
-    paths = files.unused(path.with_name(f"{name}.evaluation"), ("json", "md"))
-    files.write_json(paths[0], record)
-    files.write_text(paths[1], "\n".join(lines) + "\n")
-    kept.unlink(missing_ok=True)
-    log.info("\nwritten: %s, %s", *paths)
-    return paths
+    return rows
 
 
 def _networks(settings: EvaluationSettings, subject: Subject) -> dict[str, dict[str, Any]]:

@@ -16,6 +16,7 @@ from cmidd.runs.identity import BASELINE, system
 from cmidd.utils.checking import checked
 from cmidd.utils.errors import SettingError
 from cmidd.utils.setting_types import Count, Name
+from cmidd.utils.text import command_line
 
 DEFAULT_ROOT = "results"  # of configs/distill.yaml
 NOT_SHOWN = "Not shown, as a cell does not mix runs that differ in more than their seeds"
@@ -63,8 +64,8 @@ class Row:
         ]
         if self.baseline:
             protocol = [f"method={self.method}"] if self.method else []
-            return " ".join(["python scripts/baselines.py", *protocol, f"'evaluation.baselines=[{self.baseline}]'"])
-        return " ".join([f"python scripts/distill.py method={self.method}", *map(shlex.quote, words)])
+            return " ".join([command_line("baselines"), *protocol, f"'evaluation.baselines=[{self.baseline}]'"])
+        return " ".join([command_line("distill"), f"method={self.method}", *map(shlex.quote, words)])
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """Expert trajectories: networks trained on the real data, their parameters kept after every epoch."""
 
-import dataclasses
+import functools
 import glob
 import logging
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,13 +13,16 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
-from cmidd.compute.training import Training, TrainingRecipe, Written, refuse_diverged
+from cmidd.compute.engine import current, using
+from cmidd.compute.training import Training, TrainingRecipe, Written, accuracy, refuse_diverged
 from cmidd.core.context import Context
-from cmidd.utils import cache, files, locks, tensor_files
+from cmidd.utils import cache, clock, files, locks, tensor_files
 from cmidd.utils.cache import check_tensors, refuse_others
 from cmidd.utils.errors import SettingError
+from cmidd.utils.progress import tell
 from cmidd.utils.random_streams import Streams
 from cmidd.utils.setting_types import Count
+from cmidd.utils.text import duration
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +50,7 @@ class ExpertSettings:
         """With ``epochs`` where the recipe leaves them open."""
         if self.training.epochs is not None:
             return self
-        return dataclasses.replace(self, training=dataclasses.replace(self.training, epochs=epochs))
+        return replace(self, training=replace(self.training, epochs=epochs))
 
 
 class Experts:
@@ -90,7 +94,9 @@ class Experts:
         if self.missing:
             log.info("training %d of %d experts into %s", self.missing, self.count, self.folder)
             files.write_json(self.folder / "settings.json", self.made_by)
-        locks.make_missing(self.paths, lambda index: self._make(index, context), self._is_made)
+        self._outlook = _Outlook(self.missing)
+        with clock.timed("experts"):
+            locks.make_missing(self.paths, lambda index: self._make(index, context), self._is_made)
 
     def segment(self, expert: int, start: int, end: int) -> tuple[Tensor, Tensor]:
         """Flat parameters ``[P]`` of an expert after ``start`` and after ``end`` epochs; reads two rows."""
@@ -152,12 +158,37 @@ class Experts:
             if context.warm_start is not None:
                 context.warm_start.train(network, streams.child("warm"))
             record()
-        for done in training.epochs(context.data.train, streams, what=what):
+        for done in training.epochs(context.data.train, streams, what=f"{what}{self._outlook.left}"):
             record()
             if done + 1 == self.length or written.due():
                 state = {"last": network.parameters(), "momentum": training.momenta()}
                 more = {name: torch.cat([t.flatten() for t in state[name]]) for name in self._going_on(len(rows))}
                 tensor_files.write_tensors(path, {"trajectory": torch.stack(rows), **more}, {"made_by": self.made_by})
+        # Not compiled: another order in which torch sees shapes might compile other kernels later.
+        with using(replace(current(), compile=False)):
+            reached = accuracy(network, context.data.test)
+        self._outlook.say(what, f"{reached:.2f} per cent on {context.data.held_out}")
+
+
+class _Outlook:
+    """How long the experts take that are still to be trained, by those that this process has trained."""
+
+    def __init__(self, missing: int) -> None:
+        self.missing, self.made, self.began = missing, 0, time.monotonic()
+
+    @property
+    def left(self) -> str:
+        """In words, for the line of progress of one; nothing before the first."""
+        if not 0 < self.made < self.missing:
+            return ""
+        seconds = (time.monotonic() - self.began) / self.made * (self.missing - self.made)
+        return f" ({duration(seconds)} for all that are left)"
+
+    def say(self, what: str, worth: str) -> None:
+        """Tell how good one became: of the first, the last, and now and then."""
+        self.made += 1
+        say = log.info if self.made in (1, self.missing) else functools.partial(tell, log)
+        say("%s: %s%s", what, worth, self.left)
 
 
 def _go_on(training: Training, path: Path) -> list[Tensor]:

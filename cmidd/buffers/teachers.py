@@ -1,6 +1,7 @@
 """The pool of pre-trained networks in whose feature space CMI is measured (methods.md sections 2 and 7)."""
 
 import logging
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,12 +14,12 @@ from cmidd.buffers import teacher_files
 from cmidd.compute.training import TrainingRecipe, accuracy, refuse_diverged, train_kept
 from cmidd.core.context import Context
 from cmidd.networks import Network
-from cmidd.utils import cache, files, locks, tensor_files
+from cmidd.utils import cache, clock, files, locks, tensor_files
 from cmidd.utils.cache import check_tensors, refuse_others
 from cmidd.utils.checking import validate
 from cmidd.utils.errors import SettingError
 from cmidd.utils.random_streams import Streams
-from cmidd.utils.text import summary
+from cmidd.utils.text import duration, summary
 
 
 class TeacherAccuracy(TypedDict):
@@ -62,7 +63,8 @@ class TeacherPool:
         folder = paths[0].parent
 
         def make(index: int) -> None:
-            log.info("training teacher %d of %d into %s", index + 1, size, folder)
+            began = time.monotonic()
+            log.info("training teacher %d/%d (%s, %d epochs)", index + 1, size, name, epochs)
             streams = Streams(0).child("teacher", index)
             network = context.new_network(streams("network"), name)
             what = f"teacher {index + 1}/{size}"
@@ -71,10 +73,13 @@ class TeacherPool:
             refuse_diverged(network.parameters(), f"cmi.epochs={epochs}", f"training {what} ({name})")
             tested = {"accuracy": accuracy(network, context.data.test), "tested_on": context.data.held_out}
             tensor_files.write_tensors(paths[index], network.state_dict(), {"made_by": made_by, **tested})
+            taken = duration(time.monotonic() - began)
+            log.info("%s: %.2f per cent on %s, in %s", what, tested["accuracy"], context.data.held_out, taken)
 
         if not all(path.exists() for path in paths):
             files.write_json(folder / "settings.json", made_by)
-        locks.make_missing(paths, make)
+        with clock.timed("teachers"):
+            locks.make_missing(paths, make)
         self.networks, accuracies = [], []
         for path in paths:
             files.remove_unfinished(path)

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from cmidd.cli.compose import Composition, compose
 from cmidd.cli.configs import options
+from cmidd.cli.run_log import RunLog
 from cmidd.cli.words import as_typed, quoted
 from cmidd.runs.identity import BY_ITSELF, REPEATED, identity_differences
 from cmidd.utils import files
@@ -46,10 +47,12 @@ class Admission:
     Args:
         chosen: the words that made the run, and what they chose.
         settings: what became of them.
+        said: the log so far, which goes on in the folder.
     """
 
     chosen: Composition
     settings: "Settings"
+    said: RunLog
 
     def __call__(self, folder: Path) -> dict[str, Any]:
         """Write the record of the words and the log into the folder.
@@ -60,9 +63,7 @@ class Admission:
         differs, chosen = self.differs_from_recipe, self.chosen  # Which may refuse: before anything is written.
         files.write_text(folder / ".hydra" / "config.yaml", OmegaConf.to_yaml(chosen.config, resolve=True))
         files.write_text(folder / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(chosen.words)))
-        handler = logging.FileHandler(folder / "distill.log")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        logging.getLogger().addHandler(handler)
+        self.said.into(folder)
         return {
             "command": f"{command_line('distill')} {shlex.join(own_words(chosen.words))}".rstrip(),
             "differs_from_recipe": differs,

@@ -32,7 +32,7 @@ CALLED = ("callbacks", "launcher", "sweeper")
 LOGGED = ("hydra_logging", "job_logging")
 # Strings that run, or decide what runs, outside this process's code.
 NEVER = {
-    "job.env_set": "set variables in the shell instead: NAME=value python scripts/...",
+    "job.env_set": "set variables in the shell instead: NAME=value cmidd ...",
     "sweeper.custom_search_space": "give the space as hydra.sweeper.params",
 }
 

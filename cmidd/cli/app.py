@@ -24,6 +24,7 @@ from cmidd.cli.compose import as_dict, notes, of, say_notes
 from cmidd.cli.configs import CONFIGS
 from cmidd.cli.journal import Journal
 from cmidd.cli.refusals import one_line
+from cmidd.cli.run_log import run_log
 from cmidd.cli.words import as_hydra_reads
 from cmidd.utils import files
 from cmidd.utils.errors import SettingError
@@ -54,9 +55,10 @@ def app(load: Callable[[], Callable[["Settings", Admission], Any]], words: list[
         settings = read_settings(chosen.settings)
         if settings.dry_run and not plans:
             raise SettingError(f"dry_run={settings.dry_run}: only distill.py has a dry run; leave it out")
-        check_recipe(chosen)
-        say_notes()
-        return load()(settings, Admission(chosen, settings))
+        with run_log("/".join(settings.folder.parts[-5:])) as said:
+            check_recipe(chosen)
+            say_notes()
+            return load()(settings, Admission(chosen, settings, said))
 
     _run_hydra(work, CONFIGS, "distill", words)
 
@@ -168,6 +170,7 @@ def _end_of_sweep() -> list[dict[str, Any]]:
 def _journalled(own: Journal, work: Callable[[DictConfig], Any], config: DictConfig) -> float | None:
     """One run of a sweep: its end goes into the journal; returns its number, or None where there is none."""
     number, words = HydraConfig.get().job.num, own_words(list(HydraConfig.get().overrides.task))
+    began = time.monotonic()
     own.write(number, "started", words)
     try:
         outcome = work(config)
@@ -176,5 +179,11 @@ def _journalled(own: Journal, work: Callable[[DictConfig], Any], config: DictCon
             log.exception("the run failed")
         own.write(number, "failed", words, reason=f"{type(error).__name__}: {one_line(error)}")
         return None
-    own.write(number, "done", words)
-    return outcome if isinstance(outcome, float) else None
+    accuracy = outcome if isinstance(outcome, float) else None
+    seconds = time.monotonic() - began
+    if accuracy is None:
+        own.write(number, "done", words)
+    else:
+        about = {"dataset": config.dataset.name, "results_root": config.results_root}
+        own.write(number, "done", words, accuracy=accuracy, seconds=seconds, **about)
+    return accuracy

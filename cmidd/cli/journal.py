@@ -4,7 +4,11 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
+from cmidd.cli.configs import CONFIGS
 from cmidd.utils import files
+from cmidd.utils.text import command_line, duration
 
 
 class Journal:
@@ -14,7 +18,9 @@ class Journal:
         self.folder = folder
 
     def write(self, number: int, state: str, words: list[str], **more: Any) -> None:
-        """Record what is known of run ``number``: ``started``, then ``done`` or ``failed`` (with its ``reason``)."""
+        """Record what is known of run ``number``: ``started``, then ``done`` (with its ``accuracy`` in per cent, the
+        ``seconds`` it took, its ``dataset`` and ``results_root``) or ``failed`` (with its ``reason``).
+        """
         files.write_json(self.folder / f"{number:05d}.json", {"state": state, "words": words, **more})
 
     def entries(self) -> list[dict[str, Any]]:
@@ -27,17 +33,47 @@ journal: Journal | None = None
 
 
 def report(entries: list[dict[str, Any]]) -> str:
-    """The end of a sweep in words: how many runs are done, and every one that is not, with its reason."""
+    """The end of a sweep in words: what each run came to and how long it took, every one that is not done with its
+    reason, and what to do next.
+    """
     by_state = {
         state: [entry for entry in entries if entry["state"] == state] for state in ("done", "failed", "started")
     }
     lines = [f"\n{len(entries)} runs: {len(by_state['done'])} done, {len(by_state['failed'])} failed"]
+    lines += _accuracies(by_state["done"], entries)
     for entry in by_state["failed"]:
         lines += [f"failed: {_command(entry)}", f"        {entry['reason']}"]
     lines += [f"no end was recorded (killed, or still at work): {_command(entry)}" for entry in by_state["started"]]
     if by_state["failed"] or by_state["started"]:
         lines.append("The same line again goes on with these and leaves the others as they are.")
+    elif following := _next(by_state["done"]):
+        lines.append(f"next: {following}")
     return "\n".join(lines)
+
+
+def _accuracies(done: list[dict[str, Any]], entries: list[dict[str, Any]]) -> list[str]:
+    """A line for every run that has an accuracy, named by what is not the same in all runs of the sweep."""
+    alike = set.intersection(*(set(entry["words"]) for entry in entries)) if len(entries) > 1 else set()
+    measured = [entry for entry in done if entry.get("accuracy") is not None]
+    rows = [
+        f"{entry['accuracy']:>10.2f} {duration(entry['seconds']):>8}  "
+        f"{shlex.join(word for word in entry['words'] if word not in alike)}"
+        for entry in measured
+    ]
+    return [f"{'accuracy':>10} {'time':>8}  run", *rows] if rows else []
+
+
+def _next(done: list[dict[str, Any]]) -> str | None:
+    """The command that makes something of the runs: the table that has their data set, or else the page."""
+    found = [entry for entry in done if entry.get("dataset")]
+    if not found:
+        return None
+    layouts = sorted((CONFIGS / "command" / "table").glob("*.yaml"), key=lambda path: path.stem != "table1")
+    sets, root = {entry["dataset"] for entry in found}, found[0]["results_root"]
+    fitting = [path.stem for path in layouts if sets <= {column.dataset for column in OmegaConf.load(path).columns}]
+    command, words = ("table", [f"table={fitting[0]}"]) if fitting else ("report", [])
+    words += [] if root == "results" else [f"results_root={root}"]
+    return f"{command_line(command)} {shlex.join(words)}".rstrip()
 
 
 def _command(entry: dict[str, Any]) -> str:

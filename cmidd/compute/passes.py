@@ -16,6 +16,7 @@ from torch._functorch import config as functorch
 from torch.func import functional_call, jvp
 from torch.utils.checkpoint import checkpoint
 
+from cmidd.compute import compiling
 from cmidd.compute.engine import current
 from cmidd.networks import Network
 
@@ -30,6 +31,7 @@ def _as_the_engine_says(function: F_, half: bool = True) -> F_:
     def compiled() -> Callable[..., Any]:
         # Terms that are balanced need gradients of one graph more than once, which donated buffers do not survive.
         functorch.donated_buffer = False
+        compiling.watch()
         return torch.compile(function)  # Once it is wanted: this call alone imports for two seconds.
 
     @functools.wraps(function)

@@ -99,7 +99,8 @@ class Training:
         """
         self.network.train()
         rates = self.recipe.learning_rates
-        for epoch in progress(range(self.done, len(rates)), what, total=len(rates), initial=self.done):
+        bar = progress(range(self.done, len(rates)), what, total=len(rates), initial=self.done, unit="epoch")
+        for epoch in bar:
             for group in self.optimizer.param_groups:
                 if group["lr"] != rates[epoch] and self.recipe.schedule == "halfway":
                     self.optimizer.state.clear()
@@ -107,7 +108,10 @@ class Training:
             generator = streams("train", epoch)
             order = torch.randperm(len(data), generator=generator).to(data.labels.device)
             for chunk in order.split(self.recipe.batch):
-                train_step(self.network, self.optimizer, data[chunk], self.recipe, generator)
+                batch = data[chunk]
+                logits = train_step(self.network, self.optimizer, batch, self.recipe, generator)
+            if self.recipe.cutmix == 0 and bar.looks():  # Mixed images have not these labels alone.
+                bar.say(loss=float(F.cross_entropy(logits, batch.labels)))
             self.done = epoch + 1
             yield self.done
 

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 from cmidd.core.context import Context
 from cmidd.evaluation.evaluate import accuracy_of_one, in_pieces
 from cmidd.evaluation.protocols import EvaluationProtocol
-from cmidd.utils import cache, files, locks
+from cmidd.utils import cache, clock, files, locks
 from cmidd.utils.checking import validate
 from cmidd.utils.random_streams import Streams
 from cmidd.utils.setting_types import Accuracies, Count, Name
@@ -47,8 +47,9 @@ def baselines(context: Context, protocol: EvaluationProtocol, ipc: int) -> dict[
         if kind in protocol.baselines:
             with locks.locked(path, wait=True):
                 if not path.exists():
-                    log.info("measuring the baseline %r", kind)
-                    values = _measure_baseline(context, protocol, ipc, kind, files.unfinished(path))
+                    log.info("measuring the baseline %r, once for all runs", kind)
+                    with clock.timed("baselines"):
+                        values = _measure_baseline(context, protocol, ipc, kind, files.unfinished(path))
                     files.write_json(path, {"accuracies": values, "made_by": made_by})
                 files.remove_unfinished(path)
         if kind in protocol.baselines or (protocol.baselines and path.exists()):
@@ -70,7 +71,7 @@ def _measure_baseline(context: Context, protocol: EvaluationProtocol, ipc: int, 
     streams, data = Streams(0).child(kind), context.data
 
     def measure(repeat: int) -> float:
-        what = f"evaluating {kind} {repeat + 1}/{protocol.repeats}"
+        what = f"baseline {kind}, network {repeat + 1} of {protocol.repeats}"
         if kind == "whole":
             own, stage = streams.child("repeat", repeat), (data.train, protocol.whole)
         else:

@@ -41,7 +41,7 @@ def evaluate(
     """
 
     def measure(repeat: int) -> float:
-        what = f"evaluating {repeat + 1}/{repeats}"
+        what = f"evaluating, network {repeat + 1} of {repeats}"
         return accuracy_of_one(data, network, stages, streams.child("repeat", repeat), what, optimizer)
 
     if kept is None:

@@ -53,8 +53,19 @@ def own_subject(path: Path, where: DataSettings, device: torch.device) -> Subjec
     Raises:
         SettingError: when it is damaged, or does not fit the data set that lies there.
     """
-    synthetic = load_synthetic(path, device)
-    about, path = synthetic.about, header_of(path)
+    return subject_of(load_synthetic(path, device), str(header_of(path)), where, device)
+
+
+def subject_of(synthetic: SyntheticSet, path: str, where: DataSettings, device: torch.device) -> Subject:
+    """A set of ours that was loaded.
+
+    Args:
+        path: what it is called in errors.
+
+    Raises:
+        SettingError: when it does not say what it was made from, or does not fit the data set that lies there.
+    """
+    about = synthetic.about
     if not {"data", "network", "training"} <= about.keys():
         raise SettingError(f"{path}: written before sets said what they were made from; distil it again")
     recipe = TrainingRecipe(**checked(TrainingRecipe, about["training"], f"{path}: training"))
@@ -105,7 +116,7 @@ def foreign_subject(
     return _fitting(path, Subject(synthetic, data, recipe.network, recipe.training))
 
 
-def _fitting(path: Path, subject: Subject) -> Subject:
+def _fitting(path: str | Path, subject: Subject) -> Subject:
     """The subject, whose images must be as large as those of its data set."""
     shape = tuple(subject.synthetic.images.shape[1:])
     if shape != subject.data.image_shape:

@@ -20,14 +20,14 @@ from cmidd.loop.rollback import Rollback
 from cmidd.loop.state import Remembering, State
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils.interruption import deferred_signals
-from cmidd.utils.progress import progress
+from cmidd.utils.progress import counted
 from cmidd.utils.random_streams import Streams
 
 log = logging.getLogger(__name__)
 Weighted = Sequence[tuple[float | Ratio, Regularizer]]
 
 
-# Of its 61 lines the loop takes 30: it is the story of a run, and reads best in one piece.
+# Of its 67 lines the loop takes 35: it is the story of a run, and reads best in one piece.
 def distill(
     method: Method,
     synthetic: SyntheticSet,
@@ -61,7 +61,8 @@ def distill(
     keeping.catch_up()
     rollback.begin()
     stopping, total, first = False, pace.iterations, state.iteration
-    with deferred_signals() as signals, progress(None, "distilling", total=total, initial=first) as bar:
+    with deferred_signals() as signals, counted("distilling", total=total, initial=first) as bar:
+        bar.say(**keeping.accuracy)
         while (iteration := state.iteration) < total and not stopping:
             began, done = time.monotonic(), iteration + 1
             try:
@@ -74,6 +75,9 @@ def distill(
                 if done % CHECK_INTERVAL == 0 or done == total:
                     values = measured(match, metrics, regularizers, streams, iteration, synthetic.syn_lr)
                     observer.metrics({"iteration": done, **values})
+                    bar.say(**values)
+                elif bar.looks():  # Now and then: each of them waits for the device.
+                    bar.say(**{name: float(value) for name, value in metrics.items() if name != "total"})
                 state.advance(time.monotonic() - began)
                 rollback.passed(done)
                 if saving:
@@ -84,8 +88,10 @@ def distill(
                 if keeping.evaluates(done) and not stopping:
                     with signals.suspended():
                         keeping.evaluate()
+                    bar.say(**keeping.accuracy)
                 if not stopping:
                     rollback.mark(done)
+            bar.later(keeping.seconds_to_come())
             bar.update(state.iteration - iteration)
         if stopping:
             log.info("stopped at iteration %d of %d, saved; the same command goes on", state.iteration, total)

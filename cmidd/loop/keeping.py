@@ -1,10 +1,12 @@
 """Keeping what a distillation reaches on the way: checkpoints, and the accuracies of its evaluations."""
 
+import statistics
 import time
 from pathlib import Path
 
 from cmidd.loop.pace import Observer, Pace
 from cmidd.loop.state import State
+from cmidd.utils import clock
 
 
 class Keeping:
@@ -40,7 +42,23 @@ class Keeping:
         """Evaluate the set, and keep the accuracies."""
         about, began = self.state.about, time.monotonic()
         done = str(about["iteration"])
-        about["evaluations"][done] = self.observer.evaluate(about["iteration"])
+        with clock.timed("evaluation"):
+            about["evaluations"][done] = self.observer.evaluate(about["iteration"])
         about["evaluated_at"][done] = about["seconds"]
         about["evaluation_seconds"] += time.monotonic() - began
         self.state.save(self.checkpoint)
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """The mean accuracy of the last evaluation, in per cent, by its name; nothing before the first."""
+        found = self.state.about["evaluations"]
+        return {"accuracy": statistics.fmean(found[max(found, key=int)])} if found else {}
+
+    def seconds_to_come(self) -> float | None:
+        """How long the evaluations to come take, by those that were; None where there was none, and there will be."""
+        about, pace = self.state.about, self.pace
+        last = pace.evaluate_last and pace.iterations % pace.eval_interval > 0
+        to_come = pace.iterations // pace.eval_interval + last - len(about["evaluations"])
+        if not about["evaluations"]:
+            return None if to_come else 0.0
+        return to_come * float(about["evaluation_seconds"]) / len(about["evaluations"])

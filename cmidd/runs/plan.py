@@ -12,8 +12,9 @@ from typing_extensions import TypedDict
 
 from cmidd.buffers.experts import Experts
 from cmidd.buffers.teachers import pool_files, teacher_recipe
-from cmidd.compute.engine import using
+from cmidd.compute.engine import Engine, using
 from cmidd.core.context import Context
+from cmidd.data.dataset import Dataset
 from cmidd.evaluation.baselines import baseline_file
 from cmidd.loop.checkpoints import progress_of
 from cmidd.runs.additions import asked_beside
@@ -86,7 +87,7 @@ def plan(settings: Settings) -> Plan:
         if (folder / "DONE").exists():
             beside = asked_beside(settings, read_finished(folder))
             return Plan(f"done, but for: {', '.join(beside)}", None) if beside else Plan("done", 0.0)
-    at, iterations = _progress(settings)
+    at, iterations = progress(settings)
     left = _recorded(settings, at, iterations)
     state = f"goes on at iteration {at} of {iterations}" if at else "to do"
     return Plan(state, None if None in left else sum(left))  # type: ignore[arg-type]
@@ -96,7 +97,7 @@ def at_measured(settings: Settings, planned: Plan, timed: Timed | None) -> Plan:
     """A plan at measured seconds, without what runs share; as it was where nothing was measured."""
     if timed is None:
         return planned
-    return Plan(planned.state, sum(_measured(settings, timed, *_progress(settings))))
+    return Plan(planned.state, sum(_measured(settings, timed, *progress(settings))))
 
 
 def parts(settings: Settings, planned: Plan, context: Context | None, timed: Timed | None = None) -> list[Part]:
@@ -109,54 +110,83 @@ def parts(settings: Settings, planned: Plan, context: Context | None, timed: Tim
     """
     if planned.finished:
         return [] if planned.state == "done" else [Part("beside", planned.state.partition(": ")[2], None)]
-    at, iterations = _progress(settings)
+    at, iterations = progress(settings)
     left = _recorded(settings, at, iterations) if timed is None else _measured(settings, timed, at, iterations)
-    protocol = settings.evaluation
-    evaluations = f"{_evaluations_left(settings, at, iterations)} times {protocol.repeats} networks"
     return [
-        *(_before(settings, context, timed) if context else [Part("data", "not here yet, is downloaded first", None)]),
+        *(before(settings, context, timed) if context else [Part("data", "not here yet, is downloaded first", None)]),
         Part("distillation", f"{iterations - at} of {iterations} iterations", left[0]),
-        Part("evaluation", f"{evaluations} of {protocol.training.epochs} epochs", left[1]),
+        Part("evaluation", evaluations(settings, at, iterations), left[1]),
     ]
 
 
-def _before(settings: Settings, context: Context, timed: Timed | None) -> list[Part]:
-    """What a run needs before its first iteration, and its baselines."""
-    data, cmi = context.data, settings.cmi
-    found = [Part("data", f"{len(data.train)} training images, {data.origin or 'published files'}", 0.0)]
-    with using(fitting_engine(settings, context)):
+def before(
+    settings: Settings, context: Context, timed: Timed | None = None, engine: Engine | None = None
+) -> list[Part]:
+    """What a run needs before its first iteration, and its baselines.
+
+    Args:
+        engine: of the run, where it is chosen already.
+    """
+    cmi = settings.cmi
+    found = [Part("data", _data(settings, context.data), 0.0)]
+    with using(engine or fitting_engine(settings, context)):
         if experts := expert_settings(settings):
             buffer = Experts(context, experts, make=False)
             seconds = None if timed is None else timed.expert
-            found.append(_made("experts", buffer.count - buffer.missing, buffer.count, buffer.folder, seconds))
+            there, epochs = buffer.count - buffer.missing, buffer.length - 1
+            found.append(_made("experts", there, buffer.count, epochs, buffer.folder, seconds))
         if settings.taught and cmi.teachers is not None:
             found.append(Part("teachers", f"{cmi.pool} from files", 0.0))
         elif settings.taught:
             _, paths = pool_files(context, cmi.teacher, cmi.pool, teacher_recipe(cmi.epochs))
             seconds = None if timed is None else timed.teacher
-            found.append(_made("teachers", sum(p.exists() for p in paths), len(paths), paths[0].parent, seconds))
+            there = sum(p.exists() for p in paths)
+            found.append(_made("teachers", there, len(paths), cmi.epochs, paths[0].parent, seconds))
         for kind in settings.evaluation.baselines:
             path, _ = baseline_file(context, settings.evaluation, settings.ipc, kind)
-            there = path.exists()
+            measured, protocol = path.exists(), settings.evaluation
             seconds = None
             if timed is not None:
-                seconds = settings.evaluation.repeats * (timed.whole if kind == "whole" else timed.evaluation)
-            found.append(
-                Part("baseline", f"{kind}, {'measured' if there else 'to measure'}", 0.0 if there else seconds)
-            )
+                seconds = protocol.repeats * (timed.whole if kind == "whole" else timed.evaluation)
+            epochs = (protocol.whole if kind == "whole" else protocol.training).epochs
+            state = "measured" if measured else f"to measure, {protocol.repeats} networks of {epochs} epochs"
+            found.append(Part("baseline", f"{kind}, {state}", 0.0 if measured else seconds))
     return found
 
 
-def _made(what: str, there: int, count: int, folder: Path, seconds: float | None) -> Part:
+def _data(settings: Settings, data: Dataset) -> str:
+    """How many images of what there are, and what networks are tested on."""
+    sizes, (channels, height, width) = [len(members) for members in data.class_members], data.image_shape
+    each = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
+    held_out = f"{len(data.test)} {data.held_out} images"
+    if data.held_out == "validation":
+        held_out += f" (dataset.validation={settings.dataset['validation']:g})"
+    place = data.origin or {"folder": settings.data.root}.get(data.name)
+    return (
+        f"{len(data.train)} training images {channels}x{height}x{width} of {data.num_classes} classes ({each} of a "
+        f"class), tested on {held_out}{f', from {place}' if place else ''}"
+    )
+
+
+def _made(what: str, there: int, count: int, epochs: int, folder: Path, seconds: float | None) -> Part:
     missing = count - there
     state = f"{there} of {count} there, {folder}"
+    if missing:
+        state = f"{there} of {count} there, {missing} to train for {epochs} epochs each, into {folder}"
     return Part(what, state, 0.0 if not missing else None if seconds is None else missing * seconds)
 
 
-def _progress(settings: Settings) -> tuple[int, int]:
+def progress(settings: Settings) -> tuple[int, int]:
     """The iteration that a run is at, and how many it has in all stages."""
     at = 0 if settings.overwrite else progress_of(settings.folder).iteration
     return at, settings.iterations * len(settings.stage_sizes)
+
+
+def evaluations(settings: Settings, at: int, iterations: int) -> str:
+    """How often a set is still evaluated, and with what."""
+    protocol, left = settings.evaluation, _evaluations_left(settings, at, iterations)
+    often = "once" if left == 1 else f"{left} times"
+    return f"{often} {protocol.repeats} networks of {protocol.training.epochs} epochs"
 
 
 def _evaluations_left(settings: Settings, at: int, iterations: int) -> int:

@@ -14,13 +14,14 @@ from cmidd.evaluation.baselines import baselines
 from cmidd.evaluation.evaluate import evaluate
 from cmidd.evaluation.protocols import EvaluationProtocol
 from cmidd.evaluation.train_on_set import stages_of, training_steps
-from cmidd.loop.balance import in_words
 from cmidd.loop.checkpoints import progress_of
 from cmidd.methods import METHODS
 from cmidd.runs.additions import add_to_finished
 from cmidd.runs.build import chosen_engine, make_context
 from cmidd.runs.identity import system
+from cmidd.runs.outlook import outlook
 from cmidd.runs.record import RunRecord
+from cmidd.runs.report import report
 from cmidd.runs.run_folder import (
     EVALUATING,
     begin,
@@ -36,7 +37,7 @@ from cmidd.runs.stages import Distilled, distill_stages
 from cmidd.runs.tracking import Tracker
 from cmidd.synthetic import pictures
 from cmidd.synthetic.synthetic_set import SyntheticSet
-from cmidd.utils import files, locks
+from cmidd.utils import clock, files, locks
 from cmidd.utils.errors import SettingError
 from cmidd.utils.provenance import provenance
 from cmidd.utils.text import summary
@@ -55,6 +56,7 @@ def run(settings: Settings, admitted: Callable[[Path], dict[str, Any]]) -> RunRe
         SettingError: when the folder belongs to another process or to a run with other settings.
     """
     folder = settings.folder
+    clock.restart()
     with locks.locked(folder, wait=False, below=Path(settings.results_root)) as mine:
         if not mine:
             raise SettingError(f"{folder}: another process is at work on this run; wait for it, or change the seed")
@@ -83,8 +85,6 @@ def _work(settings: Settings, context: Context, started: dict[str, Any]) -> RunR
     folder, synthetic, protocol = settings.folder, context.synthetic, settings.evaluation
     start_measuring_memory(context.data.device)
     done = progress_of(folder)
-    if done.iteration:
-        log.info("resuming at iteration %d", done.iteration)
     started = {**started, **provenance(context.data.device)}  # Now: the code may change on disk while the run lasts.
     tracker = Tracker(folder, done, settings.wandb.mode, settings.wandb.project, settings.identity)
     engine = chosen_engine(settings, context)
@@ -92,10 +92,14 @@ def _work(settings: Settings, context: Context, started: dict[str, Any]) -> RunR
 
     def evaluate_now(iteration: int) -> list[float]:
         accuracies = evaluate_set(context, synthetic, protocol, iteration, folder / EVALUATING)
+        log.info("after iteration %d: %s per cent on %s", iteration, summary(accuracies), context.data.held_out)
         tracker({"iteration": iteration, "accuracy": statistics.fmean(accuracies)})
         return accuracies
 
     with using(engine):
+        log.info("%s", outlook(settings, context, engine))
+        if done.iteration:
+            log.info("resuming at iteration %d", done.iteration)
         distilled = distill_stages(settings, context, evaluate_now, tracker)
         synthetic.save(folder / "synthetic.safetensors")
         pictures.save_grid(synthetic.pixels(), synthetic.labels, synthetic.classes, folder / "synthetic.png")
@@ -171,26 +175,3 @@ def evaluate_set(
         kept=kept,
         made_by=context.made_by,
     )
-
-
-def report(folder: Path, record: RunRecord) -> None:
-    """Log where the files are and what the set is worth beside its baselines."""
-    best, compared = record.best, record.baselines or {}
-    assert best is not None
-    rows = {
-        f"distilled, last (iteration {record.last['iteration']})": record.last["accuracies"],
-        **{f"baseline, {kind}": values for kind, values in compared.items()},
-        f"best on {record.tested_on} (iteration {best['iteration']})": best["accuracies"],
-    }
-    lines = [f"{what:<36} {summary(values)}" for what, values in rows.items()]
-    names = {"images": "synthetic.safetensors", "picture": "synthetic.png", "record": "result.json"}
-    lines += [f"{what:<36} {folder / name}" for what, name in names.items()]
-    log.info("accuracy on %s, per cent:\n%s", record.tested_on, "\n".join(lines))
-    for stage, weights in enumerate(record.weights or [], 1):
-        for name, measured in weights.items():
-            log.info("measured in stage %d: %s", stage, in_words(name, measured))
-    if compared and "whole" not in compared:
-        log.info(
-            "the whole data set has not been measured; scripts/baselines.py does it with the same settings and "
-            "'evaluation.baselines=[whole]'"
-        )

@@ -24,6 +24,12 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
 
 
+def per_second(seconds: float, unit: str) -> str:
+    """How fast something goes, by the seconds of one: ``0.53 s an iteration``, ``3.1 ms an iteration``."""
+    article = "an" if unit[0] in "aeiou" else "a"
+    return f"{seconds:.2g} s {article} {unit}" if seconds >= 0.1 else f"{1000 * seconds:.2g} ms {article} {unit}"
+
+
 def in_bytes(size: float) -> str:
     """A number of bytes as people say it: ``812 B``, ``53 kB``, ``2.5 MB``, ``1.2 GB``."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6)):

@@ -1,4 +1,4 @@
-"""Evaluate a synthetic set, ours or another's, on any networks: each is trained from scratch on it and tested.
+"""Evaluate a synthetic set, ours or another's: networks are trained on it from scratch and tested.
 
 Examples:
     cmidd evaluate synthetic=results/digits/mtt/ipc10/cmi0.1/seed0

@@ -28,6 +28,7 @@ from cmidd.runs.identity import BASELINE, strength
 from cmidd.synthetic.load import load_synthetic
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils.errors import SettingError
+from cmidd.utils.text import command_line
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ def choose_pair(by_strength: dict[str, Cell], settings: FigureSettings) -> dict[
         if key not in by_strength:
             raise SettingError(
                 f"{kind}={needed}: no such run under {', '.join(settings.results_root)}; make it: "
-                f"python scripts/distill.py {' '.join(words)} cmi.{setting}={needed}"
+                f"{command_line('distill')} {' '.join(words)} cmi.{setting}={needed}"
                 f"{root_word(settings.results_root[0])}"
             )
     name = settings.method.upper()

@@ -67,4 +67,5 @@ def _divided(root: Path, size: int, channels: int) -> Source:
             f"data.root={root}: class {name!r} has 1 image, a train/test split needs 2; "
             "add images or make the split yourself in subfolders train and test"
         )
+    log.info("%s has no folders train and test: a fixed fifth of every class is held out to test on", root)
     return Source(*stratified_split(everything, fraction=0.2), tuple(classes))

@@ -1,0 +1,236 @@
+"""cmidd as a library: distil, evaluate and load from Python, with the settings and the bits of the command line.
+
+What these functions take are the settings of the command line: ``cmi.lambda=0.1`` there is ``cmi={"lambda": 0.1}``
+here, and may be given as the word ``"cmi.lambda=0.1"`` as well.
+"""
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cmidd.analysis.cross_architecture import accuracies, load_subject, own_set, read_evaluation
+from cmidd.cli.admission import Admission, check_recipe
+from cmidd.cli.compose import compose, composition, notes, say_notes
+from cmidd.cli.configs import CONFIGS
+from cmidd.cli.run_log import run_log
+from cmidd.cli.words import PLAIN, quoted
+from cmidd.compute.devices import pick_device
+from cmidd.data import load
+from cmidd.data.dataset import Dataset
+from cmidd.runs.read_settings import read_settings
+from cmidd.runs.record import RunRecord
+from cmidd.runs.run import run
+from cmidd.synthetic.load import load_synthetic
+from cmidd.synthetic.synthetic_set import SyntheticSet
+from cmidd.utils.errors import SettingError
+from cmidd.utils.text import summary
+
+__all__ = ["Dataset", "Run", "SettingError", "SyntheticSet", "distill", "evaluate", "load_dataset", "load_synthetic"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: where its files are.
+        record: what ``result.json`` holds.
+    """
+
+    folder: Path
+    record: RunRecord = field(repr=False)
+
+    @cached_property
+    def synthetic(self) -> SyntheticSet:
+        """The distilled set, on the CPU."""
+        return load_synthetic(self.folder)
+
+    @property
+    def accuracies(self) -> list[float]:
+        """Of every network that was trained on the last iterate of the set, on the test set, in per cent."""
+        return self.record.last["accuracies"]
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}: {summary(self.accuracies)} per cent on {self.record.tested_on})"
+
+
+def distill(
+    *words: str,
+    method: str | Mapping[str, Any] | None = None,
+    dataset: str | Mapping[str, Any] | None = None,
+    ipc: int | None = None,
+    seed: int | None = None,
+    verbose: bool = True,
+    **settings: Any,
+) -> Run:
+    """Distil a data set: what ``cmidd distill`` does, into the same folder, to the same bits.
+
+    A run that was stopped, also by an interrupt of a notebook, goes on when it is called again; one that is finished is
+    only read.
+
+    Args:
+        words: settings as they are typed on the command line, which win over the others.
+        method: ``dm``, ``dc``, ``dsa``, ``mtt``, ``idm``, ``idc``, a plug-in, or ``{"name": "dm", "iterations": 100}``.
+        dataset: ``digits``, ``cifar10``, ..., or likewise with settings.
+        ipc: synthetic images per class.
+        seed: of everything random.
+        verbose: log what happens to the standard output, where logging is not set up already.
+        settings: any other of the command line, as in ``cmi={"lambda": 0.1}``, ``cmi="paper"``,
+            ``evaluation={"repeats": 10}``, ``regularizer=["iid", "cmi"]``, ``results_root="results"``.
+
+    Returns:
+        The run with its synthetic set and accuracies.
+
+    Raises:
+        SettingError: one line for the first setting that is unknown, of the wrong type, or does not fit the others.
+
+    Example:
+        >>> import cmidd
+        >>> few = {"name": "dm", "iterations": 5}
+        >>> short = {"repeats": 2, "training": {"epochs": 5}, "baselines": []}
+        >>> small = {"name": "convnet", "width": 8}
+        >>> made = cmidd.distill(method=few, ipc=2, network=small, evaluation=short, verbose=False)
+        >>> len(made.accuracies), list(made.synthetic.images.shape)
+        (2, [20, 1, 8, 8])
+    """
+    given = {"method": method, "dataset": dataset, "ipc": ipc, "seed": seed}
+    settings = {**{name: value for name, value in given.items() if value is not None}, **settings}
+    notes.clear()
+    chosen = composition([*as_words(settings), *words])
+    checked = read_settings(chosen.settings)
+    if checked.dry_run:
+        raise SettingError(f"dry_run={checked.dry_run}: only the command line has a dry run; leave it out")
+    with _heard(verbose), run_log(str(checked.folder)) as said:
+        check_recipe(chosen)
+        say_notes()
+        return Run(checked.folder, run(checked, Admission(chosen, checked, said)))
+
+
+def evaluate(
+    synthetic: str | Path | Run | SyntheticSet,
+    *words: str,
+    network: str | Sequence[str | Mapping[str, Any]] | None = None,
+    repeats: int = 5,
+    seed: int = 0,
+    verbose: bool = False,
+    **settings: Any,
+) -> dict[str, list[float]]:
+    """Train networks from scratch on a synthetic set and test them: what ``cmidd evaluate`` does, and writes nothing.
+
+    Args:
+        synthetic: a run, its folder, a set that was loaded, or a file or folder of others.
+        words: settings as they are typed on the command line, which win over the others.
+        network: names of the zoo, or ``{"name": "vgg11", "norm": "batchnorm"}``; None: ``convnet``, in the
+            form that the set was made with.
+        repeats: networks of each.
+        seed: of their initial weights and batches.
+        verbose: log what happens to the standard output, where logging is not set up already.
+        settings: any other of the command line; for a set of others ``method`` and ``dataset``.
+
+    Returns:
+        By network the accuracy of each repeat on the test set, in per cent.
+
+    Raises:
+        SettingError: when the set cannot be read, or something that it does not say is not given either.
+
+    Example:
+        >>> import cmidd
+        >>> few = {"name": "dm", "iterations": 5}
+        >>> short = {"repeats": 2, "training": {"epochs": 5}, "baselines": []}
+        >>> small = {"name": "convnet", "width": 8}
+        >>> made = cmidd.distill(method=few, ipc=2, network=small, evaluation=short, verbose=False)
+        >>> found = cmidd.evaluate(made, network=["mlp"], repeats=2, training={"epochs": 2})
+        >>> {name: len(values) for name, values in found.items()}
+        {'mlp': 2}
+    """
+    where = synthetic.folder if isinstance(synthetic, Run) else synthetic
+    name = "a set in memory" if isinstance(where, SyntheticSet) else str(where)
+    named: dict[str, Any] = {"synthetic": name, "repeats": repeats, "seed": seed, **settings}
+    if network is not None:
+        named["network"] = [network] if isinstance(network, str) else list(network)
+    config = composition([*as_words(named), *words], "evaluate", CONFIGS / "command").settings
+    checked = read_evaluation(config)
+    with _heard(verbose):
+        if isinstance(where, SyntheticSet):
+            subject = own_set(checked, where, where.images.device)
+        else:
+            subject = load_subject(checked, compose, pick_device(checked.device))
+        return accuracies(checked, subject)
+
+
+def load_dataset(
+    name: str = "digits", *, root: str | Path = "data", download: bool = True, device: str = "cpu", **settings: Any
+) -> Dataset:
+    """Read a data set as a run sees it: preprocessed, as tensors on one device.
+
+    Args:
+        name: as ``dataset=`` has it.
+        root: where the files are, or are downloaded to; of ``folder`` and ``arrays`` the folder or file itself.
+        download: fetch published files that are missing.
+        device: where the tensors go.
+        settings: the data set's, as ``dataset.<setting>`` has them: ``size=64``, ``validation=0.1``, ``zca=True``.
+
+    Returns:
+        ``train`` and ``test`` with ``images`` ``[N, C, H, W]`` float32 and ``labels`` ``[N]``, ``classes`` and
+        ``preprocessing``.
+
+    Raises:
+        SettingError: when files are missing or unreadable, saying where it looked and the ways out.
+
+    Example:
+        >>> import cmidd
+        >>> list(cmidd.load_dataset("digits").test.images.shape)
+        [359, 1, 8, 8]
+    """
+    words = as_words({"dataset": {"name": name, **settings}, "data": {"root": str(root), "download": download}})
+    checked = compose(words)
+    return load.load_dataset(**checked.dataset, **vars(checked.data), device=pick_device(device))
+
+
+def as_words(settings: Mapping[str, Any], above: str = "") -> list[str]:
+    """Settings as the words of a command line; a group's ``name`` is what is chosen in it."""
+    words: list[str] = []
+    for key, value in settings.items():
+        name = f"{above}{key}"
+        if isinstance(value, Mapping):
+            if not above and "name" in value:
+                words.append(f"{name}={_text(value['name'])}")
+                value = {each: below for each, below in value.items() if each != "name"}
+            words += as_words(value, f"{name}.")
+        else:
+            words.append(f"{name}={_text(value)}")
+    return words
+
+
+def _text(value: Any) -> str:
+    """A value in Hydra's grammar."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_text(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, str | Path):
+        return str(value) if PLAIN.fullmatch(str(value)) else quoted(str(value))
+    if isinstance(value, Sequence):
+        return "[" + ",".join(map(_text, value)) + "]"
+    return repr(value)
+
+
+@contextlib.contextmanager
+def _heard(verbose: bool) -> Iterator[None]:
+    """Show what cmidd logs for a while, where nothing is set up that does."""
+    ours, root, own = logging.getLogger("cmidd"), logging.getLogger(), logging.StreamHandler(sys.stdout)
+    level = ours.level
+    ours.setLevel(logging.INFO)
+    if shown := verbose and not root.handlers:
+        root.addHandler(own)
+    try:
+        yield
+    finally:
+        ours.setLevel(level)
+        if shown:
+            root.removeHandler(own)

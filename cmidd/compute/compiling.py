@@ -1,0 +1,38 @@
+"""The wait for torch.compile: said when it begins, and counted apart from the steps that it delays."""
+
+import functools
+import logging
+import time
+from typing import Any
+
+from cmidd.utils import clock
+
+log = logging.getLogger(__name__)
+PART = "compiling"
+
+
+@functools.cache
+def watch() -> None:
+    """Tell of compilations from now on; torch compiles not when it is told to, but at the first pass."""
+    from torch._dynamo.callback import callback_handler
+
+    callback_handler.register_start_callback(_begins)
+    callback_handler.register_end_callback(_ends)
+
+
+@functools.cache
+def _say_once() -> None:
+    log.info("compiling the passes of the networks; takes about a minute, once per machine")
+
+
+_began: list[float] = []
+
+
+def _begins(_: Any) -> None:
+    _say_once()
+    _began[:] = [time.monotonic()]
+
+
+def _ends(_: Any) -> None:
+    if _began:
+        clock.add(PART, time.monotonic() - _began.pop())

@@ -1,0 +1,170 @@
+"""The command ``cmidd``: what it answers at once, and that it and the scripts take the same words."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+import cmidd
+from cmidd.cli import completion, help, main
+from cmidd.cli.commands import COMMANDS, OF_A_RUN
+from cmidd.cli.configs import CONFIGS, groups, options, settings_of
+from tests.support.refusals import ROOT, acceptable
+
+AT_ONCE = {
+    "help": ["--help"],
+    "nothing": [],
+    "help of a command": ["distill", "--help"],
+    "all of it": ["bench", "--help=all"],
+    "version": ["--version"],
+    "version of a command": ["evaluate", "--version"],
+    "completion": ["completion", "bash"],
+}
+
+
+def called(*words, **environment):
+    code = "import sys; sys.argv[0] = 'cmidd'; from cmidd.cli.main import main\ntry: main()\n"
+    code += "finally: print(sorted({'torch', 'hydra', 'numpy', 'omegaconf'} & set(sys.modules)), file=sys.stderr)"
+    command = [sys.executable, "-c", code, *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+
+
+def here(monkeypatch, capsys, *words):
+    monkeypatch.setattr(sys, "argv", ["cmidd", *words])
+    code = 0
+    try:
+        main.main()
+    except SystemExit as stop:
+        code = stop.code
+    return code, *capsys.readouterr()
+
+
+@pytest.mark.parametrize("what", AT_ONCE)
+def test_what_is_answered_at_once_needs_neither_torch_nor_hydra(what):
+    done = called(*AT_ONCE[what])
+    assert done.returncode == 0
+    assert done.stderr.strip() == "[]"
+    assert done.stdout.strip()
+    assert "powered by" not in done.stdout
+
+
+@pytest.mark.parametrize("words", [["ipcc=3"], ["method=nosuch"], ["nosuch=dm"]], ids=lambda words: words[0])
+@pytest.mark.parametrize("command", ["distill", "evaluate"])
+def test_an_unknown_key_or_group_is_refused_before_torch_is_imported(command, words):
+    if (command, words) == ("evaluate", ["method=nosuch"]):
+        pytest.skip("a setting there, not a group")
+    done = called(command, *words)
+    assert done.returncode == 2
+    said, modules = done.stderr.strip().splitlines()[-2:]
+    assert "torch" not in modules
+    acceptable("main", (command, *words), said, words[0].partition("=")[0])
+
+
+def test_the_overview_names_every_command_in_one_line_and_each_has_its_file_and_script(monkeypatch, capsys):
+    code, out, _ = here(monkeypatch, capsys)
+    assert code == 0
+    for name in COMMANDS:
+        assert re.search(rf"^  {name} +\S.*\.$|^  {name} +\S", out, re.MULTILINE), name
+    assert {path.stem for path in (ROOT / "scripts").glob("*.py")} == set(COMMANDS)
+    assert {path.stem for path in (ROOT / "cmidd/cli/commands").glob("[a-z]*.py")} == set(COMMANDS)
+    assert max(map(len, out.splitlines())) <= 120
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_says_what_a_command_does_with_four_examples_and_its_settings(monkeypatch, capsys, command):
+    code, out, _ = here(monkeypatch, capsys, command, "--help")
+    assert code == 0
+    assert out.startswith(f"usage: cmidd {command}")
+    examples = out.partition("Examples:\n")[2].partition("\n\n")[0].splitlines()
+    assert len(examples) == 4
+    assert all(line.startswith("  cmidd ") for line in examples)
+    assert max(map(len, out.splitlines())) <= 120
+    if command == "export":
+        return
+    shown = out.partition("with their defaults:\n")[2].partition("\n\n")[0]
+    for name in help.SHOWN.get(command, ()):
+        assert f"  {name}=" in shown, name
+        assert settings_of(command)[name].about, f"{name}: no comment in configs/ says what it is"
+    assert ("Groups, and" in help.page(command, everything=True)) == (command in OF_A_RUN)
+
+
+def test_help_of_a_script_shows_the_script():
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "table.py", "-h"], capture_output=True, text=True, check=True
+    )
+    assert "python scripts/table.py table=digits --verify" in done.stdout
+
+
+def test_the_version_is_that_of_the_package(monkeypatch, capsys):
+    code, out, _ = here(monkeypatch, capsys, "--version")
+    assert code == 0
+    assert out.startswith(f"cmidd {cmidd.__version__} (torch ")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["tool"]["hatch"]["version"]["path"] == "cmidd/__init__.py"
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [("distil", "did you mean distill?"), ("method=dm", "distill method=dm"), ("nonsense", "choose one of distill")],
+)
+def test_an_unknown_command_is_refused_with_what_was_meant(monkeypatch, capsys, word, said):
+    code, _, err = here(monkeypatch, capsys, word)
+    assert code == 2
+    assert said in acceptable("main", word, err.strip(), word)
+
+
+def test_another_shell_is_refused(monkeypatch, capsys):
+    code, _, err = here(monkeypatch, capsys, "completion", "powershell")
+    assert code == 2
+    acceptable("main", "powershell", err.strip(), "bash, zsh, fish")
+
+
+CANDIDATES = {
+    "a command": ("dis", [], ["distill"]),
+    "a group": ("meth", ["distill"], ["method=", "method.experts.count="]),
+    "what is chosen in it": ("dataset=cif", ["distill"], ["dataset=cifar10", "dataset=cifar100"]),
+    "another in a list": ("regularizer=[iid,", ["distill"], ["regularizer=[iid,cmi", "regularizer=[iid,mim4dd"]),
+    "a setting": ("cmi.l", ["distill", "method=dm"], ["cmi.lambda="]),
+    "what its comment offers": ("engine.precision=t", ["distill"], ["engine.precision=tf32"]),
+    "true or false": ("overwrite=t", ["distill"], ["overwrite=true"]),
+    "of another command": ("syn", ["evaluate"], ["synthetic="]),
+    "a sweep": ("+sweep=table", ["distill"], ["+sweep=table1", "+sweep=table1_fashion"]),
+    "a path": ("data.root=conf", ["distill"], ["data.root=configs/"]),
+    "a path alone": ("cmi", ["export"], ["cmidd/"]),
+    "a shell": ("z", ["completion"], ["zsh"]),
+}
+
+
+@pytest.mark.parametrize("what", CANDIDATES)
+def test_a_word_is_completed(what, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    prefix, before, wanted = CANDIDATES[what]
+    found = completion.candidates(prefix, before)
+    assert set(wanted) <= set(found)
+    assert all(each.startswith(prefix) for each in found)
+
+
+def test_the_shell_is_answered_without_torch_or_hydra(tmp_path):
+    answer = tmp_path / "answer"  # Where argcomplete writes for a test instead of to the shell.
+    asked = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_SHELL": "bash", "_ARGCOMPLETE_STDOUT_FILENAME": str(answer)}
+    line = "cmidd distill dataset=cifar1"
+    done = called(COMP_LINE=line, COMP_POINT=str(len(line)), **asked)
+    assert set(re.split(r"[\s\x0b]+", answer.read_text().strip())) == {"dataset=cifar10", "dataset=cifar100"}
+    assert "torch" not in done.stderr
+
+
+def test_groups_and_options_are_those_that_hydra_finds():
+    assert {"method", "dataset", "cmi", "sweep", "launch", "recipe"} <= set(groups())
+    assert options("method") == ["dc", "dm", "dsa", "idc", "idm", "mtt"]
+    assert CONFIGS == ROOT / "configs"
+
+
+def test_only_sweeps_and_nothing_else_that_is_chosen_sets_the_mode_of_hydra():
+    # cmidd/cli/app.py does not ask Hydra for its mode where no sweep is named.
+    found = {
+        path.parent.name for path in CONFIGS.rglob("*.yaml") if re.search(r"^ +mode: [A-Z]", path.read_text(), re.M)
+    }
+    assert found == {"sweep"}
