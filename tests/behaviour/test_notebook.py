@@ -20,8 +20,8 @@ def test_the_notebook_is_valid_and_small():
 
 @pytest.mark.ci
 def test_the_notebook_runs(tmp_path, monkeypatch):
-    if not hasattr(cmidd, "distill"):
-        pytest.skip("no cmidd.distill yet")
+    if not hasattr(cmidd.SyntheticSet, "show"):
+        pytest.skip("no SyntheticSet.show yet")
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
