@@ -18,6 +18,15 @@ class Result:
     record: RunRecord
 
     @property
+    def set_path(self) -> Path | None:
+        """Where its synthetic set lies: in the run's folder, or under the name of a record that is kept by itself; None
+        where it is not kept.
+        """
+        own = self.path.name.removesuffix("result.json")
+        path = self.path.with_name(f"{own}safetensors" if own else "synthetic.safetensors")
+        return path if path.exists() else None
+
+    @property
     def settings(self) -> Any:
         return self.record.settings
 

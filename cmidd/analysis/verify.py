@@ -16,8 +16,6 @@ from cmidd.runs.settings import Settings
 from cmidd.synthetic.load import load_synthetic
 from cmidd.utils.checking import checked
 
-SET = "synthetic.safetensors"
-
 
 @dataclass(frozen=True)
 class Verification:
@@ -39,7 +37,7 @@ class Verification:
 
 def sample(results: Sequence[Result], count: int, seed: int = 0) -> list[Result]:
     """At most ``count`` results whose synthetic set lies beside, drawn at random."""
-    with_set = [result for result in results if (result.path.parent / SET).exists()]
+    with_set = [result for result in results if result.set_path is not None]
     order = torch.randperm(len(with_set), generator=torch.Generator().manual_seed(seed))
     return [with_set[index] for index in order[:count]]
 
@@ -52,7 +50,8 @@ def verify(result: Result, device: torch.device, **free: Any) -> Verification:
     """
     settings = rebuild(result, **free)
     context = make_context(settings, device)
-    synthetic = load_synthetic(result.path.parent / SET, device)
+    assert result.set_path is not None
+    synthetic = load_synthetic(result.set_path, device)
     with using(Engine(**checked(Engine, result.record.engine or {}, f"{result.path}: engine"))):
         measured = evaluate_set(context, synthetic, settings.evaluation, result.record.last["iteration"])
     return Verification(result.path, result.accuracies, measured)

@@ -88,6 +88,16 @@ def with_term(name: str, value: Any, otherwise: Any, *, _root_: DictConfig, _nod
     return value
 
 
+def for_own_images(value: Any, published: Any, *, _root_: DictConfig, _node_: Node) -> Any:
+    """``value`` in a recipe for images of one's own (configs/recipe/own_images.yaml), beside what is published."""
+    name = _node_._get_full_key(None)
+    notes.append(
+        f"{name}: {value} for dataset={_root_.dataset.name}, sized for classes of some hundred images; "
+        f"{name}={published} is the published number"
+    )
+    return value
+
+
 def first(roots: Any) -> Any:
     """The first of several folders, or the only one."""
     return next(iter(roots), "") if isinstance(roots, Sequence) and not isinstance(roots, str) else roots
@@ -107,6 +117,7 @@ def prepare() -> None:
         "by_ipc": by_ipc,
         "by_name": by_name,
         "with_term": with_term,
+        "for_own_images": for_own_images,
         "first": first,
     }
     for name, resolver in resolvers.items():

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from cmidd.data.preprocessing import Preprocessing
-from cmidd.data.split import Split
+from cmidd.data.split import Split, shape_of
 from cmidd.utils.errors import SettingError
 from cmidd.utils.random_streams import Streams
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """Real training and evaluation images in network input space, ``[N, C, H, W]`` float32 on one device.
 
@@ -33,6 +33,12 @@ class Dataset:
     held_out: str = "test"
     origin: str | None = None
     content: str | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"Dataset({self.name}: {len(self.train)} training and {len(self.test)} {self.held_out} images "
+            f"{shape_of(self.train.images)} of {self.num_classes} classes, on {self.device})"
+        )
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -11,7 +11,12 @@ from torch import Tensor
 MOST_BYTES = 2**31  # of a data set's file
 
 
-@dataclass(frozen=True)
+def shape_of(images: Tensor) -> str:
+    """Channels, height and width of images ``[N, C, H, W]``: ``3x32x32``."""
+    return "x".join(map(str, images.shape[1:]))
+
+
+@dataclass(frozen=True, repr=False)
 class Split:
     """Labelled images: ``images`` ``[N, C, H, W]`` (uint8 pixels or float network input), ``labels`` ``[N]``."""
 
@@ -24,8 +29,12 @@ class Split:
     def __getitem__(self, indices: Tensor) -> "Split":
         return Split(self.images[indices], self.labels[indices])
 
+    def __repr__(self) -> str:
+        kind = str(self.images.dtype).removeprefix("torch.")
+        return f"Split({len(self)} images {shape_of(self.images)}, {kind}, {len(self.labels.unique())} classes)"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Source:
     """Raw pixels (uint8) of a data set as it is published, with the names of its classes.
 
@@ -39,6 +48,11 @@ class Source:
     classes: tuple[str, ...]
     validation: Split | None = None
     origin: str | None = None
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.train)} training and {len(self.test)} test images {shape_of(self.train.images)}"
+        place = f", from {self.origin}" if self.origin else ""
+        return f"Source({counts} of {len(self.classes)} classes{place})"
 
     @cached_property
     def content(self) -> str:

@@ -26,6 +26,8 @@ def outlook(settings: Settings, context: Context, engine: Engine) -> str:
         Part("computed", f"on {context.data.device}, {engine_said}", None),
         Part("folder", f"{settings.folder}", None),
     ]
+    if settings.tracking == "tensorboard":
+        lines.append(Part("tracking", f"tensorboard --logdir {settings.results_root}", None))
     weight = strength(vars(settings.cmi))
     title = f"{system(vars(settings))} on {context.data.name}"
     title += f" with CMI ({weight})" if weight != "0" else ""

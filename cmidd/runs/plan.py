@@ -149,7 +149,7 @@ def before(
             if timed is not None:
                 seconds = protocol.repeats * (timed.whole if kind == "whole" else timed.evaluation)
             epochs = (protocol.whole if kind == "whole" else protocol.training).epochs
-            state = "measured" if measured else f"to measure, {protocol.repeats} networks of {epochs} epochs"
+            state = "measured" if measured else f"to measure, {_networks(protocol.repeats, epochs)}"
             found.append(Part("baseline", f"{kind}, {state}", 0.0 if measured else seconds))
     return found
 
@@ -186,7 +186,11 @@ def evaluations(settings: Settings, at: int, iterations: int) -> str:
     """How often a set is still evaluated, and with what."""
     protocol, left = settings.evaluation, _evaluations_left(settings, at, iterations)
     often = "once" if left == 1 else f"{left} times"
-    return f"{often} {protocol.repeats} networks of {protocol.training.epochs} epochs"
+    return f"{often} {_networks(protocol.repeats, protocol.training.epochs)}"
+
+
+def _networks(count: int, epochs: int) -> str:
+    return f"{count} network{'' if count == 1 else 's'} of {epochs} epochs"
 
 
 def _evaluations_left(settings: Settings, at: int, iterations: int) -> int:

@@ -13,6 +13,7 @@ from cmidd.networks import NETWORKS, TORCHVISION
 from cmidd.regularizers import REGULARIZERS
 from cmidd.runs.lambdas import cmi_strength, take_regularizers
 from cmidd.runs.settings import CMISettings, Settings
+from cmidd.runs.tracking import chosen
 from cmidd.samplers import SAMPLERS
 from cmidd.schedules import SCHEDULES
 from cmidd.synthetic.formation import Formation
@@ -60,6 +61,7 @@ def read_settings(config: Mapping[str, Any], *, is_run: bool = True) -> Settings
         config["cmi"]["input"] = method.teacher_input
     settings = Settings(**checked(Settings, config, ""))
     if is_run:
+        chosen(settings.tracking, settings.wandb)
         _refuse_without_gradient(settings)
         for stage in range(len(settings.stage_sizes)):
             settings.arguments_in(stage)

@@ -86,13 +86,13 @@ def _work(settings: Settings, context: Context, started: dict[str, Any]) -> RunR
     start_measuring_memory(context.data.device)
     done = progress_of(folder)
     started = {**started, **provenance(context.data.device)}  # Now: the code may change on disk while the run lasts.
-    tracker = Tracker(folder, done, settings.wandb.mode, settings.wandb.project, settings.identity)
+    tracker = Tracker(folder, done, settings.tracking, settings.wandb, settings.identity)
     engine = chosen_engine(settings, context)
     synthetic.about = _about(settings)
 
     def evaluate_now(iteration: int) -> list[float]:
         accuracies = evaluate_set(context, synthetic, protocol, iteration, folder / EVALUATING)
-        log.info("after iteration %d: %s per cent on %s", iteration, summary(accuracies), context.data.held_out)
+        log.info("after iteration %d: accuracy on %s %s", iteration, context.data.held_out, summary(accuracies))
         tracker({"iteration": iteration, "accuracy": statistics.fmean(accuracies)})
         return accuracies
 

@@ -17,6 +17,7 @@ from cmidd.methods import METHODS
 from cmidd.networks import NETWORKS, TORCHVISION
 from cmidd.regularizers import REGULARIZERS
 from cmidd.runs.identity import BASELINE, BY_ITSELF, EARLIER, strength, system
+from cmidd.runs.tracking import Tracking, WandbSettings
 from cmidd.schedules import SCHEDULES
 from cmidd.synthetic.formation import Formation
 from cmidd.utils.checking import checked, keywords, own_of
@@ -57,12 +58,6 @@ class CMISettings:
         return self.measure or strength(vars(self)) != BASELINE
 
 
-@dataclass(frozen=True)
-class WandbSettings:
-    mode: Literal["disabled", "offline", "online"] = "disabled"
-    project: Annotated[str, Field(min_length=1)] = "cmidd"
-
-
 # What may differ between two starts of the same run; the defaults are those of configs/distill.yaml.
 MAY_DIFFER = {"free": True}
 
@@ -91,6 +86,7 @@ class Settings:
     balance_steps: Count = 10
     device: Device = field(default="auto", metadata=MAY_DIFFER)
     data: DataSettings = field(default=DataSettings(), metadata=MAY_DIFFER)
+    tracking: Tracking | None = field(default=None, metadata=MAY_DIFFER)
     wandb: WandbSettings = field(default=WandbSettings(), metadata=MAY_DIFFER)
     results_root: PathText = field(default="results", metadata=MAY_DIFFER)
     buffers_root: PathText = field(default="buffers", metadata=MAY_DIFFER)

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image, ImageDraw
@@ -11,6 +12,9 @@ from torch import Tensor
 from cmidd.data.image_files import read_picture
 from cmidd.utils import files
 from cmidd.utils.errors import SettingError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 LABELS, HEAD = "labels.csv", ("file", "label", "class")
 
@@ -21,17 +25,33 @@ def grid(pixels: Tensor, labels: Tensor, names: Sequence[str], columns: int = 10
     Args:
         pixels: ``[N, C, H, W]`` in [0, 1], with ``labels`` ``[N]``; ``names`` are those of the labels.
     """
-    from torchvision.utils import make_grid  # torchvision imports for a second: here, where it is needed.
+    picture = _rows(pixels, labels, names, columns)
+    return _with_names(picture, names, height=(picture.height - 2) // len(names))
 
-    pixels, labels = pixels.cpu(), labels.cpu()
-    zoom = max(1, 48 // pixels.shape[-1])
-    pixels = pixels.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
-    rows = [pixels[labels == label][:columns] for label in range(len(names))]
-    columns = max(len(row) for row in rows)
-    blank = torch.ones_like(pixels[:1])
-    cells = torch.cat([torch.cat([row, blank.expand(columns - len(row), -1, -1, -1)]) for row in rows])
-    picture = _to_image(make_grid(cells, nrow=columns, padding=2, pad_value=1))
-    return _with_names(picture, names, height=pixels.shape[-1] + 2)
+
+def show(pixels: Tensor, labels: Tensor, names: Sequence[str], columns: int = 10, axes: "Axes | None" = None) -> "Axes":
+    """Draw :func:`grid`'s images with matplotlib, each row with its class's name at the left, as in a notebook.
+
+    Args:
+        pixels, labels, names, columns: as :func:`grid` has them.
+        axes: where to draw; a figure of its own otherwise.
+
+    Returns:
+        The axes; ``axes.figure`` is the figure.
+    """
+    import matplotlib.pyplot as plt  # Half a second: here, where it is needed.
+
+    picture = _rows(pixels, labels, names, columns)
+    if axes is None:
+        width = min(10.0, picture.width / 60)
+        _, axes = plt.subplots(figsize=(width + 1, width * picture.height / picture.width), layout="constrained")
+    axes.imshow(picture, interpolation="nearest")
+    height = (picture.height - 2) / len(names)
+    axes.set_yticks([2 + height * (row + 0.5) for row in range(len(names))], names)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return axes
 
 
 def save_grid(pixels: Tensor, labels: Tensor, names: Sequence[str], path: Path) -> None:
@@ -112,6 +132,20 @@ def _read_labels(folder: Path, names: Sequence[str]) -> dict[str, int]:
         odd = f", not of {min(set(named) ^ there)[:200]!r}" if set(named) != there else ""
         raise SettingError(f"{path}: expected {','.join(HEAD)} and one line for every picture{odd}; {again}")
     return {name: int(label) for name, label, _ in rows}
+
+
+def _rows(pixels: Tensor, labels: Tensor, names: Sequence[str], columns: int) -> Image.Image:
+    """The images, one row a class."""
+    from torchvision.utils import make_grid  # torchvision imports for a second: here, where it is needed.
+
+    pixels, labels = pixels.cpu(), labels.cpu()
+    zoom = max(1, 48 // pixels.shape[-1])
+    pixels = pixels.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
+    rows = [pixels[labels == label][:columns] for label in range(len(names))]
+    columns = max(len(row) for row in rows)
+    blank = torch.ones_like(pixels[:1])
+    cells = torch.cat([torch.cat([row, blank.expand(columns - len(row), -1, -1, -1)]) for row in rows])
+    return _to_image(make_grid(cells, nrow=columns, padding=2, pad_value=1))
 
 
 def _to_image(picture: Tensor) -> Image.Image:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, NotRequired
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired
 
 import torch
 from pydantic import Field
@@ -12,9 +12,13 @@ from typing_extensions import TypedDict
 
 from cmidd.data.dataset import Dataset
 from cmidd.data.preprocessing import Preprocessing
-from cmidd.data.split import Split
+from cmidd.data.split import Split, shape_of
+from cmidd.synthetic import pictures
 from cmidd.synthetic.formation import Formation
 from cmidd.utils import tensor_files
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 ClassName = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
@@ -39,7 +43,7 @@ class Stage:
     syn_lr: Tensor | None
 
 
-@dataclass
+@dataclass(repr=False)
 class SyntheticSet:
     """Distilled images ``[N, C, H, W]`` with hard labels ``[N]``, stored as their ``formation`` says.
 
@@ -162,6 +166,24 @@ class SyntheticSet:
             tensors.update({f"syn_lr_{k}": s.syn_lr for k, s in enumerate(self.finished) if s.syn_lr is not None})
         header = {"format": FORMAT, "classes": list(self.classes), "formation": asdict(self.formation)}
         return tensors, {**header, **self.about}
+
+    def __repr__(self) -> str:
+        """Two lines: what there is, and what it was made of."""
+        each, tiles = len(self.labels) // len(self.classes), self.formation.tiles
+        learned = "" if self.syn_lr is None else f", learned step size {float(self.syn_lr.detach()):.3g}"
+        made = f"\n  {self.about['method']} on {self.about['dataset']}" if "method" in self.about else ""
+        return (
+            f"SyntheticSet({len(self.labels)} images {shape_of(self.leaf)}, {each} of each of {len(self.classes)} "
+            f"classes{f', each holding {tiles} to train on' if tiles > 1 else ''}{learned}{made})"
+        )
+
+    def show(self, columns: int = 10, axes: "Axes | None" = None) -> "Axes":
+        """Draw the images, a row of at most ``columns`` a class with its name (:func:`cmidd.synthetic.pictures.show`).
+
+        Args:
+            axes: where to draw; a figure of its own otherwise.
+        """
+        return pictures.show(self.pixels(), self.labels, self.classes, columns, axes)
 
     def save(self, path: Path) -> None:
         """Write one self-describing safetensors file, whole or not at all."""

@@ -13,6 +13,7 @@ import torch
 from cmidd.cli.compose import CONFIGS, as_dict, compose
 from cmidd.compute.devices import pick_device
 from cmidd.data.load import load_dataset
+from cmidd.loop.checkpoints import Progress
 from cmidd.runs.build import make_context
 from cmidd.runs.read_settings import read_settings
 from cmidd.runs.settings import FREE
@@ -203,8 +204,14 @@ def a_tracker(folder):
     with pytest.MonkeyPatch.context() as patch:
         wandb = SimpleNamespace(init=lambda **given: begun.update(given) or SimpleNamespace(id="x"))
         patch.setitem(sys.modules, "wandb", wandb)
-        Tracker(folder, SimpleNamespace(iteration=0, rows=0), settings.mode, settings.project, {})
+        Tracker(folder, Progress(), None, settings, {})
     assert (begun["mode"], begun["project"]) == ("offline", "mine")
+
+
+def another_tracker(folder):
+    assert compose(["tracking=none"]).tracking == "none"
+    with pytest.raises(SettingError, match=r"tracking=none: wandb\.mode=offline"):
+        compose(["tracking=none", "wandb.mode=offline"])
 
 
 def an_earlier_run_beside(folder):
@@ -250,6 +257,7 @@ FREE_ACTS = {
     "device": another_device,
     "data": other_files,
     "wandb": a_tracker,
+    "tracking": another_tracker,
     "overwrite": an_earlier_run_beside,
     "checkpoint_seconds": more_checkpoints,
     "dry_run": a_plan,

@@ -12,7 +12,7 @@ from tests.support.refusals import ROOT
 
 CONSTRAINTS = ROOT / "constraints.txt"
 PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9][A-Za-z0-9.!+_-]*)")
-EXTRAS = ("test", "docs", "launchers", "parquet")
+EXTRAS = ("test", "docs", "launchers", "parquet", "tensorboard")
 # What torch brings along for its CUDA build: pinned by torch itself, and absent from the CPU build.
 BY_TORCH = ("nvidia-", "cuda-", "triton")
 

@@ -42,19 +42,35 @@ def main(config: dict[str, Any]) -> None:
     pair = choose_pair(by_strength, settings)
     log_not_shown(by_strength)
     by_weight = [(cell.results[0].weight, cell) for cell in by_strength.values()]
-    sets = {
-        title: load_synthetic(cell.results[0].path.parent / "synthetic.safetensors") for title, cell in pair.items()
-    }
-    with_cmi = list(pair.values())[1].results[0]
     makers: dict[str, figures.FigureMaker] = {
-        "images": lambda: figures.images(sets),
-        "embeddings": lambda: embeddings(sets, with_cmi, settings),
         "accuracy": lambda: figures.accuracy_curves(pair),
         "cmi": lambda: figures.cmi_curves(pair),
         "weights": lambda: figures.weights({weight: cell for weight, cell in by_weight if weight is not None}),
     }
+    if kept := kept_sets(pair):
+        sets = {title: load_synthetic(path) for title, path in kept.items()}
+        with_cmi = list(pair.values())[1].results[0]
+        makers = {"images": lambda: figures.images(sets), **makers}
+        makers["embeddings"] = lambda: embeddings(sets, with_cmi, settings)  # Last: it needs the data set as well.
     for path in figures.make(makers, Path(settings.to)):
         log.info("written: %s", path)
+
+
+def kept_sets(pair: dict[str, Cell]) -> dict[str, Path]:
+    """Where a synthetic set of each panel lies; says what is missing where one is not kept, and returns nothing."""
+    kept = {title: [path for result in cell.results if (path := result.set_path)] for title, cell in pair.items()}
+    for title, paths in kept.items():
+        if not paths:
+            first = pair[title].results[0]
+            log.warning(
+                "images, embeddings: not drawn, %s has a record without its synthetic.safetensors (%s); run it "
+                "again%s, or give the results_root of the runs themselves",
+                title,
+                first.path,
+                f": {first.record.command}" if first.record.command else "",
+            )
+            return {}
+    return {title: paths[0] for title, paths in kept.items()}
 
 
 def log_not_shown(by_strength: dict[str, Cell]) -> None:

@@ -1,0 +1,21 @@
+"""Figures of records that are kept without their synthetic sets."""
+
+from tests.support.records import record
+from tests.support.refusals import script
+
+
+def test_records_alone_give_the_figures_of_accuracies_and_say_what_the_others_need(tmp_path):
+    for weight in (0, 0.5, 1):
+        folder = tmp_path / "results"
+        evaluations = {"5": [80.0, 81.0], "10": [90.0, 91.0 + weight]}
+        more = {"evaluations": evaluations, "command": "python scripts/distill.py method=dm"}
+        record(folder, "dm", "digits", 10, weight, 0, evaluations["10"], **more)
+    words = ["method=dm", "dataset=digits", "weight=1"]
+    code, out, err = script("figures", *words, cwd=tmp_path)
+    assert code == 0, err
+    said = out + err
+    assert "images, embeddings: not drawn, DM has a record without its synthetic.safetensors" in said
+    assert "run it again: python scripts/distill.py method=dm" in said
+    assert "cmi: not drawn" in said
+    drawn = {path.name for path in (folder / "figures" / "dm_digits_ipc10").iterdir()}
+    assert drawn == {"accuracy.png", "accuracy.pdf", "weights.png", "weights.pdf"}
