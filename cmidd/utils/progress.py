@@ -124,9 +124,10 @@ class Progress(Generic[T]):
 
     @property
     def seconds_each(self) -> float | None:
-        """Seconds of one step by now; None before the first is over."""
+        """Seconds of one step by now; None while only the first is known, unless that took so long that it tells."""
         (began, first), (ended, last) = self._marks[0], self._marks[-1]
-        return (ended - began) / (last - first) if last > first else None
+        known = last > first and (self._steps > 1 or ended - began > LINE_SECONDS)
+        return (ended - began) / (last - first) if known else None
 
     def _remember(self, worked: float) -> None:
         """Keep a mark for each second of the window, and one for now."""
