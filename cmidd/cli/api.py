@@ -89,7 +89,7 @@ def distill(
     Raises:
         SettingError: one line for the first setting that is unknown, of the wrong type, or does not fit the others.
 
-    Example:
+    Examples:
         >>> import cmidd
         >>> few = {"name": "dm", "iterations": 5}
         >>> short = {"repeats": 2, "training": {"epochs": 5}, "baselines": []}
@@ -138,7 +138,7 @@ def evaluate(
     Raises:
         SettingError: when the set cannot be read, or something that it does not say is not given either.
 
-    Example:
+    Examples:
         >>> import cmidd
         >>> few = {"name": "dm", "iterations": 5}
         >>> short = {"repeats": 2, "training": {"epochs": 5}, "baselines": []}
@@ -182,7 +182,7 @@ def load_dataset(
     Raises:
         SettingError: when files are missing or unreadable, saying where it looked and the ways out.
 
-    Example:
+    Examples:
         >>> import cmidd
         >>> list(cmidd.load_dataset("digits").test.images.shape)
         [359, 1, 8, 8]

@@ -1,6 +1,7 @@
 """Every command and every block of Python in the README and in docs/ is tried, each as far as ``LEVELS`` says."""
 
 import re
+import tomllib
 
 import hydra
 import pytest
@@ -45,6 +46,8 @@ LEVELS = {
     "cmidd distill method=dm dry_run=true": ("run", DM),
     "cmidd distill method=dm overwrite=true": ("run", DM),
     "cmidd distill method=dm cmi.measure=true evaluation.interval=500": ("run", DM),
+    "cmidd distill method=dm tracking=tensorboard": ("run", [*DM, "seed=4"]),
+    "cmidd distill method=dm wandb.mode=offline": ("settings", []),
     "cmidd distill method=mtt dry_run=true": ("run", MTT),
     "cmidd distill method=mtt dry_run=measure": ("run", MTT),
     "cmidd distill method=mtt on_nan=rollback": ("run", MTT),
@@ -107,6 +110,7 @@ LEVELS = {
     "cmidd bench 'task=[dm,idc]' 'ipc=[1,10,50]' 'mode=[plain,bf16 compiled]' 'cmi=[0,1]'": ("bench", 24),
     "pip install -c constraints.txt -e '.[parquet]'": ("not here", "the extra is checked below"),
     "pip install -c constraints.txt -e '.[launchers]'": ("not here", "the extra is checked below"),
+    "pip install -c constraints.txt -e '.[tensorboard]'": ("not here", "the extra is checked below"),
     "python -m pytest -m heavy tests/behaviour/test_crashes.py": ("not here", "it takes an hour"),
     "python -m pytest -q tests/unit/methods": ("not here", "tests"),
     "ruff check . && ruff format --check . && mypy && lint-imports": ("not here", ".ci/run runs them"),
@@ -135,10 +139,8 @@ def test_every_line_has_a_level_and_every_level_a_line():
 def test_the_python_of_a_page_runs(page, place, monkeypatch, capsys):
     """As it stands, but that ``cmidd.distill`` and ``cmidd.evaluate`` are given words that make them short."""
     text = "\n".join(blocks("python")[page])
-    if not hasattr(cmidd, "distill"):
-        pytest.skip("no cmidd.distill yet")
     distill, evaluate = cmidd.distill, cmidd.evaluate
-    monkeypatch.setattr(cmidd, "distill", lambda **given: distill(*SHORT, *DM, **given))
+    monkeypatch.setattr(cmidd, "distill", lambda *words, **given: distill(*words, *SHORT, *DM, **given))
     monkeypatch.setattr(cmidd, "evaluate", lambda of, **given: evaluate(of, "training.epochs=1", **given))
     monkeypatch.chdir(place)
     names = {}
@@ -163,6 +165,8 @@ def test_the_commands_that_take_longer_run(place, monkeypatch):
 
 
 def run_it(line, place, monkeypatch):
+    if "tensorboard" in line:
+        pytest.importorskip("tensorboard")
     monkeypatch.setenv("HOME", str(place))
     own = line.rpartition("&& .venv/bin/")[2].replace("<run>", RUN_OF_CIFAR if "vgg11" in line else RUN)
     name, words = words_of(own)
@@ -183,7 +187,7 @@ def test_the_settings_of_a_command_are_sound(line):
     name, words = words_of(line)
     assert name == "distill"
     settings = compose(words)
-    assert f"ipc={settings.ipc}" in words
+    assert settings.method["name"] in words[0]
 
 
 @pytest.mark.parametrize("line", at("sweep", LEVELS))
@@ -213,6 +217,13 @@ def test_a_bench_has_its_cells(line):
     for values in cells:
         count *= len(values)
     assert count == LEVELS[line][1]
+
+
+def test_the_extras_of_the_pages_exist():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    asked = {name for line in commands() for name in re.findall(r"'\.\[(\w+)\]'", line)}
+    assert asked >= {"test", "parquet", "launchers"}
+    assert asked <= extras.keys()
 
 
 def test_the_table_of_settings_is_that_of_the_configs():

@@ -6,7 +6,6 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-import cmidd
 from tests.support.refusals import ROOT
 
 NOTEBOOK = ROOT / "docs" / "quickstart.ipynb"
@@ -20,8 +19,6 @@ def test_the_notebook_is_valid_and_small():
 
 @pytest.mark.ci
 def test_the_notebook_runs(tmp_path, monkeypatch):
-    if not hasattr(cmidd, "distill"):
-        pytest.skip("no cmidd.distill yet")
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
