@@ -17,9 +17,6 @@ log = logging.getLogger(__name__)
 NAME = "distill.log"
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 MOST_HELD = 10_000  # records before the folder is known
-# What other libraries tell where nobody can do anything about it: torch looks for a CUDA to build extensions with, of
-# which there are none here; its compiler says what it will not try.
-QUIET = ("torch.utils.cpp_extension", "torch._inductor.utils", "torch._inductor.compile_fx")
 
 
 class RunLog(logging.handlers.MemoryHandler):
@@ -63,8 +60,6 @@ def run_log(label: str) -> Iterator[RunLog]:
     """Hear all that is said in a block; on the console each line is preceded by ``label``, where runs go on beside."""
     root, held, beside = logging.getLogger(), RunLog(), _others_beside()
     progress.alone = not beside
-    for name in QUIET:
-        logging.getLogger(name).setLevel(logging.ERROR)
     for handler in root.handlers:
         if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
             handler.addFilter(progress.Lines())

@@ -9,6 +9,9 @@ from cmidd.utils import clock
 
 log = logging.getLogger(__name__)
 PART = "compiling"
+# What torch's compiler warns of where nobody can do anything about it: that there is no CUDA to build extensions with,
+# and what it will not try on this device.
+QUIET = ("torch.utils.cpp_extension", "torch._inductor.utils", "torch._inductor.compile_fx")
 
 
 @functools.cache
@@ -16,6 +19,8 @@ def watch() -> None:
     """Tell of compilations from now on; torch compiles not when it is told to, but at the first pass."""
     from torch._dynamo.callback import callback_handler
 
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.ERROR)
     callback_handler.register_start_callback(_begins)
     callback_handler.register_end_callback(_ends)
 

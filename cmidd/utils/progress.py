@@ -1,12 +1,13 @@
 """Progress of whatever takes time: a bar at a terminal; elsewhere, and in logs, a line every half minute at most."""
 
 import logging
+import os
 import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from tqdm.auto import tqdm
 
@@ -70,10 +71,10 @@ class Progress(Generic[T]):
                 desc=what,
                 total=total,
                 initial=initial,
-                dynamic_ncols=True,
                 delay=0.5,
                 leave=False,
-                bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}",
+                **_size(),
+                bar_format="{desc}: {percentage:3.0f}%|{bar:12}| {n_fmt}/{total_fmt}{postfix}",
             )
 
     def __enter__(self) -> "Progress[T]":
@@ -117,14 +118,16 @@ class Progress(Generic[T]):
         if self._line_due(now):
             self._line(now)
         if self._bar is not None:
-            self._bar.set_postfix_str(", ".join(self._said()), refresh=False)
+            *values, left = self._said() or [""]  # Time first: a narrow terminal cuts the end.
+            self._bar.set_postfix_str(", ".join([left, *values]), refresh=False)
             self._bar.update(steps)
 
     @property
     def seconds_each(self) -> float | None:
-        """Seconds of one step by now; None before the first is over."""
+        """Seconds of one step by now; None while only the first is known, unless that took so long that it tells."""
         (began, first), (ended, last) = self._marks[0], self._marks[-1]
-        return (ended - began) / (last - first) if last > first else None
+        known = last > first and (self._steps > 1 or ended - began > LINE_SECONDS)
+        return (ended - began) / (last - first) if known else None
 
     def _remember(self, worked: float) -> None:
         """Keep a mark for each second of the window, and one for now."""
@@ -157,8 +160,17 @@ class Progress(Generic[T]):
         said.append(per_second(each, self.unit))
         left = each * (self.total - self.done)
         if self._later is None:
-            return [*said, f"{duration(left)} left and the evaluations"]
+            return [*said, f"{duration(left)} left without evaluations"]
         return [*said, f"{duration(left + self._later)} left"]
+
+
+def _size() -> dict[str, Any]:
+    """What tqdm is told of the terminal: to ask for its size, or one where it says none, which would show nothing."""
+    try:
+        known = min(os.get_terminal_size(sys.stderr.fileno())) > 0
+    except (OSError, ValueError):
+        known = False
+    return {"dynamic_ncols": True} if known else {"ncols": 100, "nrows": 24}
 
 
 class Lines(logging.Filter):
