@@ -1,10 +1,10 @@
 """MTT's memory does not grow with the student's steps."""
 
 import platform
-import subprocess
-import sys
 
 import pytest
+
+from tests.support.forked import forked
 
 # Peak memory (MiB) of a whole gradient over 3, and then over 15 student steps on 20 images 3x32x32.
 MEASURE = """
@@ -29,7 +29,7 @@ print(theta.numel() * 4 / 2**20)
 
 
 def test_memory_grows_with_the_student_steps_only_by_the_stored_parameters():
-    done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True)
+    done = forked(exec, MEASURE, {}, cwd=None)
     short, long, parameters = map(float, done.stdout.split())
     assert long <= 1.05 * short + 12 * parameters
 
@@ -51,5 +51,5 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc can be asked to")
 def test_memory_that_was_freed_is_used_again():
-    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
+    done = forked(exec, FAULTS, {}, cwd=None)
     assert int(done.stdout) < 4 * 2**24 * 4 / 4096

@@ -4,6 +4,7 @@ import gc
 
 import matplotlib.figure  # noqa: F401
 import PIL.Image
+import pytest  # noqa: F401 (what the tests' own functions are imported with)
 import sklearn.datasets  # noqa: F401
 import torch._dynamo  # noqa: F401 (any optimizer imports it)
 import torchvision.utils  # noqa: F401

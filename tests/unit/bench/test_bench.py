@@ -1,9 +1,6 @@
 """The bench measures real steps of real methods, and writes what it measured."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,18 +11,16 @@ from cmidd.bench.workloads import OTHERS, Workload, method_of
 from cmidd.cli.compose import compose
 from cmidd.methods import METHODS
 from cmidd.runs.build import make_context
+from tests.support.forked import run_script
 from tests.support.runs import TINY_METHOD
-
-ROOT = Path(__file__).parents[3]
 
 
 def bench(cwd, *words):
-    command = [sys.executable, str(ROOT / "scripts" / "bench.py"), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+    return run_script("bench", *words, cwd=cwd)
 
 
 def test_steps_and_memory_are_recorded_beside_what_was_there(tmp_path):
-    words = ("network.width=32", "method.outer_loop=3", "method.net.epochs=1", "method.batch_real=64")
+    words = ("network.width=8", "method.outer_loop=3", "method.net.epochs=1", "method.batch_real=8")
     small = "overrides.dsa=[" + ",".join(f"'{word}'" for word in words) + "]"
     results = tmp_path / "results"
     results.mkdir()
@@ -34,7 +29,7 @@ def test_steps_and_memory_are_recorded_beside_what_was_there(tmp_path):
         "task=[dsa]",
         "dataset=[fashion_mnist]",
         "mode=[plain,float32]",
-        "images_per_class=64",
+        "images_per_class=8",
         "steps=3",
         "image_size=[null,16]",
         small,
