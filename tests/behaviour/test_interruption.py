@@ -62,14 +62,15 @@ def test_where_nothing_is_unsaved_a_signal_takes_effect_at_once():
 
 # Where coverage is measured it handles SIGTERM itself, and ends the process by it.
 UNMEASURED = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-LONG = ["method=dm", "method.iterations=400", "evaluation.baselines=[]", "checkpoint_seconds=1000"]
+LONG = ["method=dm", "method.iterations=200", "method.batch_real=8", "ipc=2", "evaluation.repeats=1"]
+LONG += ["evaluation.baselines=[]", "checkpoint_seconds=1000"]
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
     assert distill(folder, *LONG).returncode == 0
-    return result(folder, "dm", 0)
+    return result(folder, "dm", 0, ipc=2)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def undisturbed(tmp_path_factory):
 )
 def test_a_run_that_is_asked_to_stop_saves_its_state_and_goes_on_from_there(tmp_path, number, undisturbed):
     words = LONG
-    folder = result(tmp_path, "dm", 0)
+    folder = result(tmp_path, "dm", 0, ipc=2)
     command = [sys.executable, str(ROOT / "scripts" / "distill.py"), *TINY, *words]
     run = subprocess.Popen(
         command, cwd=tmp_path, env=UNMEASURED, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -94,7 +95,7 @@ def test_a_run_that_is_asked_to_stop_saves_its_state_and_goes_on_from_there(tmp_
     run.send_signal(number)
     said = run.communicate(timeout=240)[0].splitlines()
     assert run.returncode == (-number if number == signal.SIGUSR1 else 128 + number)
-    assert re.fullmatch(r"stopped at iteration \d+ of 400, saved; the same command goes on", said[-1])
+    assert re.fullmatch(r"stopped at iteration \d+ of 200, saved; the same command goes on", said[-1])
     assert "Traceback" not in "".join(said)
     assert not (folder / "DONE").exists()
     resumed = distill(tmp_path, *words)
@@ -118,7 +119,7 @@ def test_a_second_ctrl_c_ends_at_once():
     "number", [pytest.param(signal.SIGINT, marks=pytest.mark.ci), pytest.param(signal.SIGTERM, marks=pytest.mark.heavy)]
 )
 def test_teachers_that_are_stopped_in_the_making_are_kept_and_say_so_in_one_line(tmp_path, number):
-    words = ["dataset=digits", "cmi.pool=3", "cmi.epochs=300", "network.width=8"]
+    words = ["dataset=digits", "cmi.pool=40", "cmi.epochs=20", "network.width=8"]
     command = [sys.executable, str(ROOT / "scripts" / "teachers.py"), *words]
     making = subprocess.Popen(
         command, cwd=tmp_path, env=UNMEASURED, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True

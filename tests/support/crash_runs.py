@@ -22,9 +22,6 @@ import time
 import traceback
 from pathlib import Path
 
-import sklearn.datasets  # noqa: F401 (imported here, not anew in every child)
-import wandb  # noqa: F401
-
 import cmidd.buffers.experts
 import cmidd.buffers.teachers
 import cmidd.compute.training
@@ -33,6 +30,7 @@ import cmidd.runs.stages
 from cmidd.cli.app import app
 from cmidd.utils import cache, files, tensor_files
 from cmidd.utils.nested import differences
+from tests.support import imported  # noqa: F401 (here, not anew in every child)
 
 TIMES = ("seconds", "evaluation_seconds", "evaluated_at", "evaluated_at_seconds", "peak_memory_mib")
 LONGEST = 200

@@ -1,7 +1,5 @@
 """Whole runs on the digits, made tiny, in this process or another."""
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import pytest
 from cmidd.cli.compose import compose
 from cmidd.runs.run import run
 from cmidd.utils import tensor_files
+from tests.support.forked import run_script
 
 ROOT = Path(__file__).parents[2]
 TINY = [
@@ -56,12 +55,12 @@ TINY_METHOD = {
 
 
 def distill(cwd, *overrides, tiny=True):
-    command = [sys.executable, str(ROOT / "scripts" / "distill.py"), *(TINY if tiny else []), *overrides]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    """Run ``distill.py`` in a process of its own."""
+    return run_script("distill", *(TINY if tiny else []), *overrides, cwd=cwd)
 
 
-def result(cwd, method, cmi, seed=0):
-    return cwd / "results" / "digits" / method / "ipc10" / f"cmi{cmi}" / f"seed{seed}"
+def result(cwd, method, cmi, seed=0, ipc=10):
+    return cwd / "results" / "digits" / method / f"ipc{ipc}" / f"cmi{cmi}" / f"seed{seed}"
 
 
 class Killed(BaseException):

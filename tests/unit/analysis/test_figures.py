@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 
 import pytest
 from PIL import Image
@@ -15,26 +14,24 @@ from cmidd.analysis.report_page import page
 from cmidd.analysis.results import read_results
 from cmidd.analysis.table import make_table, read_layout
 from tests.support.figure_layout import LAYOUT
-from tests.support.runs import ROOT, TINY_METHOD, distill
+from tests.support.forked import run_script
+from tests.support.runs import TINY_METHOD, distill
+
+SMALL = ["method.batch_real=16", "evaluation.training.epochs=1"]
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """DM on the digits without and with CMI, two seeds, evaluated on the way."""
     folder = tmp_path_factory.mktemp("runs")
-    words = [*TINY_METHOD["dm"], "evaluation.interval=2", "evaluation.baselines=[random]", "cmi.measure=true"]
-    done = distill(folder, *words, "method.iterations=20", "cmi.lambda=0,0.5,1", "seed=0,1", "-m")
+    words = [*TINY_METHOD["dm"], "evaluation.interval=10", "evaluation.baselines=[random]", "cmi.measure=true"]
+    done = distill(folder, *words, "method.iterations=20", "cmi.lambda=0,0.5,1", "seed=0,1", *SMALL, "-m")
     assert done.returncode == 0, done.stderr
     return folder
 
 
-def script(folder, name, *words):
-    command = [sys.executable, str(ROOT / "scripts" / name), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
-
-
 def test_every_figure_is_drawn_as_png_and_pdf(runs):
-    done = script(runs, "figures.py", "method=dm", "dataset=digits", "weight=1", "real_per_class=20")
+    done = run_script("figures", "method=dm", "dataset=digits", "weight=1", "real_per_class=20", cwd=runs)
     assert done.returncode == 0, done.stderr
     folder = runs / "results" / "figures" / "dm_digits_ipc10"
     for name in ("images", "embeddings", "accuracy", "cmi", "weights"):
@@ -45,13 +42,13 @@ def test_every_figure_is_drawn_as_png_and_pdf(runs):
 
 
 def test_a_weight_without_a_run_is_refused_with_its_command(runs):
-    done = script(runs, "figures.py", "method=dm", "dataset=digits", "weight=7")
+    done = run_script("figures", "method=dm", "dataset=digits", "weight=7", cwd=runs)
     assert done.returncode == 2
     assert "python scripts/distill.py method=dm dataset=digits ipc=10 cmi.lambda=7" in done.stderr
 
 
 def test_stored_sets_are_worth_what_their_records_say(runs):
-    done = script(runs, "table.py", "table=digits", "--verify")
+    done = run_script("table", "table=digits", "--verify", cwd=runs)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(": equal") == 3
     path = next((runs / "results").rglob("result.json"))
@@ -60,7 +57,7 @@ def test_stored_sets_are_worth_what_their_records_say(runs):
         record = json.loads(text)
         record["last"]["accuracies"] = [99.0, 99.1]
         path.write_text(json.dumps(record))
-        done = script(runs, "table.py", "table=digits", "verify=100")
+        done = run_script("table", "table=digits", "verify=100", cwd=runs)
         assert done.returncode == 1
         assert done.stdout.count("DIFFERENT") == 1
     finally:
@@ -86,7 +83,7 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
 def test_a_browser_shows_the_runs_filters_them_and_enlarges_an_image(runs):
-    done = script(runs, "report.py", "table=digits")
+    done = run_script("report", "table=digits", cwd=runs)
     assert done.returncode == 0, done.stderr
     report = runs / "results" / "report.html"
 

@@ -1,7 +1,8 @@
 """Experts and teachers: made once, continued after a kill, shared by processes."""
 
-import subprocess
-import sys
+import functools
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -11,29 +12,28 @@ from cmidd.buffers.experts import Experts
 from cmidd.buffers.teachers import TeacherPool
 from cmidd.utils.random_streams import Streams
 from tests.support.contexts import SETTINGS, context
-
-# Prints which experts this process trained; with an argument, dies without warning in the second one.
-MAKE = """
-import os, sys
-import cmidd.buffers.experts as module
-from tests.support.contexts import SETTINGS, context
-make = module.Experts._make
-def counted(self, index, context):
-    print(f"expert {index + 1}/4", flush=True)
-    if sys.argv[2:] and index == 1:
-        os._exit(9)
-    make(self, index, context)
-module.Experts._make = counted
-module.Experts(context(sys.argv[1]), SETTINGS)
-"""
+from tests.support.forked import forked
 
 
-def start(*arguments):
-    return subprocess.Popen([sys.executable, "-c", MAKE, *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+def make(folder, dies):
+    """Print which experts this process trains; it may die without warning in the second one."""
+    train = Experts._make
+
+    def counted(self, index, context):
+        print(f"expert {index + 1}/4", flush=True)
+        if dies and index == 1:
+            os._exit(9)
+        train(self, index, context)
+
+    Experts._make = counted
+    Experts(context(folder), SETTINGS)
 
 
-def trained(process):
-    return process.communicate()[0].splitlines()
+def trained(*processes, dies=False):
+    """What processes print that make the experts of folders at the same time, and how they ended."""
+    with ThreadPoolExecutor(len(processes)) as pool:
+        ended = list(pool.map(functools.partial(forked, make, cwd=None), processes, [dies] * len(processes)))
+    return [line for done in ended for line in done.stdout.splitlines()], {done.returncode for done in ended}
 
 
 def trajectories(experts):
@@ -41,20 +41,17 @@ def trajectories(experts):
 
 
 def test_an_interrupted_buffer_continues_and_equals_an_undisturbed_one(tmp_path):
-    killed = start(tmp_path / "killed", "die")
-    assert trained(killed) == ["expert 1/4", "expert 2/4"]
-    assert killed.returncode == 9
-    assert trained(start(tmp_path / "killed")) == ["expert 2/4", "expert 3/4", "expert 4/4"]
+    assert trained(tmp_path / "killed", dies=True) == (["expert 1/4", "expert 2/4"], {9})
+    assert trained(tmp_path / "killed") == (["expert 2/4", "expert 3/4", "expert 4/4"], {0})
     pair = [trajectories(Experts(context(tmp_path / name), SETTINGS)) for name in ("killed", "whole")]
     for continued, undisturbed in zip(*pair, strict=True):
         assert torch.equal(continued, undisturbed)
 
 
 def test_two_processes_share_one_buffer_and_train_each_expert_once(tmp_path):
-    both = [start(tmp_path), start(tmp_path)]
-    lines = [line for process in both for line in trained(process)]
+    lines, codes = trained(tmp_path, tmp_path)
     assert sorted(lines) == [f"expert {number}/4" for number in (1, 2, 3, 4)]
-    assert all(process.returncode == 0 for process in both)
+    assert codes == {0}
 
 
 def test_a_segment_is_the_parameters_after_its_epochs(tmp_path):

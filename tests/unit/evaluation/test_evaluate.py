@@ -3,8 +3,6 @@
 import dataclasses
 import json
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +16,13 @@ from cmidd.synthetic.pictures import export
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils.errors import SettingError
 from cmidd.utils.random_streams import Streams
+from tests.support.forked import run_script
 
-ROOT = Path(__file__).parents[3]
 CLASSES = tuple(str(digit) for digit in range(10))
 
 
 def evaluate(*words, cwd=None):
-    command = [sys.executable, str(ROOT / "scripts" / "evaluate.py"), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+    return run_script("evaluate", *words, cwd=cwd)
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,16 @@
 """Whole runs of the command line on the digits, made tiny."""
 
 import json
+import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
 from PIL import Image
 
 from cmidd import load_synthetic
+from cmidd.utils import tensor_files
+from tests.support.forked import as_main, forked, run_script
 from tests.support.runs import ROOT, TINY, TINY_METHOD, distill, result
 
 
@@ -33,6 +34,18 @@ def test_every_spelling_of_the_weight_works_and_zero_is_the_baseline_bit_for_bit
     assert not torch.equal(images[0], images[2])
 
 
+def distill_until_two(*words):
+    write = tensor_files.write_tensors
+
+    def dying(path, tensors, about):
+        write(path, tensors, about)
+        if about.get("iteration") == 2:
+            os._exit(9)
+
+    tensor_files.write_tensors = dying
+    as_main(ROOT / "scripts" / "distill.py", *words)
+
+
 @pytest.mark.parametrize("method", ["dc", "dm", "dsa", "idc", "idm", "mtt"])
 def test_a_resumed_run_gives_the_bits_of_an_undisturbed_one(tmp_path, method, buffers):
     words = [*TINY_METHOD[method], "+cmi.lambda=1", "evaluation.interval=2", "evaluation.baselines=[]", buffers]
@@ -40,16 +53,7 @@ def test_a_resumed_run_gives_the_bits_of_an_undisturbed_one(tmp_path, method, bu
     whole = tmp_path / "whole"
     shutil.move(tmp_path / "results", whole)
     # Stop after the checkpoint of iteration 2, as a kill would: the checkpoint is there, the rest is not.
-    code = (
-        "import sys; sys.argv = sys.argv[1:]; import cmidd.utils.tensor_files as t; write = t.write_tensors\n"
-        "def dying(path, tensors, about):\n"
-        "    write(path, tensors, about)\n"
-        "    if about.get('iteration') == 2: import os; os._exit(9)\n"
-        "t.write_tensors = dying\n"
-        "from cmidd.cli.main import run; run('distill')"
-    )
-    killed = subprocess.run([sys.executable, "-c", code, "distill", *TINY, *words], cwd=tmp_path, check=False)
-    assert killed.returncode == 9
+    assert forked(distill_until_two, *TINY, *words, cwd=tmp_path).returncode == 9
     resumed = distill(tmp_path, *words)
     assert "resuming at iteration 2" in resumed.stdout
     folder = result(tmp_path, method, "1")
@@ -148,10 +152,10 @@ def test_a_run_leaves_what_the_readme_says_and_the_set_exports_as_pictures(tmp_p
     assert left | {"synthetic.png", "synthetic.safetensors"} <= {path.name for path in run.iterdir()}
     synthetic = load_synthetic(run / "synthetic.safetensors")
     assert float(synthetic.syn_lr) > 0
-    export = [sys.executable, str(ROOT / "scripts" / "export.py"), str(run / "synthetic.safetensors"), "pictures"]
-    assert subprocess.run(export, cwd=tmp_path, check=False).returncode == 0
+    words = [str(run / "synthetic.safetensors"), "pictures"]
+    assert run_script("export", *words, cwd=tmp_path).returncode == 0
     assert len(list((tmp_path / "pictures").rglob("*.png"))) == 100
     assert len((tmp_path / "pictures" / "labels.csv").read_text().splitlines()) == 101
-    again = subprocess.run(export, cwd=tmp_path, capture_output=True, text=True, check=False)
+    again = run_script("export", *words, cwd=tmp_path)
     assert again.returncode == 2
     assert "not empty" in again.stderr
