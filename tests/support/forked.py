@@ -51,6 +51,11 @@ def _as_if_new(cwd, environment, streams, call, arguments):
     call(*arguments)
 
 
+def end():
+    """End the server; here and not after the session, for it then writes what coverage measured."""
+    multiprocessing.forkserver._forkserver._stop()
+
+
 @functools.cache
 def _context():
     context = multiprocessing.get_context("forkserver")

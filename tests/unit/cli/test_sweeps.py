@@ -62,7 +62,7 @@ def test_a_crash_of_a_run_is_kept_apart_as_well(tmp_path):
 def test_a_launcher_runs_four_jobs_and_reports_them(tmp_path, launcher):
     pytest.importorskip({"+launch=gpus": "joblib", "+launch=local": "submitit", "+launch=ray": "ray"}[launcher[0]])
     folders = [f"buffers_root={tmp_path}/buffers", f"results_root={tmp_path}/results"]
-    ended = distill(tmp_path, *FOUR, *launcher, *folders, "-m")
+    ended = distill(tmp_path, *FOUR, *launcher, *folders, "-m", forked=False)
     assert ended.returncode == 0, ended.stderr
     assert done(tmp_path) == 4
     assert "4 runs: 4 done, 0 failed" in ended.stdout
