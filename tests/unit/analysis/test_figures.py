@@ -17,7 +17,6 @@ from tests.support.figure_layout import LAYOUT
 from tests.support.forked import run_script
 from tests.support.runs import TINY_METHOD, distill
 
-
 SMALL = ["method.batch_real=16", "evaluation.training.epochs=1"]
 
 
