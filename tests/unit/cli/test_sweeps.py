@@ -1,7 +1,6 @@
 """Sweeps: what fails does not take the others along, every launcher runs, nothing is lost on the way."""
 
 import json
-import multiprocessing
 import os
 import re
 import signal
@@ -17,6 +16,7 @@ from cmidd.cli.compose import compose
 from cmidd.compute.devices import free_one
 from cmidd.runs.identity import BASELINE, strength
 from cmidd.utils.text import duration
+from tests.support.forked import server
 from tests.support.runs import TINY, TINY_METHOD, distill, result, wait_for
 
 
@@ -180,7 +180,7 @@ def hold_one(folder, queue):
 
 @pytest.mark.ci
 def test_four_processes_share_two_devices_and_never_one_of_them_at_once(tmp_path):
-    context = multiprocessing.get_context("spawn")
+    context = server()
     queue = context.Queue()
     processes = [context.Process(target=hold_one, args=(tmp_path, queue)) for _ in range(4)]
     for process in processes:
