@@ -21,6 +21,12 @@ def _watched(request):
     refusals.WATCHED.pop()
 
 
+def pytest_sessionfinish():
+    from tests.support import forked
+
+    forked.end()
+
+
 def pytest_terminal_summary(terminalreporter):
     from tests.support import refusals
 

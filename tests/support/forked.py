@@ -34,7 +34,7 @@ def forked(call, *arguments, cwd):
     """Do ``call(*arguments)`` in a forked process, which ends as that of a script does."""
     with tempfile.TemporaryDirectory() as folder:
         streams = [Path(folder, name) for name in ("out", "err")]
-        process = _context().Process(target=_as_if_new, args=(cwd, dict(os.environ), streams, call, arguments))
+        process = server().Process(target=_as_if_new, args=(cwd, dict(os.environ), streams, call, arguments))
         process.start()
         process.join()
         said = [stream.read_text() for stream in streams]
@@ -51,8 +51,14 @@ def _as_if_new(cwd, environment, streams, call, arguments):
     call(*arguments)
 
 
+def end():
+    """End the server; here and not after the session, for it then writes what coverage measured."""
+    multiprocessing.forkserver._forkserver._stop()
+
+
 @functools.cache
-def _context():
+def server():
+    """What starts processes that are forked from the one that has imported everything."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "tests.support.imported"])
     with contextlib.chdir(ROOT):  # where the server finds these modules

@@ -1,5 +1,7 @@
 """Whole runs on the digits, made tiny, in this process or another."""
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -54,9 +56,13 @@ TINY_METHOD = {
 }
 
 
-def distill(cwd, *overrides, tiny=True):
-    """Run ``distill.py`` in a process of its own."""
-    return run_script("distill", *(TINY if tiny else []), *overrides, cwd=cwd)
+def distill(cwd, *overrides, tiny=True, forked=True):
+    """Run ``distill.py`` in a process of its own; one that starts others that outlive a run may not be forked."""
+    words = [*(TINY if tiny else []), *overrides]
+    if forked:
+        return run_script("distill", *words, cwd=cwd)
+    command = [sys.executable, str(ROOT / "scripts" / "distill.py"), *words]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
 
 def result(cwd, method, cmi, seed=0, ipc=10):

@@ -30,7 +30,7 @@ SWEEPS = {
 def test_a_refused_sweep_leaves_nothing(tmp_path, name):
     if "+launch=gpus" in SWEEPS[name]:
         pytest.importorskip("joblib")
-        ended = distill(tmp_path, *TINY_METHOD["dm"], *SWEEPS[name])
+        ended = distill(tmp_path, *TINY_METHOD["dm"], *SWEEPS[name], forked=False)
         code, err = ended.returncode, ended.stderr
     else:
         code, _, err = script("distill", *WORDS, *SWEEPS[name], cwd=tmp_path)

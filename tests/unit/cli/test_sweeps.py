@@ -1,7 +1,6 @@
 """Sweeps: what fails does not take the others along, every launcher runs, nothing is lost on the way."""
 
 import json
-import multiprocessing
 import os
 import re
 import signal
@@ -17,9 +16,8 @@ from cmidd.cli.compose import compose
 from cmidd.compute.devices import free_one
 from cmidd.runs.identity import BASELINE, strength
 from cmidd.utils.text import duration
+from tests.support.forked import server
 from tests.support.runs import TINY, TINY_METHOD, distill, result, wait_for
-
-FOUR = [*TINY_METHOD["dm"], "evaluation.baselines=[]", "seed=0,1,2,3"]
 
 
 def done(cwd):
@@ -51,21 +49,23 @@ def test_a_crash_of_a_run_is_kept_apart_as_well(tmp_path):
 
 @pytest.mark.ci
 @pytest.mark.parametrize(
-    "launcher",
+    ("launcher", "jobs"),
     [
-        ["+launch=gpus", "device=cpu", "hydra.launcher.n_jobs=2"],
-        ["+launch=local"],
-        ["+launch=ray", "hydra.launcher.ray.remote.num_gpus=0"],
+        (["+launch=gpus", "device=cpu", "hydra.launcher.n_jobs=2"], 4),
+        (["+launch=local"], 2),  # each with the imports of a process of its own
+        (["+launch=ray", "hydra.launcher.ray.remote.num_gpus=0"], 2),
     ],
     ids=["joblib", "submitit_local", "ray"],
 )
-def test_a_launcher_runs_four_jobs_and_reports_them(tmp_path, launcher):
+def test_a_launcher_runs_its_jobs_and_reports_them(tmp_path, launcher, jobs):
     pytest.importorskip({"+launch=gpus": "joblib", "+launch=local": "submitit", "+launch=ray": "ray"}[launcher[0]])
     folders = [f"buffers_root={tmp_path}/buffers", f"results_root={tmp_path}/results"]
-    ended = distill(tmp_path, *FOUR, *launcher, *folders, "-m")
+    seeds = f"seed={','.join(map(str, range(jobs)))}"
+    words = [*TINY_METHOD["dm"], "evaluation.baselines=[]", seeds, *launcher, *folders, "-m"]
+    ended = distill(tmp_path, *words, forked=False)
     assert ended.returncode == 0, ended.stderr
-    assert done(tmp_path) == 4
-    assert "4 runs: 4 done, 0 failed" in ended.stdout
+    assert done(tmp_path) == jobs
+    assert f"{jobs} runs: {jobs} done, 0 failed" in ended.stdout
 
 
 FAKE_SLURM = {
@@ -123,7 +123,13 @@ def slurm(tmp_path, monkeypatch):
 
 @pytest.mark.ci
 def test_slurm_gets_a_job_array_and_a_preempted_run_is_requeued_and_goes_on(tmp_path, slurm):
-    words = ["method=dm", "method.iterations=400", "evaluation.baselines=[]", "checkpoint_seconds=1000"]
+    words = [
+        "method=dm",
+        "method.iterations=200",
+        "method.batch_real=8",
+        "evaluation.baselines=[]",
+        "checkpoint_seconds=1000",
+    ]
     words += ["seed=0,1", "+launch=slurm", "hydra.launcher.partition=gpu", "hydra.launcher.timeout_min=60", "-m"]
     command = [sys.executable, str(Path(__file__).parents[3] / "scripts" / "distill.py"), *TINY, *words]
     sweep = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
@@ -174,7 +180,7 @@ def hold_one(folder, queue):
 
 @pytest.mark.ci
 def test_four_processes_share_two_devices_and_never_one_of_them_at_once(tmp_path):
-    context = multiprocessing.get_context("spawn")
+    context = server()
     queue = context.Queue()
     processes = [context.Process(target=hold_one, args=(tmp_path, queue)) for _ in range(4)]
     for process in processes:
