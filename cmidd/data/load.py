@@ -112,7 +112,7 @@ def load_dataset(
     if source.origin is not None:
         log.info("read from %s", source.origin)
     if source.understood is not None:
-        log.info("%s", source.understood)
+        log.info("data.root=%s is understood as: %s", root, source.understood)
     train, test = _checked_splits(source, validation, where)
     train_pixels = _pixels(train.images)
     if preprocessing is None:
