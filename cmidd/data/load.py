@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from cmidd.data.dataset import Dataset
+from cmidd.data.held import held, unit
 from cmidd.data.preprocessing import ZCA, Normalize, Preprocessing
 from cmidd.data.published import PUBLISHED
 from cmidd.data.sources import read_published
@@ -112,13 +113,12 @@ def load_dataset(
     if source.origin is not None:
         log.info("read from %s", source.origin)
     train, test = _checked_splits(source, validation, where)
-    train_pixels = _pixels(train.images)
     if preprocessing is None:
-        preprocessing = ZCA.fit(train_pixels) if zca else _normalize(train_pixels, statistics)
+        preprocessing = ZCA.fit(unit(train.images)) if zca else _normalize(train.images, statistics)
     return Dataset(
         name=name,
-        train=Split(preprocessing(train_pixels).to(device), train.labels.to(device)),
-        test=Split(preprocessing(_pixels(test.images)).to(device), test.labels.to(device)),
+        train=held(train, preprocessing, device),
+        test=held(test, preprocessing, device),
         classes=source.classes,
         preprocessing=preprocessing,
         held_out="validation" if validation > 0 else "test",
@@ -167,13 +167,13 @@ def _flaw(split: Split, num_classes: int) -> str | None:
     return None
 
 
-def _pixels(images: Tensor) -> Tensor:
-    return images.float() / 255
-
-
 def _normalize(train_pixels: Tensor, statistics: str) -> Normalize:
-    if statistics == "train":
-        std, mean = torch.std_mean(train_pixels, dim=(0, 2, 3), correction=0)
+    """Channel normalisation of uint8 pixels ``[N, C, H, W]``."""
+    if statistics == "train":  # A channel at a time: the same bits as of all at once, in a third of the memory.
+        of_channels = [
+            torch.std_mean(unit(channel), dim=(0, 2, 3), correction=0) for channel in train_pixels.split(1, dim=1)
+        ]
+        std, mean = (torch.cat(values) for values in zip(*of_channels, strict=True))
         return Normalize(mean, std.clamp(min=1e-3))
     known_ones = PUBLISHED[statistics]
     if len(known_ones.mean) != train_pixels.shape[1]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +12,7 @@ from torch import Tensor
 MOST_BYTES = 2**31  # of a data set's file
 
 
-def shape_of(images: Tensor) -> str:
+def shape_of(images: "Tensor | Split") -> str:
     """Channels, height and width of images ``[N, C, H, W]``: ``3x32x32``."""
     return "x".join(map(str, images.shape[1:]))
 
@@ -26,12 +27,32 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, indices: Tensor) -> "Split":
+    @property
+    def shape(self) -> torch.Size:
+        """That of the images, ``[N, C, H, W]``."""
+        return self.images.shape
+
+    @property
+    def device(self) -> torch.device:
+        return self.images.device
+
+    def __getitem__(self, indices: Tensor | slice) -> "Split":
         return Split(self.images[indices], self.labels[indices])
 
+    def subset(self, indices: Tensor | slice) -> "Split":
+        """Some of the images, held as these are."""
+        return self[indices]
+
+    def parts(self, size: int) -> Iterator["Split"]:
+        """All images, ``size`` at a time: for what would not need all of them at once."""
+        for images, labels in zip(self.images.split(size), self.labels.split(size), strict=True):
+            yield Split(images, labels)
+
     def __repr__(self) -> str:
-        kind = str(self.images.dtype).removeprefix("torch.")
-        return f"Split({len(self)} images {shape_of(self.images)}, {kind}, {len(self.labels.unique())} classes)"
+        return f"Split({len(self)} images {shape_of(self)}, {self._kind()}, {len(self.labels.unique())} classes)"
+
+    def _kind(self) -> str:
+        return str(self.images.dtype).removeprefix("torch.")
 
 
 @dataclass(frozen=True, repr=False)
