@@ -24,6 +24,7 @@ class Dataset:
     Attributes:
         origin: the file that was read instead of the published ones, if one was.
         content: then a hash of its images and labels, for what is kept of them.
+        understood: what was made of files that may mean several things, in one line.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Dataset:
     held_out: str = "test"
     origin: str | None = None
     content: str | None = None
+    understood: str | None = None
 
     def __repr__(self) -> str:
         return (

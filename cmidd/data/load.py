@@ -23,8 +23,8 @@ from cmidd.utils.plugins import Plugins
 from cmidd.utils.setting_types import PathText
 
 log = logging.getLogger(__name__)
-Reader = Callable[..., Source]
-"""``read(root, download, *, <its settings>)``: the pixels of a data set."""
+Reader = Callable[..., Source[Any]]
+"""``read(root, download, *, <its settings>)``: the pixels of a data set, or its pictures to be decoded."""
 
 DATASETS: Plugins[Reader] = Plugins(
     "cmidd.data.sets",
@@ -108,10 +108,12 @@ def load_dataset(
     """
     reader = choose(DATASETS, name, "dataset")
     log.info("reading %s", name)
-    source: Source = reader(Path(root).expanduser(), download, **own)
+    source: Source = reader(Path(root).expanduser(), download, **own).decoded()
     where = f"dataset={name}, data.root={root}"
     if source.origin is not None:
         log.info("read from %s", source.origin)
+    if source.understood is not None:
+        log.info("%s", source.understood)
     train, test = _checked_splits(source, validation, where)
     if preprocessing is None:
         preprocessing = ZCA.fit(unit(train.images)) if zca else _normalize(train.images, statistics)
@@ -124,6 +126,7 @@ def load_dataset(
         held_out="validation" if validation > 0 else "test",
         origin=source.origin,
         content=None if source.origin is None else source.content,
+        understood=source.understood,
     )
 
 

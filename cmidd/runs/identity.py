@@ -90,6 +90,7 @@ EARLIER: dict[str, Any] = {
     "cmi.input": "preprocessed",
     "cmi.ratio": None,
     "cmi.teachers": None,
+    "dataset.fit": "crop",
     "evaluation.optimizer": "fresh",
     "method.distinct": False,
     "regularizers.iid.teacher_weight_decay": 1e-3,
