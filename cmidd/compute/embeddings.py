@@ -10,8 +10,8 @@ from cmidd.networks import Network
 
 @torch.no_grad()
 def embed_real(network: Network, images: Tensor | Split) -> Tensor:
-    """Embeddings ``[N, D]`` without a graph, a part at a time: IDM takes whole classes at one image per class, DREAM the
-    training set.
+    """Embeddings ``[N, D]`` without a graph, a part at a time: IDM takes whole classes at one image per class, DREAM
+    the training set.
     """
     size = chunk_size(images)
     parts = images.split(size) if isinstance(images, Tensor) else (part.images for part in images.parts(size))
