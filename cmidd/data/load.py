@@ -12,11 +12,13 @@ from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from cmidd.data.dataset import Dataset
+from cmidd.data.decoding import decoded
 from cmidd.data.held import held, unit
+from cmidd.data.image_files import Pictures
 from cmidd.data.preprocessing import ZCA, Normalize, Preprocessing
 from cmidd.data.published import PUBLISHED
 from cmidd.data.sources import read_published
-from cmidd.data.split import Source, Split, stratified_split
+from cmidd.data.split import Labelled, Source, Split, stratified_split
 from cmidd.utils.checking import checked, choose, keywords, known
 from cmidd.utils.errors import SettingError
 from cmidd.utils.plugins import Plugins
@@ -88,6 +90,7 @@ def load_dataset(
     statistics: str = "train",
     zca: bool = False,
     validation: float = 0.0,
+    cache: Path | None = None,
     **own: Any,
 ) -> Dataset:
     """Read a data set, preprocess it and put it on ``device``.
@@ -101,6 +104,7 @@ def load_dataset(
         statistics: whose channel statistics normalise the images (:class:`CommonSettings`).
         zca: whiten instead of normalising.
         validation: fraction of each training class to hold out.
+        cache: a folder where what was decoded of many pictures is kept (:func:`cmidd.data.decoding.decoded`).
         own: the data set's own settings.
 
     Raises:
@@ -108,7 +112,12 @@ def load_dataset(
     """
     reader = choose(DATASETS, name, "dataset")
     log.info("reading %s", name)
-    source: Source = reader(Path(root).expanduser(), download, **own).decoded()
+    found = reader(Path(root).expanduser(), download, **own)
+
+    def decode(split: Labelled, part: str) -> Split:
+        return decoded(split, cache, f"{name}_{part}") if isinstance(split, Pictures) else split.decoded()
+
+    source: Source = found.decoded(decode)
     where = f"dataset={name}, data.root={root}"
     if source.origin is not None:
         log.info("read from %s", source.origin)

@@ -91,7 +91,8 @@ def starting_set(settings: Settings, data: Dataset, sampler: Sampler, ipc: int, 
 def make_context(settings: Settings, device: torch.device) -> Context:
     """Load the data and the initial synthetic set; refuses an impossible ipc before any work."""
     prepare(settings.engine)
-    data = load_dataset(**settings.dataset, root=settings.data.root, download=settings.data.download, device=device)
+    kept = None if settings.dry_run else Path(settings.buffers_root) / "images"
+    data = load_dataset(**settings.dataset, **vars(settings.data), device=device, cache=kept)
     streams = Streams(settings.seed)
     data.check_ipc(settings.ipc)
     for options in _networks(settings):
