@@ -13,7 +13,6 @@ from cmidd.buffers.teachers import TeacherPools, teacher_recipe
 from cmidd.compute.engine import using
 from cmidd.compute.training import TrainingRecipe
 from cmidd.core.context import Context
-from cmidd.data.split import Split
 from cmidd.loop.steps import method_steps
 from cmidd.methods import METHODS
 from cmidd.runs.build import expert_settings, fitting_engine, make_regularizers
@@ -58,14 +57,14 @@ def timed_steps(settings: Settings, context: Context) -> Timed:
 def _small(context: Context, buffers: Path, per_class: int) -> Context:
     """The same world with fewer images, whose caches go elsewhere."""
     few = torch.cat([members[:per_class] for members in context.data.class_members])
-    data = replace(context.data, train=context.data.train[few.to(context.data.device)])
+    data = replace(context.data, train=context.data.train.subset(few.to(context.data.device)))
     return replace(context, data=data, buffers=buffers, sampler=RandomSampler(data))
 
 
 def _training(small: Context, context: Context, recipe: TrainingRecipe) -> float:
     """Seconds of training a network on the whole training set, from those of a few batches."""
     train = context.data.train
-    few = Split(train.images[: BATCHES * recipe.batch], train.labels[: BATCHES * recipe.batch])
+    few = train.subset(slice(BATCHES * recipe.batch))
     passes = len(recipe.learning_rates) * len(train) / len(few)
     return _median(training_steps(small, few, recipe, 1, False), small) * passes
 

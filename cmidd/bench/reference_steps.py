@@ -198,7 +198,7 @@ def _siamese(method: Any, label: int, images: Tensor, iteration: int) -> tuple[T
     """Real and synthetic images of a class, augmented alike."""
     data: Dataset = method.context.data
     members = data.class_members[label]
-    real = data.train.images[members[torch.randperm(len(members))[: method.batch_real]].to(data.device)]
+    real = data.train[members[torch.randperm(len(members))[: method.batch_real]].to(data.device)].images
     drawn = method.augment.per_class(1, method.context.streams("augment", iteration, label))
     transform = _in_python(drawn)
     pair = [transform(side, torch.zeros(len(side), dtype=torch.long)) for side in (real, images)]

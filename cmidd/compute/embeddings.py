@@ -4,13 +4,18 @@ import torch
 from torch import Tensor
 
 from cmidd.compute.passes import chunk_size, embed
+from cmidd.data.split import Split
 from cmidd.networks import Network
 
 
 @torch.no_grad()
-def embed_real(network: Network, images: Tensor) -> Tensor:
-    """Embeddings ``[N, D]`` without a graph, a part at a time: IDM takes whole classes at one image per class."""
-    return torch.cat([embed(network, some) for some in images.split(chunk_size(images))])
+def embed_real(network: Network, images: Tensor | Split) -> Tensor:
+    """Embeddings ``[N, D]`` without a graph, a part at a time: IDM takes whole classes at one image per class, DREAM
+    the training set.
+    """
+    size = chunk_size(images)
+    parts = images.split(size) if isinstance(images, Tensor) else (part.images for part in images.parts(size))
+    return torch.cat([embed(network, some) for some in parts])
 
 
 def mean_embedding_distance(real: Tensor, real_labels: Tensor, synthetic: Tensor, labels: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from cmidd.compute import compiling
 from cmidd.compute.engine import current
+from cmidd.data.split import Split
 from cmidd.networks import Network
 
 CHUNK_VALUES = 2_000_000  # image values (650 images of 3x32x32) whose activations are kept at once
@@ -135,9 +136,9 @@ def _along(
     return derivative.detach(), d_theta, d_images
 
 
-def chunk_size(images: Tensor) -> int:
+def chunk_size(images: Tensor | Split) -> int:
     """How many of ``images`` pass a network at a time."""
-    return max(1, CHUNK_VALUES // images[0].numel())
+    return max(1, CHUNK_VALUES // math.prod(images.shape[1:]))
 
 
 def embed_in_chunks(network: Network, images: Tensor) -> Tensor:

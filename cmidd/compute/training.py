@@ -230,7 +230,6 @@ def train_step(
 def accuracy(network: nn.Module, data: Split) -> float:
     """Share of ``data`` that ``network`` classifies correctly, in per cent."""
     network.eval()
-    chunk = passes.chunk_size(data.images)
-    pairs = zip(data.images.split(chunk), data.labels.split(chunk), strict=True)
-    correct = sum((passes.logits(network, images).argmax(1) == labels).sum() for images, labels in pairs)
+    parts = data.parts(passes.chunk_size(data))
+    correct = sum((passes.logits(network, part.images).argmax(1) == part.labels).sum() for part in parts)
     return 100 * float(correct) / len(data)

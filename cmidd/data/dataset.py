@@ -15,7 +15,8 @@ from cmidd.utils.random_streams import Streams
 
 @dataclass(frozen=True, repr=False)
 class Dataset:
-    """Real training and evaluation images in network input space, ``[N, C, H, W]`` float32 on one device.
+    """Real training and evaluation images in network input space, ``[N, C, H, W]`` float32 on one device; of normalised
+    ones the pixels are held (:class:`cmidd.data.held.Held`), and whatever is taken is float32.
 
     ``held_out`` is what evaluation tests on: ``test``, or ``validation`` when a part of the training set
     was split off for tuning (the test set is then not loaded at all).
@@ -39,13 +40,13 @@ class Dataset:
     def __repr__(self) -> str:
         return (
             f"Dataset({self.name}: {len(self.train)} training and {len(self.test)} {self.held_out} images "
-            f"{shape_of(self.train.images)} of {self.num_classes} classes, on {self.device})"
+            f"{shape_of(self.train)} of {self.num_classes} classes, on {self.device})"
         )
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height, width."""
-        channels, height, width = self.train.images.shape[1:]
+        channels, height, width = self.train.shape[1:]
         return channels, height, width
 
     @property
@@ -54,7 +55,7 @@ class Dataset:
 
     @property
     def device(self) -> torch.device:
-        return self.train.images.device
+        return self.train.device
 
     @cached_property
     def class_members(self) -> list[Tensor]:

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from cmidd.data.split import Decoded, Seen
+from cmidd.data.seen import Seen
 from cmidd.utils.errors import SettingError
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # At once, torch would be most of the time that a process that decodes takes to start.
     from PIL import Image
+    from torch import Tensor
+
+    from cmidd.data.split import Decoded
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 # What a file holds need not be what its name says: Pillow would hand EPS to a program (Ghostscript).
@@ -49,14 +50,16 @@ class Pictures:
 
     root: Path
     paths: tuple[Path, ...]
-    labels: Tensor
+    labels: "Tensor"
     geometry: Geometry
     setting: str
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, indices: Tensor) -> "Pictures":
+    def __getitem__(self, indices: "Tensor") -> "Pictures":
+        import torch
+
         chosen = torch.arange(len(self))[indices]
         paths = tuple(self.paths[index] for index in chosen.tolist())
         return Pictures(self.root, paths, self.labels[chosen], self.geometry, self.setting)
@@ -64,12 +67,16 @@ class Pictures:
     def __repr__(self) -> str:
         return f"Pictures({len(self)} of {len(self.labels.unique())} classes in {self.root}, {self.geometry})"
 
-    def decoded(self) -> Decoded:
+    def decoded(self) -> "Decoded":
         """The pixels, uint8 ``[N, C, size, size]``, one picture after the other.
 
         Raises:
             SettingError: for the first that :func:`read_picture` refuses.
         """
+        import torch
+
+        from cmidd.data.split import Decoded
+
         side = self.geometry.size
         pixels, seen = torch.empty((len(self), self.geometry.channels, side, side), dtype=torch.uint8), []
         for number, path in enumerate(self.paths):
@@ -78,7 +85,15 @@ class Pictures:
         return Decoded(pixels, self.labels, Seen.together(seen))
 
 
-def read_picture(path: Path, root: Path, geometry: Geometry, setting: str) -> tuple[Tensor, Seen]:
+def read_picture(path: Path, root: Path, geometry: Geometry, setting: str) -> "tuple[Tensor, Seen]":
+    """:func:`read_pixels` as a tensor."""
+    import torch
+
+    pixels, seen = read_pixels(path, root, geometry, setting)
+    return torch.from_numpy(pixels), seen
+
+
+def read_pixels(path: Path, root: Path, geometry: Geometry, setting: str) -> tuple[np.ndarray, Seen]:
     """The pixels of a picture that lies under ``root``, uint8 ``[C, size, size]``, and what was seen of it.
 
     Raises:
@@ -89,8 +104,8 @@ def read_picture(path: Path, root: Path, geometry: Geometry, setting: str) -> tu
     with _opened(path, root, setting) as picture:
         whole, done = upright(picture, geometry.channels)
         pixels = np.array(squared(whole, geometry.size, geometry.fit))
-    tensor = torch.from_numpy(pixels).reshape(geometry.size, geometry.size, geometry.channels).permute(2, 0, 1)
-    return tensor, Seen(whole.size, whole.size, dict.fromkeys(done, 1))
+    planes = pixels.reshape(geometry.size, geometry.size, geometry.channels).transpose(2, 0, 1)
+    return np.ascontiguousarray(planes), Seen(whole.size, whole.size, dict.fromkeys(done, 1))
 
 
 def open_picture(path: Path, root: Path, mode: str, setting: str) -> "Image.Image":

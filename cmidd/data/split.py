@@ -2,9 +2,8 @@
 
 import hashlib
 import math
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Generic, Protocol, Self
 
@@ -12,10 +11,12 @@ import torch
 from torch import Tensor
 from typing_extensions import TypeVar
 
+from cmidd.data.seen import Seen
+
 MOST_BYTES = 2**31  # of a data set's file
 
 
-def shape_of(images: Tensor) -> str:
+def shape_of(images: "Tensor | Split") -> str:
     """Channels, height and width of images ``[N, C, H, W]``: ``3x32x32``."""
     return "x".join(map(str, images.shape[1:]))
 
@@ -44,46 +45,36 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, indices: Tensor) -> "Split":
+    @property
+    def shape(self) -> torch.Size:
+        """That of the images, ``[N, C, H, W]``."""
+        return self.images.shape
+
+    @property
+    def device(self) -> torch.device:
+        return self.images.device
+
+    def __getitem__(self, indices: Tensor | slice) -> "Split":
         return Split(self.images[indices], self.labels[indices])
+
+    def subset(self, indices: Tensor | slice) -> "Split":
+        """Some of the images, held as these are."""
+        return self[indices]
+
+    def parts(self, size: int) -> Iterator["Split"]:
+        """All images, ``size`` at a time: for what would not need all of them at once."""
+        for images, labels in zip(self.images.split(size), self.labels.split(size), strict=True):
+            yield Split(images, labels)
 
     def decoded(self) -> "Split":
         """Itself: these are pixels."""
         return self
 
     def __repr__(self) -> str:
-        kind = str(self.images.dtype).removeprefix("torch.")
-        return f"Split({len(self)} images {shape_of(self.images)}, {kind}, {len(self.labels.unique())} classes)"
+        return f"Split({len(self)} images {shape_of(self)}, {self._kind()}, {len(self.labels.unique())} classes)"
 
-
-@dataclass(frozen=True)
-class Seen:
-    """What was seen while pictures were decoded.
-
-    Attributes:
-        smallest, largest: width and height in pixels of the pictures with the fewest and the most, as they are shown.
-        converted: how many pictures were converted how, in words.
-    """
-
-    smallest: tuple[int, int]
-    largest: tuple[int, int]
-    converted: dict[str, int] = field(default_factory=dict)
-
-    @classmethod
-    def together(cls, seen: Iterable["Seen"]) -> "Seen":
-        """Of all pictures; there must be one."""
-        every, converted = list(seen), Counter[str]()
-        for each in every:
-            converted.update(each.converted)
-        sizes = sorted(
-            (size for each in every for size in (each.smallest, each.largest)), key=lambda s: (s[0] * s[1], s)
-        )
-        return cls(sizes[0], sizes[-1], dict(sorted(converted.items())))
-
-    def __str__(self) -> str:
-        smallest, largest = (f"{width}x{height}" for width, height in (self.smallest, self.largest))
-        text = f"pictures of {smallest}" + (f" to {largest}" if largest != smallest else "")
-        return text + "".join(f", {count} {how}" for how, count in self.converted.items())
+    def _kind(self) -> str:
+        return str(self.images.dtype).removeprefix("torch.")
 
 
 @dataclass(frozen=True, repr=False)
@@ -114,14 +105,17 @@ class Source(Generic[S]):
     origin: str | None = None
     understood: str | None = None
 
-    def decoded(self) -> "Source":
+    def decoded(self, decode: Callable[[S, str], Split] = lambda split, _: split.decoded()) -> "Source":
         """The same as pixels; what was seen in the pictures is added to what was understood.
+
+        Args:
+            decode: makes pixels of a split, which is called ``train``, ``test`` or ``validation``.
 
         Raises:
             SettingError: when a picture cannot be read.
         """
-        held_out = None if self.validation is None else self.validation.decoded()
-        splits = self.train.decoded(), self.test.decoded(), held_out
+        held_out = None if self.validation is None else decode(self.validation, "validation")
+        splits = decode(self.train, "train"), decode(self.test, "test"), held_out
         seen = [split.seen for split in splits if isinstance(split, Decoded)]
         parts = [part for part in (self.understood, str(Seen.together(seen)) if seen else None) if part]
         source: Source[Any] = replace(self)

@@ -17,6 +17,8 @@ from cmidd.utils.random_streams import Streams
 TrainingStage = tuple[Split, TrainingRecipe]
 """Images to train on, and how."""
 
+PART = 1000  # images that are hashed at a time
+
 Optimizer = Literal["fresh", "carried"]
 """What a stage after the first begins with: an optimiser of its own, or the momentum of the stage before."""
 
@@ -25,8 +27,9 @@ def digest(stages: Sequence[TrainingStage]) -> str:
     """Names the images, labels and recipes of ``stages``."""
     found = hashlib.sha256()
     for data, recipe in stages:
-        for tensor in (data.images, data.labels):
-            found.update(tensor.cpu().numpy().tobytes())
+        for part in data.parts(PART):
+            found.update(part.images.cpu().numpy().tobytes())
+        found.update(data.labels.cpu().numpy().tobytes())
         found.update(repr(recipe).encode())
     return found.hexdigest()
 

@@ -93,7 +93,7 @@ def _as_they_are(images: Tensor) -> Tensor:
 @torch.no_grad()
 def class_log_centroids(teacher: Network, real: Split, seen: Callable[[Tensor], Tensor] = _as_they_are) -> Tensor:
     """``log Q_y`` ``[C, M]``: the logarithm of the mean softmax over the features of each class's images."""
-    parts = real.images.split(chunk_size(real.images))  # A whole data set as pixels would be a second one in memory.
-    log_p = torch.cat([embed_real(teacher, seen(some)) for some in parts]).log_softmax(1)
+    parts = real.parts(chunk_size(real))  # A whole data set at once would be a second one in memory.
+    log_p = torch.cat([embed_real(teacher, seen(part.images)) for part in parts]).log_softmax(1)
     members = [log_p[real.labels == label] for label in range(int(real.labels.max()) + 1)]
     return torch.stack([own.logsumexp(0) - math.log(len(own)) for own in members])

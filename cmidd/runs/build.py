@@ -20,6 +20,7 @@ from cmidd.core.sampler import Sampler
 from cmidd.core.teachers import Teachers
 from cmidd.data.dataset import Dataset
 from cmidd.data.load import load_dataset
+from cmidd.data.split import Split
 from cmidd.loop.balance import Ratio
 from cmidd.methods import METHODS
 from cmidd.methods.mtt import epochs_read
@@ -90,7 +91,8 @@ def starting_set(settings: Settings, data: Dataset, sampler: Sampler, ipc: int, 
 def make_context(settings: Settings, device: torch.device) -> Context:
     """Load the data and the initial synthetic set; refuses an impossible ipc before any work."""
     prepare(settings.engine)
-    data = load_dataset(**settings.dataset, root=settings.data.root, download=settings.data.download, device=device)
+    kept = None if settings.dry_run else Path(settings.buffers_root) / "images"
+    data = load_dataset(**settings.dataset, **vars(settings.data), device=device, cache=kept)
     streams = Streams(settings.seed)
     data.check_ipc(settings.ipc)
     for options in _networks(settings):
@@ -103,7 +105,7 @@ def make_context(settings: Settings, device: torch.device) -> Context:
     if data.content is not None:
         key["content"] = data.content
     if data.name == "folder":  # The user may change the images: the caches go by their content.
-        key["content"] = hashlib.sha256(data.train.images.cpu().numpy().tobytes()).hexdigest()
+        key["content"] = _hash(data.train)
     return Context(
         data=data,
         synthetic=starting_set(settings, data, sampler, settings.stage_sizes[0], streams),
@@ -113,6 +115,14 @@ def make_context(settings: Settings, device: torch.device) -> Context:
         data_key=key,
         sampler=sampler,
     )
+
+
+def _hash(split: Split) -> str:
+    """A hash of all images as networks see them, made a part at a time."""
+    digest = hashlib.sha256()
+    for part in split.parts(1000):
+        digest.update(part.images.cpu().contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 def _networks(settings: Settings) -> list[dict[str, Any]]:

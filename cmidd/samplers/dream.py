@@ -84,7 +84,7 @@ def representatives(
     data: Dataset, size: int, network: Network, generator: torch.Generator, rounds: int
 ) -> list[Tensor]:
     """For every class the indices of ``size`` training images, each the nearest to the centre of its cluster."""
-    embedded = embed_real(network, data.train.images)
+    embedded = embed_real(network, data.train)
     chosen = []
     for members in data.class_members:
         points = embedded[members.to(embedded.device)]

@@ -46,9 +46,9 @@ def progress(
     return Progress(items, what, total, initial, unit)
 
 
-def counted(what: str, *, total: int, initial: int = 0) -> "Progress[None]":
+def counted(what: str, *, total: int, initial: int = 0, unit: str = "iteration") -> "Progress[None]":
     """Without items: ``update`` says what is done."""
-    return Progress((), what, total, initial, "iteration")
+    return Progress((), what, total, initial, unit)
 
 
 class Progress(Generic[T]):

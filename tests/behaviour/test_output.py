@@ -159,7 +159,7 @@ def test_images_of_ones_own_have_sizes_that_fit_and_the_published_ones_are_named
 def test_a_set_and_its_data_are_told_in_a_line_or_two(tmp_path):
     data = load_dataset("digits")
     assert repr(data) == "Dataset(digits: 1438 training and 359 test images 1x8x8 of 10 classes, on cpu)"
-    assert repr(data.test) == "Split(359 images 1x8x8, float32, 10 classes)"
+    assert repr(data.test) == "Split(359 images 1x8x8, float32 held as uint8, 10 classes)"
     from cmidd import load_synthetic
 
     synthetic = load_synthetic(run_here(tmp_path / "results", "idc") / "synthetic.safetensors")

@@ -16,6 +16,7 @@ from cmidd.buffers.teacher_files import find
 from cmidd.cli.compose import compose
 from cmidd.core.match import Match
 from cmidd.data.preprocessing import ZCA
+from cmidd.data.split import Split
 from cmidd.methods import METHODS
 from cmidd.networks import build_network
 from cmidd.regularizers.cmi import conditional_mutual_information
@@ -211,7 +212,7 @@ def world():
     context = make_context(settings, torch.device("cpu"))
     data = context.data
     images = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    split = replace(data.train, images=images, labels=torch.arange(3).repeat(2))
+    split = Split(images, torch.arange(3).repeat(2))
     return replace(context, data=replace(data, train=split, test=split, classes=("a", "b", "c")))
 
 
