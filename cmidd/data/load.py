@@ -5,12 +5,13 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor
 
+from cmidd.data.colour import in_channels
 from cmidd.data.dataset import Dataset
 from cmidd.data.preprocessing import ZCA, Normalize, Preprocessing
 from cmidd.data.published import PUBLISHED
@@ -46,12 +47,16 @@ class CommonSettings:
     ``statistics``: whose channel statistics normalise the images; ``train`` computes them from the training pixels.
     CIFAR100 is normalised with CIFAR10's by MTT (without ZCA) and IDC. ``zca``: whiten instead of normalising.
     ``validation``: fraction of each training class to hold out; evaluation then tests on it. A data set that has
-    validation images of its own holds out these instead, whatever the fraction.
+    validation images of its own holds out these instead, whatever the fraction. ``channels``: 3 repeats a grey image, 1
+    makes a colour one grey (:mod:`cmidd.data.colour`); None: as it is. ``fill``: with ``repeat`` a class that has fewer
+    images than a set starts from, or a batch holds, gives some of them again.
     """
 
     statistics: Annotated[str, AfterValidator(_known)] = "train"
     zca: bool = False
     validation: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.0
+    channels: Literal[1, 3] | None = None
+    fill: Literal["none", "repeat"] = "none"
 
 
 @dataclass(frozen=True)
@@ -69,8 +74,8 @@ def check_dataset(given: Mapping[str, Any], where: str = "dataset") -> None:
         SettingError: one line for the first that is unknown, of the wrong type or out of range.
     """
     reader = choose(DATASETS, given.get("name"), where)
-    common = {field.name for field in fields(CommonSettings)}
     own = keywords(reader)
+    common = {field.name for field in fields(CommonSettings)} - set(own)
     for key in given:
         known(key, {"name", *common, *own}, where)
     checked(CommonSettings, {key: given[key] for key in given if key in common}, where)
@@ -87,6 +92,7 @@ def load_dataset(
     statistics: str = "train",
     zca: bool = False,
     validation: float = 0.0,
+    fill: Literal["none", "repeat"] = "none",
     **own: Any,
 ) -> Dataset:
     """Read a data set, preprocess it and put it on ``device``.
@@ -100,21 +106,23 @@ def load_dataset(
         statistics: whose channel statistics normalise the images (:class:`CommonSettings`).
         zca: whiten instead of normalising.
         validation: fraction of each training class to hold out.
+        fill: whether small classes give images again (:class:`CommonSettings`).
         own: the data set's own settings.
 
     Raises:
         SettingError: when files are missing or unreadable, saying where it looked and the ways out.
     """
     reader = choose(DATASETS, name, "dataset")
+    channels = None if "channels" in keywords(reader) else own.pop("channels", None)
     log.info("reading %s", name)
     source: Source = reader(Path(root).expanduser(), download, **own)
     where = f"dataset={name}, data.root={root}"
     if source.origin is not None:
         log.info("read from %s", source.origin)
-    train, test = _checked_splits(source, validation, where)
+    train, test = (in_channels(split, channels) for split in _checked_splits(source, validation, where))
     train_pixels = _pixels(train.images)
     if preprocessing is None:
-        preprocessing = ZCA.fit(train_pixels) if zca else _normalize(train_pixels, statistics)
+        preprocessing = ZCA.fit(train_pixels) if zca else _normalize(train_pixels, statistics, channels == 3)
     return Dataset(
         name=name,
         train=Split(preprocessing(train_pixels).to(device), train.labels.to(device)),
@@ -124,6 +132,7 @@ def load_dataset(
         held_out="validation" if validation > 0 else "test",
         origin=source.origin,
         content=None if source.origin is None else source.content,
+        fill=fill == "repeat",
     )
 
 
@@ -171,14 +180,17 @@ def _pixels(images: Tensor) -> Tensor:
     return images.float() / 255
 
 
-def _normalize(train_pixels: Tensor, statistics: str) -> Normalize:
+def _normalize(train_pixels: Tensor, statistics: str, repeated: bool) -> Normalize:
     if statistics == "train":
         std, mean = torch.std_mean(train_pixels, dim=(0, 2, 3), correction=0)
         return Normalize(mean, std.clamp(min=1e-3))
-    known_ones = PUBLISHED[statistics]
-    if len(known_ones.mean) != train_pixels.shape[1]:
+    known_ones, channels = PUBLISHED[statistics], train_pixels.shape[1]
+    mean, std = (torch.tensor(values) for values in (known_ones.mean, known_ones.std))
+    if len(mean) == 1 and repeated:
+        mean, std = mean.expand(channels), std.expand(channels)
+    if len(mean) != channels:
         raise SettingError(
-            f"dataset.statistics={statistics}: has {len(known_ones.mean)} channel(s), the images have "
-            f"{train_pixels.shape[1]}; choose statistics of as many channels, or 'train'"
+            f"dataset.statistics={statistics}: has {len(mean)} channel(s), the images have "
+            f"{channels}; choose statistics of as many channels, or 'train'"
         )
-    return Normalize(torch.tensor(known_ones.mean), torch.tensor(known_ones.std))
+    return Normalize(mean.clone(), std.clone())

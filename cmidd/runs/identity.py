@@ -90,6 +90,8 @@ EARLIER: dict[str, Any] = {
     "cmi.input": "preprocessed",
     "cmi.ratio": None,
     "cmi.teachers": None,
+    "dataset.channels": None,
+    "dataset.fill": "none",
     "evaluation.optimizer": "fresh",
     "method.distinct": False,
     "regularizers.iid.teacher_weight_decay": 1e-3,
