@@ -226,11 +226,19 @@ def train_step(
     return logits.detach()
 
 
-@torch.no_grad()
 def accuracy(network: nn.Module, data: Split) -> float:
     """Share of ``data`` that ``network`` classifies correctly, in per cent."""
+    return share_right(predictions(network, data), data.labels)
+
+
+def share_right(predicted: Tensor, labels: Tensor) -> float:
+    """Share of predictions ``[N]`` that are the labels ``[N]``, in per cent."""
+    return 100 * float((predicted == labels).sum()) / len(labels)
+
+
+@torch.no_grad()
+def predictions(network: nn.Module, data: Split) -> Tensor:
+    """The class ``[N]`` that ``network`` gives each image."""
     network.eval()
     chunk = passes.chunk_size(data.images)
-    pairs = zip(data.images.split(chunk), data.labels.split(chunk), strict=True)
-    correct = sum((passes.logits(network, images).argmax(1) == labels).sum() for images, labels in pairs)
-    return 100 * float(correct) / len(data)
+    return torch.cat([passes.logits(network, images).argmax(1) for images in data.images.split(chunk)])
