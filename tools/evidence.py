@@ -14,7 +14,7 @@ from typing import Any
 from cmidd.analysis.cells import read_baselines
 from cmidd.analysis.results import Result, read_results
 from cmidd.analysis.verify import SET
-from cmidd.data.image_files import read_picture
+from cmidd.data.image_files import open_picture
 from cmidd.utils import files
 from cmidd.utils.errors import one_line_errors
 
@@ -30,7 +30,7 @@ def main(roots: list[str]) -> None:
         files.write_json(kept.with_name(f"{kept.name}.result.json"), _anywhere(files.read_json(result.path)))
         picture = result.path.with_name("synthetic.png")
         if picture.exists():
-            small = read_picture(picture, result.path.parent, "RGB", str(result.path.parent))
+            small = open_picture(picture, result.path.parent, "RGB", str(result.path.parent))
             small.thumbnail((MOST_PIXELS, MOST_PIXELS))
             with files.atomic_write(kept.with_name(f"{kept.name}.png")) as beside:
                 small.quantize(64).save(beside, format="PNG", optimize=True)

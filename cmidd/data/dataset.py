@@ -24,6 +24,7 @@ class Dataset:
         origin: the file that was read instead of the published ones, if one was.
         content: then a hash of its images and labels, for what is kept of them.
         fill: whether a class with fewer images than a batch asks of it gives some again (:class:`CommonSettings`).
+        understood: what was made of files that may mean several things, in one line.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Dataset:
     origin: str | None = None
     content: str | None = None
     fill: bool = False
+    understood: str | None = None
 
     def __repr__(self) -> str:
         return (

@@ -1,54 +1,113 @@
-"""Images of the user's own: pictures in folders, one folder a class."""
+"""Picture files: opened without running anything, decoded to squares of pixels."""
 
+import contextlib
 import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import torch
-from PIL import Image
+from torch import Tensor
 
-from cmidd.data.split import Split
+from cmidd.data.split import Decoded, Seen
 from cmidd.utils.errors import SettingError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 # What a file holds need not be what its name says: Pillow would hand EPS to a program (Ghostscript).
 IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 MOST_PIXELS = 50_000_000  # of a picture
 
-
-def read_folder(root: Path, size: int, channels: int) -> tuple[Split, list[str]]:
-    from PIL import Image
-    from torchvision.transforms.functional import pil_to_tensor
-
-    setting = f"data.root={root}"
-    if not root.is_dir():
-        raise SettingError(f"data.root={root}: no such folder; give a folder with one subfolder of images per class")
-    classes = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if len(classes) < 2:
-        raise SettingError(
-            f"data.root={root}: found {len(classes)} class folder(s), distillation needs 2 or more; "
-            "expected <data.root>/<class>/<image>"
-        )
-    for name in classes:
-        if not name.isprintable() or len(name) > 200:
-            raise SettingError(f"{setting}: class folder {name!r} is not named by 1 to 200 letters; rename it")
-    images, labels = [], []
-    for label, name in enumerate(classes):
-        paths = sorted(path for path in (root / name).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-        if not paths:
-            raise SettingError(f"data.root={root}: class folder {name!r} holds no image; fill it or remove it")
-        for path in paths:
-            pixels = read_picture(path, root, "L" if channels == 1 else "RGB", setting)
-            images.append(pil_to_tensor(pixels.resize((size, size), Image.Resampling.BICUBIC)))
-            labels.append(label)
-    return Split(torch.stack(images), torch.tensor(labels)), classes
+Fit = Literal["crop", "squash", "pad"]
 
 
-def read_picture(path: Path, root: Path, mode: str, setting: str) -> "Image.Image":
-    """A picture that lies under ``root``, converted to Pillow's ``mode``.
+@dataclass(frozen=True)
+class Geometry:
+    """What every picture becomes: ``channels`` x ``size`` x ``size`` pixels.
+
+    ``fit``: what becomes of one that is not square (:func:`cmidd.data.picture_modes.squared`).
+    """
+
+    size: int
+    channels: Literal[1, 3] = 3
+    fit: Fit = "crop"
+
+
+@dataclass(frozen=True, repr=False)
+class Pictures:
+    """Labelled picture files of a split that are still to be decoded.
+
+    Attributes:
+        root: the folder that they lie under, and may not link out of.
+        labels: ``[N]`` int64, one for each of ``paths``.
+        setting: how errors about a picture begin (``data.root=...``).
+    """
+
+    root: Path
+    paths: tuple[Path, ...]
+    labels: Tensor
+    geometry: Geometry
+    setting: str
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, indices: Tensor) -> "Pictures":
+        chosen = torch.arange(len(self))[indices]
+        paths = tuple(self.paths[index] for index in chosen.tolist())
+        return Pictures(self.root, paths, self.labels[chosen], self.geometry, self.setting)
+
+    def __repr__(self) -> str:
+        return f"Pictures({len(self)} of {len(self.labels.unique())} classes in {self.root}, {self.geometry})"
+
+    def decoded(self) -> Decoded:
+        """The pixels, uint8 ``[N, C, size, size]``, one picture after the other.
+
+        Raises:
+            SettingError: for the first that :func:`read_picture` refuses.
+        """
+        side = self.geometry.size
+        pixels, seen = torch.empty((len(self), self.geometry.channels, side, side), dtype=torch.uint8), []
+        for number, path in enumerate(self.paths):
+            pixels[number], of_it = read_picture(path, self.root, self.geometry, self.setting)
+            seen.append(of_it)
+        return Decoded(pixels, self.labels, Seen.together(seen))
+
+
+def read_picture(path: Path, root: Path, geometry: Geometry, setting: str) -> tuple[Tensor, Seen]:
+    """The pixels of a picture that lies under ``root``, uint8 ``[C, size, size]``, and what was seen of it.
 
     Raises:
         SettingError: starting with ``setting``, when it cannot be read, unpacks to too much, or links out of ``root``.
     """
+    from cmidd.data.picture_modes import squared, upright
+
+    with _opened(path, root, setting) as picture:
+        whole, done = upright(picture, geometry.channels)
+        pixels = np.array(squared(whole, geometry.size, geometry.fit))
+    tensor = torch.from_numpy(pixels).reshape(geometry.size, geometry.size, geometry.channels).permute(2, 0, 1)
+    return tensor, Seen(whole.size, whole.size, dict.fromkeys(done, 1))
+
+
+def open_picture(path: Path, root: Path, mode: str, setting: str) -> "Image.Image":
+    """A picture that lies under ``root`` with its own pixels, in Pillow's ``mode``.
+
+    Raises:
+        SettingError: as :func:`read_picture`; also for pixels of more than 8 bits.
+    """
+    with _opened(path, root, setting) as picture:
+        if picture.mode.startswith(("I", "F")):  # Pillow would clip them to 255.
+            raise ValueError(f"pixels of more than 8 bits (mode {picture.mode})")
+        return picture.convert(mode)
+
+
+@contextlib.contextmanager
+def _opened(path: Path, root: Path, setting: str) -> Iterator["Image.Image"]:
+    """A picture that is open; what is raised while it is becomes one line."""
     from PIL import Image
 
     if not path.resolve().is_relative_to(root.resolve()):
@@ -58,9 +117,7 @@ def read_picture(path: Path, root: Path, mode: str, setting: str) -> "Image.Imag
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             if picture.width * picture.height > MOST_PIXELS:
                 raise ValueError(f"{picture.width}x{picture.height} pixels, at most {MOST_PIXELS} are read")
-            if picture.mode.startswith(("I", "F")):  # Pillow would clip them to 255.
-                raise ValueError(f"pixels of more than 8 bits (mode {picture.mode})")
-            return picture.convert(mode)
+            yield picture
     except Exception as error:  # Pillow raises many kinds for a damaged file.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise SettingError(f"{setting}: cannot read {path}: {reason}; repair or remove it") from error

@@ -23,8 +23,8 @@ from cmidd.utils.plugins import Plugins
 from cmidd.utils.setting_types import PathText
 
 log = logging.getLogger(__name__)
-Reader = Callable[..., Source]
-"""``read(root, download, *, <its settings>)``: the pixels of a data set."""
+Reader = Callable[..., Source[Any]]
+"""``read(root, download, *, <its settings>)``: the pixels of a data set, or its pictures to be decoded."""
 
 DATASETS: Plugins[Reader] = Plugins(
     "cmidd.data.sets",
@@ -115,10 +115,12 @@ def load_dataset(
     reader = choose(DATASETS, name, "dataset")
     channels = None if "channels" in keywords(reader) else own.pop("channels", None)
     log.info("reading %s", name)
-    source: Source = reader(Path(root).expanduser(), download, **own)
+    source: Source = reader(Path(root).expanduser(), download, **own).decoded()
     where = f"dataset={name}, data.root={root}"
     if source.origin is not None:
         log.info("read from %s", source.origin)
+    if source.understood is not None:
+        log.info("%s", source.understood)
     train, test = (in_channels(split, channels) for split in _checked_splits(source, validation, where))
     train_pixels = _pixels(train.images)
     if preprocessing is None:
@@ -133,6 +135,7 @@ def load_dataset(
         origin=source.origin,
         content=None if source.origin is None else source.content,
         fill=fill == "repeat",
+        understood=source.understood,
     )
 
 

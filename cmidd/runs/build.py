@@ -25,6 +25,7 @@ from cmidd.methods import METHODS
 from cmidd.methods.mtt import epochs_read
 from cmidd.networks import blank_network
 from cmidd.regularizers import REGULARIZERS
+from cmidd.runs.identity import EARLIER
 from cmidd.runs.settings import Settings
 from cmidd.samplers import SAMPLERS
 from cmidd.synthetic.synthetic_set import SyntheticSet
@@ -98,7 +99,7 @@ def make_context(settings: Settings, device: torch.device) -> Context:
     if settings.taught and cmi.teachers is not None and cmi.teachers.path is not None:
         refuse_unfit(cmi.teachers.path, cmi.pool, cmi.teacher, data, settings.network)
     sampler = SAMPLERS[settings.sampler["name"]](data, **own_of(SAMPLERS, settings.sampler, "sampler"))
-    key = dict(settings.dataset)
+    key = {name: value for name, value in settings.dataset.items() if EARLIER.get(f"dataset.{name}") != value}
     if data.content is not None:
         key["content"] = data.content
     if data.name == "folder":  # The user may change the images: the caches go by their content.

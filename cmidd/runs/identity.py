@@ -92,6 +92,7 @@ EARLIER: dict[str, Any] = {
     "cmi.teachers": None,
     "dataset.channels": None,
     "dataset.fill": "none",
+    "dataset.fit": "crop",
     "evaluation.optimizer": "fresh",
     "method.distinct": False,
     "regularizers.iid.teacher_weight_decay": 1e-3,

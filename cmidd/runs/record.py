@@ -75,6 +75,7 @@ class RunRecord:
         evaluations, evaluated_at_seconds: by iteration, accuracies and seconds of distillation until then.
         command, differs_from_recipe: the line that made it, and ``{setting: [this run's, the recipe's]}``.
         read_from: the file of the images, where they are not the published ones.
+        understood: what was made of a folder of images: its layout, splits, classes, what was skipped or converted.
         training_steps: of a network trained on the set; ``optimizer_between_stages`` where the set has stages.
         weights: of every stage, what was measured of each term (:meth:`cmidd.loop.balance.Balance.record`).
     """
@@ -93,6 +94,7 @@ class RunRecord:
     commit: str | None = None
     engine: OrAbsent[dict[str, Any]] = None
     read_from: str | None = None
+    understood: OrAbsent[str] = None
     network: str | None = None
     training_steps: int | None = None
     optimizer_between_stages: str | None = None

@@ -137,6 +137,7 @@ def _record(settings: Settings, context: Context, started: dict[str, Any], disti
         **started,
         settings=identity_of(settings, context),  # type: ignore[arg-type]
         read_from=context.data.origin or "published files",
+        understood=context.data.understood,
         network=settings.network["name"],
         tested_on=context.data.held_out,  # type: ignore[arg-type]
         last={"iteration": distilled.iteration, "accuracies": evaluations[str(distilled.iteration)]},

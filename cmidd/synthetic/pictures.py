@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from cmidd.data.image_files import read_picture
+from cmidd.data.image_files import open_picture
 from cmidd.utils import files
 from cmidd.utils.errors import SettingError
 
@@ -106,7 +106,7 @@ def read(folder: Path, names: Sequence[str], shape: Sequence[int]) -> tuple[Tens
     labels, pixels = _read_labels(folder, names), []
     for name in labels:
         mode = "L" if shape[0] == 1 else "RGB"
-        picture = pil_to_tensor(read_picture(folder / name, folder, mode, f"synthetic={folder}"))
+        picture = pil_to_tensor(open_picture(folder / name, folder, mode, f"synthetic={folder}"))
         if list(picture.shape) != list(shape):
             raise SettingError(f"{folder / name}: a picture {list(picture.shape)}, expected image_shape {list(shape)}")
         pixels.append(picture)

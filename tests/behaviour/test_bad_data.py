@@ -119,8 +119,8 @@ def one_image(folder):
         path.unlink()
 
 
-def sixteen_bits(folder):
-    Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(folder / "ant" / "0.png")
+def fractions(folder):
+    Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(folder / "ant" / "0.tiff")
 
 
 FOLDERS = {
@@ -131,7 +131,7 @@ FOLDERS = {
     "a cut picture": lambda f: damage(f / "ant" / "0.png", (f / "ant" / "0.png").read_bytes()[:50]),
     "text as picture": lambda f: damage(f / "ant" / "0.png", "no picture"),
     "an empty picture": lambda f: damage(f / "ant" / "0.png", ""),
-    "16 bits": sixteen_bits,
+    "fractions": fractions,
     "a class with a line break": lambda f: (f / "bee").rename(f / "be\ne"),
     "a class with a control sign": lambda f: (f / "bee").rename(f / "be\x07e"),
     "a class that is no text": lambda f: (f / "bee").rename(f / "be\udcffe"),

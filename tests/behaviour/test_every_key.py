@@ -54,6 +54,7 @@ OTHERS = {
     **{
         "input": ["pixels", "preprocessed"],
         "centroids": ["real"],
+        "fit": ["squash"],
         "distance": ["cos", "mse"],
         "composition": ["one", "idc"],
     },

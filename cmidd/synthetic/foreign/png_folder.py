@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from cmidd.data.image_files import read_picture
+from cmidd.data.image_files import open_picture
 from cmidd.synthetic.foreign.imported import KINDS, Imported
 from cmidd.utils.errors import SettingError
 
@@ -26,7 +26,7 @@ def read(path: Path, classes: tuple[str, ...], channels: int) -> Imported:
                 f"the classes are {', '.join(classes[:10])}{', ...' if len(classes) > 10 else ''}"
             )
         for file in sorted(folder.glob("*.png")):
-            picture = read_picture(file, path, "L" if channels == 1 else "RGB", f"synthetic={path}")
+            picture = open_picture(file, path, "L" if channels == 1 else "RGB", f"synthetic={path}")
             images.append(pil_to_tensor(picture) / 255)
             labels.append(label)
     if not images:
