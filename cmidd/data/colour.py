@@ -21,5 +21,5 @@ def in_channels(split: Split, channels: Literal[1, 3] | None) -> Split:
         return split
     if channels == 3:
         return Split(images.expand(-1, 3, -1, -1).contiguous(), split.labels)
-    luma = sum(weight * images[:, [number]].int() for number, weight in enumerate(LUMA))
-    return Split(((luma + 2**15) >> 16).to(torch.uint8), split.labels)
+    red, green, blue = (weight * images[:, [number]].int() for number, weight in enumerate(LUMA))
+    return Split(((red + green + blue + 2**15) >> 16).to(torch.uint8), split.labels)

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from cmidd.data.colour import in_channels
 from cmidd.data.dataset import Dataset
+from cmidd.data.imagenet import SUBSETS
+from cmidd.data.imagenet_files import read_subset
 from cmidd.data.preprocessing import ZCA, Normalize, Preprocessing
-from cmidd.data.published import PUBLISHED
+from cmidd.data.published import PUBLISHED, STATISTICS
 from cmidd.data.sources import read_published
 from cmidd.data.split import Source, Split, stratified_split
 from cmidd.utils.checking import checked, choose, keywords, known
@@ -30,13 +32,16 @@ DATASETS: Plugins[Reader] = Plugins(
     "cmidd.data.sets",
     "read",
     group="cmidd.datasets",
-    built_in={name: functools.partial(read_published, name) for name in PUBLISHED},
+    built_in={
+        **{name: functools.partial(read_published, name) for name in PUBLISHED},
+        **{name: functools.partial(read_subset, name) for name in SUBSETS},
+    },
 )
 
 
 def _known(statistics: str) -> str:
-    if statistics != "train" and statistics not in PUBLISHED:
-        raise ValueError(f"unknown statistics; choose train, {', '.join(PUBLISHED)}")
+    if statistics != "train" and statistics not in STATISTICS:
+        raise ValueError(f"unknown statistics; choose train, {', '.join(STATISTICS)}")
     return statistics
 
 
@@ -187,8 +192,7 @@ def _normalize(train_pixels: Tensor, statistics: str, repeated: bool) -> Normali
     if statistics == "train":
         std, mean = torch.std_mean(train_pixels, dim=(0, 2, 3), correction=0)
         return Normalize(mean, std.clamp(min=1e-3))
-    known_ones, channels = PUBLISHED[statistics], train_pixels.shape[1]
-    mean, std = (torch.tensor(values) for values in (known_ones.mean, known_ones.std))
+    channels, (mean, std) = train_pixels.shape[1], map(torch.tensor, STATISTICS[statistics])
     if len(mean) == 1 and repeated:
         mean, std = mean.expand(channels), std.expand(channels)
     if len(mean) != channels:

@@ -28,8 +28,8 @@ class Subject:
     """A synthetic set with the real data that tests it and the network and recipe it was made for.
 
     ``optimizer``: what a network takes from one stage of the set to the next
-    (:class:`cmidd.evaluation.protocols.EvaluationProtocol`). ``reordered``: whether the set counts the classes in another
-    order than the data set; its labels are then mapped by their names.
+    (:class:`cmidd.evaluation.protocols.EvaluationProtocol`). ``reordered``: whether the set counts the classes in
+    another order than the data set; its labels are then mapped by their names.
     """
 
     synthetic: SyntheticSet

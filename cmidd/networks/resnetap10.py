@@ -1,4 +1,4 @@
-"""ResNetAP10, the network that IDC condenses ImageNet with: average pooling in place of stride (datasets.md section 2)."""
+"""ResNetAP10, that IDC condenses ImageNet with: average pooling in place of stride (datasets.md section 2)."""
 
 import math
 from typing import Annotated
@@ -19,8 +19,8 @@ class ResNetAP10(Network):
     """One block a stage, every halving by average pooling, the last maps averaged whole.
 
     4,903,242 parameters at 3x128x128 with ten classes, 4,910,922 at 3x224x224; 512 features. ``width`` is 64,
-    and 32 for CIFAR in the reference (Efficient-Dataset-Condensation/models/resnet_ap.py:158-225 at ceac95a), where images
-    up to 128 have a 3x3 stem and larger ones a 7x7 one, and ``norm`` is instance norm (argument.py:111).
+    and 32 for CIFAR in the reference (Efficient-Dataset-Condensation/models/resnet_ap.py:158-225 at ceac95a), where
+    images up to 128 have a 3x3 stem and larger ones a 7x7 one, and ``norm`` is instance norm (argument.py:111).
 
     Raises:
         SettingError: when the images are not square, or smaller than 16x16.

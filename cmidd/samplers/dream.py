@@ -54,8 +54,8 @@ class DREAM(Sampler):
         if size * count > smallest and not self.data.fill:
             raise SettingError(
                 f"sampler=dream: starts from {size * count} images of every class, {self.data.name} has a class of "
-                f"{smallest}; choose a smaller ipc, a smaller method.formation.factor, method.init=noise, or dataset.fill=repeat, which "
-                "takes some of them again"
+                f"{smallest}; choose a smaller ipc, a smaller method.formation.factor, method.init=noise, "
+                "or dataset.fill=repeat, which takes some of them again"
             )
         chosen = representatives(self.data, size * count, new_network(generator), generator, self.rounds)
         runs = [[own[number * size : (number + 1) * size] for own in chosen] for number in range(count)]

@@ -43,15 +43,16 @@ def refuse_other_classes(own: Sequence[str], classes: Sequence[str], where: str,
     for label, (ours, theirs) in enumerate(zip(own, classes, strict=True)):
         if ours != theirs:
             raise SettingError(
-                f"{where}: class {label} is {ours!r} in the set and {theirs!r} in {dataset}, which has the same classes "
-                "in another order; give the data.root that it was made from"
+                f"{where}: class {label} is {ours!r} in the set and {theirs!r} in {dataset}, which has the same "
+                "classes in another order; give the data.root that it was made from"
             )
 
 
 def _refuse_others(own: Sequence[str], classes: Sequence[str], where: str, dataset: str) -> None:
     if len(own) != len(classes):
         raise SettingError(
-            f"{where}: a set of {len(own)} classes, {dataset} has {len(classes)}; give the data.root that it was made from"
+            f"{where}: a set of {len(own)} classes, {dataset} has {len(classes)}; give the data.root that it was made "
+            "from"
         )
     for kind, names in (("the set", own), (dataset, classes)):
         if len(set(names)) != len(names):
@@ -61,6 +62,6 @@ def _refuse_others(own: Sequence[str], classes: Sequence[str], where: str, datas
         label = next(label for label, name in enumerate(own) if name not in classes)
         other = next((name for name in [classes[label], *classes] if name not in own), classes[label])
         raise SettingError(
-            f"{where}: class {label} of the set is {own[label]!r}, which {dataset} has not ({other!r} it has); give the "
-            "data.root that it was made from, or rename the classes as they were"
+            f"{where}: class {label} of the set is {own[label]!r}, which {dataset} has not ({other!r} it has); give "
+            "the data.root that it was made from, or rename the classes as they were"
         )

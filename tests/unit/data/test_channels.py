@@ -115,7 +115,7 @@ def test_a_run_on_a_long_tail_starts_from_repeated_images(tmp_path):
     path = tmp_path / "tail.npz"
     np.savez(path, train_images=pixels, train_labels=labels, test_images=pixels, test_labels=labels)
     words = ["dataset=arrays", f"data.root={path}", "ipc=4", "network.depth=1", "evaluation.repeats=1"]
-    with pytest.raises(SettingError, match="dataset.fill=repeat"):
+    with pytest.raises(SettingError, match=r"dataset\.fill=repeat"):
         run_here(tmp_path / "results", "dm", *words)
     for method, more in (("dm", []), ("idc", []), ("dm", ["sampler=dream", f"results_root={tmp_path / 'dream'}"])):
         folder = run_here(tmp_path / "results", method, *words, "dataset.fill=repeat", *more)

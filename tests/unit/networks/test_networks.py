@@ -118,7 +118,7 @@ def test_too_deep_a_network_is_refused():
 
 @pytest.mark.parametrize("side, kernel", [(32, 3), (64, 3), (128, 3), (224, 7)])
 def test_resnetap10_is_the_one_of_idc(side, kernel):
-    """models/resnet_ap.py at ImageNet: a stem pooled by the size of the images, no stride, the last maps averaged whole.
+    """models/resnet_ap.py at ImageNet: a stem pooled by the size of the images, no stride, last maps averaged whole.
 
     Run beside on the same weights (float64, sides 32 to 224, both norms), logits and features agree to 2e-14.
     """
