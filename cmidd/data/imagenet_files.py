@@ -37,8 +37,8 @@ def read_subset(name: str, root: Path, download: bool, *, size: Side = 128, fit:
     setting = f"dataset={name}, data.root={root}"
     if not found:
         raise SettingError(
-            f"{setting}: looked for {{{', '.join(map(str, places))}}}/train/<WNID>; put there {_tree(wnids)}, of ImageNet or "
-            "of these classes alone"
+            f"{setting}: looked for {{{', '.join(map(str, places))}}}/train/<WNID>; put there {_tree(wnids)}, of "
+            "ImageNet or of these classes alone"
         )
     layout = _layout(found[0], wnids, setting)
     train, test = (layout.pictures(split, Geometry(size, 3, fit), setting, wnids) for split in ("train", "test"))

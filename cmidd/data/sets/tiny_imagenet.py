@@ -1,5 +1,6 @@
 """Tiny-ImageNet: its folders, original or repacked, ``tinyimagenet.pt``, a file of arrays, or the hub's parquet."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,9 @@ def _of_one_file(path: Path) -> Source[Split]:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise ValueError(f"larger than {MOST_BYTES} bytes")
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
         classes = [str(name) for name in content["classes"]]
-        splits = [_split(content, part, len(classes)) for part in ("train", "val")]
+        train, test = (_split(content, part, len(classes)) for part in ("train", "val"))
     except Exception as error:  # torch raises many kinds for a damaged or unsafe file.
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise SettingError(
@@ -80,9 +81,9 @@ def _of_one_file(path: Path) -> Source[Split]:
     if sorted(classes) != list(TINY):  # Names of its own stay: which WNIDs they are would be guessed.
         if len(set(classes)) != len(TINY):
             raise SettingError(f"{path}: {len(set(classes))} classes, {NAME} has {len(TINY)}; give another file")
-        return Source(*splits, tuple(classes), origin=path.name)
+        return Source(train, test, tuple(classes), origin=path.name)
     number = torch.tensor([TINY.index(name) for name in classes])
-    train, test = (Split(split.images, number[split.labels]) for split in splits)
+    train, test = (Split(split.images, number[split.labels]) for split in (train, test))
     return Source(train, test, TINY, origin=path.name)
 
 
@@ -90,6 +91,8 @@ def _split(content: dict[str, Any], part: str, num_classes: int) -> Split:
     images, labels = content[f"images_{part}"], torch.as_tensor(content[f"labels_{part}"], dtype=torch.int64)
     if not isinstance(images, Tensor) or images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
         raise ValueError(f"images_{part} is no uint8 tensor [N, 3, H, W]")
+    if images.numel() > images.untyped_storage().nbytes():  # A tensor may repeat few stored numbers without end.
+        raise ValueError(f"images_{part} stores fewer numbers than its shape {list(images.shape)} has")
     if labels.shape != images.shape[:1] or int(labels.min()) < 0 or int(labels.max()) >= num_classes:
         raise ValueError(f"labels_{part} {list(labels.shape)} for {len(images)} images of {num_classes} classes")
     return Split(images, labels)
