@@ -13,7 +13,9 @@ from cmidd.cli import dry_run
 from cmidd.cli.compose import as_dict, compose
 from cmidd.cli.refusals import CONFIGS, fresh_hydra
 from cmidd.cli.words import as_hydra_reads
-from tests.support.pages import PAGES, RUN, blocks, command, commands, stand_ins, words_of
+from cmidd.data.image_files import IMAGE_SUFFIXES
+from cmidd.data.layouts import understand
+from tests.support.pages import PAGES, RUN, blocks, command, commands, grown, stand_ins, words_of
 from tests.support.refusals import ROOT
 from tests.support.runs import TINY, TINY_METHOD
 
@@ -66,6 +68,8 @@ LEVELS = {
     "cmidd distill method=dm dataset=folder data.root=~/flowers dataset.size=64 network.depth=4 ipc=5": ("run", OWN),
     "cmidd distill method=dm dataset=folder data.root=~/flowers dataset.size=64 network.depth=4 ipc=5 "
     "dataset.validation=0.2 results_root=results/tuning": ("run", DM),
+    "cmidd distill method=dm dataset=folder data.root=~/flowers dataset.size=64 dataset.fit=squash network.depth=4 "
+    "ipc=5": ("run", [*DM, "results_root=squashed"]),
     "cmidd distill method=dm dataset=arrays data.root=pathmnist.npz ipc=5": ("run", OWN),
     "cmidd distill method=dm dataset=arrays data.root=mine.npz ipc=2": ("run", OWN),
     "cmidd buffer method=mtt dataset=cifar10": ("run", [*MTT, "dataset.zca=false"]),
@@ -180,6 +184,17 @@ def tiny(name, words):
         return ["training.epochs=1", "repeats=1"]
     runs = name in ("distill", "buffer", "teachers", "baselines") and not any(word[:2] == "--" for word in words)
     return [] if not runs else [*TINY, "engine.compile=false"] if name == "baselines" else SHORT
+
+
+@pytest.mark.parametrize("tree", [block for block in blocks("text")["own_data.md"] if ":" not in block.splitlines()[0]])
+def test_a_layout_that_is_drawn_is_understood(tree, tmp_path):
+    files = grown(tree, tmp_path)
+    layout = understand(files[0], f"data.root={files[0]}")
+    unlabelled = ("test_", "ILSVRC2012_test_")
+    pictures = {path for path in files if path.suffix.lower() in IMAGE_SUFFIXES}
+    labelled = {path for path in pictures if not path.name.startswith(unlabelled)}
+    assert {path for split in layout.splits.values() for path, _ in split} == labelled
+    assert len(layout.classes) == 2
 
 
 @pytest.mark.parametrize("line", at("settings", LEVELS))

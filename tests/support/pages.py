@@ -89,3 +89,22 @@ def arrays(random: np.random.Generator, path: Path, *, classes: int, each: int, 
     tested = slice(2 * classes)
     test = {"test_images": pixels[tested], "test_labels": labels[tested]}
     np.savez(path, train_images=pixels, train_labels=labels, **test)
+
+
+def grown(tree: str, folder: Path) -> list[Path]:
+    """Makes the files of a drawn tree: two blanks for each level, ``<name>/`` is a folder, ``<name>: <words>`` a table
+    of two columns; returns them all, the top first.
+    """
+    above, made = [folder], []
+    for line in tree.splitlines():
+        name, _, words = line.strip().partition(": ")
+        depth = (len(line) - len(line.lstrip())) // 2
+        path = above[depth] / name.rstrip("/")
+        made.append(path)
+        if name.endswith("/"):
+            path.mkdir()
+            above[depth + 1 :] = [path]
+        else:
+            pairs = words.split()
+            path.write_text("".join(f"{a}\t{b}\t0\t0\n" for a, b in zip(pairs[::2], pairs[1::2], strict=True)))
+    return made
