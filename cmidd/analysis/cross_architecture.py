@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +11,9 @@ import torch
 from pydantic import Field
 
 from cmidd.compute.training import TrainingRecipe
+from cmidd.data.dataset import Dataset
 from cmidd.data.load import DataSettings
+from cmidd.evaluation.class_order import Confusion, Permuted, permuted
 from cmidd.evaluation.evaluate import evaluate
 from cmidd.evaluation.subject import Recipe, Subject, foreign_subject, own_subject, subject_of
 from cmidd.evaluation.train_on_set import digest, stages_of, training_steps
@@ -139,11 +141,15 @@ def cross_architecture(settings: EvaluationSettings, subject: Subject) -> list[P
     path = place_of(Path(settings.synthetic)).resolve()
     name = path.name if path.is_dir() else path.stem
     kept = path.with_name(f"{name}.evaluating.json")
-    rows = accuracies(settings, subject, kept)
-    lines = _table(settings, data.name, rows)
+    rows, moved = measured(settings, subject, kept)
+    said = [f"{title}: {found.said(data.classes)}" for title, found in moved.items()]
+    said = [*([_of_reordered(data)] if subject.reordered else []), *said]
+    lines = _table(settings, data.name, rows, said)
     log.info("\n".join(lines))
     record = {
         "accuracies": rows,
+        "labels_mapped_by_name": subject.reordered,
+        "classes_seem_permuted": {title: found.record(data.classes) for title, found in moved.items()},
         "settings": asdict(settings),
         "training": asdict(stages[-1][1]),
         "stages": len(stages),
@@ -160,20 +166,32 @@ def cross_architecture(settings: EvaluationSettings, subject: Subject) -> list[P
     return paths
 
 
-def accuracies(settings: EvaluationSettings, subject: Subject, kept: Path | None = None) -> dict[str, list[float]]:
-    """By network the accuracy of each repeat on the test set, in per cent.
+def accuracies(settings: EvaluationSettings, subject: Subject) -> dict[str, list[float]]:
+    """By network the accuracy of each repeat on the test set, in per cent."""
+    rows, _ = measured(settings, subject)
+    return rows
+
+
+def measured(
+    settings: EvaluationSettings, subject: Subject, kept: Path | None = None
+) -> tuple[dict[str, list[float]], dict[str, Permuted]]:
+    """By network the :func:`accuracies`, and the order of classes that the networks found where it seems another.
 
     Args:
-        kept: as for :func:`cmidd.evaluation.evaluate.evaluate`.
+        kept: as for :func:`cmidd.evaluation.evaluate.evaluate`; what was measured before is not looked at again.
     """
     synthetic, data = subject.synthetic, subject.data
     images, stages = len(synthetic.decode()), stages_of(synthetic, subject.recipe)
     made_by = {"data": {"tested on": digest([(data.test, subject.recipe)])}}
     rows: dict[str, list[float]] = {}
+    moved: dict[str, Permuted] = {}
+    if subject.reordered:
+        log.warning("%s", _of_reordered(data))
     for title, options in _networks(settings, subject).items():
         if options.get("norm") == "batchnorm" and images <= data.num_classes:
             log.warning("network=%s: batch norm at one image per class trains on few, unlike images", title)
         log.info("training %d x %s", settings.repeats, title)
+        confusion = Confusion.of(data.num_classes)
         rows[title] = evaluate(
             data,
             options,
@@ -183,8 +201,16 @@ def accuracies(settings: EvaluationSettings, subject: Subject, kept: Path | None
             optimizer=subject.optimizer,
             kept=kept,
             made_by=made_by,
+            confusion=confusion,
         )
-    return rows
+        if (found := permuted(confusion)) is not None:
+            moved[title] = found
+            log.warning("%s: %s", title, found.said(data.classes))
+    return rows, moved
+
+
+def _of_reordered(data: Dataset) -> str:
+    return f"the set counts the classes in another order than {data.name}: its labels are mapped by their names"
 
 
 def _networks(settings: EvaluationSettings, subject: Subject) -> dict[str, dict[str, Any]]:
@@ -198,7 +224,9 @@ def _networks(settings: EvaluationSettings, subject: Subject) -> dict[str, dict[
     return found
 
 
-def _table(settings: EvaluationSettings, dataset: str, rows: Mapping[str, list[float]]) -> list[str]:
+def _table(
+    settings: EvaluationSettings, dataset: str, rows: Mapping[str, list[float]], said: Sequence[str]
+) -> list[str]:
     return [
         f"Accuracy on the test set of {dataset}, per cent: mean +- standard deviation of {settings.repeats} networks "
         f"trained from scratch on {escape_markdown(settings.synthetic)}",
@@ -206,4 +234,5 @@ def _table(settings: EvaluationSettings, dataset: str, rows: Mapping[str, list[f
         "| network | accuracy |",
         "| --- | --- |",
         *(f"| {escape_markdown(title)} | {summary(values)} |" for title, values in rows.items()),
+        *(line for text in said for line in ("", escape_markdown(text))),
     ]

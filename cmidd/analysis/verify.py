@@ -13,6 +13,7 @@ from cmidd.compute.engine import Engine, using
 from cmidd.runs.build import make_context
 from cmidd.runs.run import evaluate_set
 from cmidd.runs.settings import Settings
+from cmidd.synthetic.classes import refuse_other_classes
 from cmidd.synthetic.load import load_synthetic
 from cmidd.utils.checking import checked
 
@@ -47,11 +48,15 @@ def verify(result: Result, device: torch.device, **free: Any) -> Verification:
 
     Args:
         free: as for :func:`rebuild`.
+
+    Raises:
+        SettingError: when the data set that lies there has other classes.
     """
     settings = rebuild(result, **free)
     context = make_context(settings, device)
     assert result.set_path is not None
     synthetic = load_synthetic(result.set_path, device)
+    refuse_other_classes(synthetic.classes, context.data.classes, str(result.set_path), context.data.name)
     with using(Engine(**checked(Engine, result.record.engine or {}, f"{result.path}: engine"))):
         measured = evaluate_set(context, synthetic, settings.evaluation, result.record.last["iteration"])
     return Verification(result.path, result.accuracies, measured)

@@ -226,10 +226,19 @@ def train_step(
     return logits.detach()
 
 
-@torch.no_grad()
 def accuracy(network: nn.Module, data: Split) -> float:
     """Share of ``data`` that ``network`` classifies correctly, in per cent."""
+    return share_right(predictions(network, data), data.labels)
+
+
+def share_right(predicted: Tensor, labels: Tensor) -> float:
+    """Share of predictions ``[N]`` that are the labels ``[N]``, in per cent."""
+    return 100 * float((predicted == labels).sum()) / len(labels)
+
+
+@torch.no_grad()
+def predictions(network: nn.Module, data: Split) -> Tensor:
+    """The class ``[N]`` that ``network`` gives each image."""
     network.eval()
     parts = data.parts(passes.chunk_size(data))
-    correct = sum((passes.logits(network, part.images).argmax(1) == part.labels).sum() for part in parts)
-    return 100 * float(correct) / len(data)
+    return torch.cat([passes.logits(network, part.images).argmax(1) for part in parts])

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from cmidd.data.image_files import IMAGE_FORMATS, MOST_PIXELS
-from cmidd.data.published import PUBLISHED
+from cmidd.data.published import OF_PICTURES, PUBLISHED, Published
 from cmidd.data.split import MOST_BYTES, Source, Split
 from cmidd.utils import tensor_files
 from cmidd.utils.errors import SettingError
@@ -50,20 +50,21 @@ def find_published(name: str, root: Path) -> Source | None:
     Raises:
         SettingError: when a file there is damaged, or not of that data set.
     """
+    known = {**PUBLISHED, **OF_PICTURES}[name]
     for suffix in SUFFIXES:
         if (path := root / f"{name}{suffix}").exists():
-            return _named(name, read_arrays(path), path)
-    if hub := PUBLISHED[name].hub:
-        below, images, labels = hub
+            return _named(name, known, read_arrays(path), path)
+    if known.hub:
+        below, images, labels = known.hub
         for folder in (root / name / below, root / below):
             if list(folder.glob("train-*.parquet")):
-                return _named(name, _read_parquet(folder, images, labels), folder)
+                return _named(name, known, _read_parquet(folder, images, labels, known.hub_test), folder)
     return None
 
 
-def _named(name: str, source: Source, path: Path) -> Source:
+def _named(name: str, known: Published, source: Source, path: Path) -> Source:
     """``source`` with the published names of its classes, when it can be that data set."""
-    known, shape = PUBLISHED[name], tuple(source.train.images.shape[1:])
+    shape = tuple(source.train.images.shape[1:])
     if shape != known.shape or len(source.classes) != len(known.classes):
         raise SettingError(
             f"{path}: images of {list(shape)} in {len(source.classes)} classes, {name} has {list(known.shape)} in "
@@ -134,8 +135,8 @@ def _native(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
 
 
-def _read_parquet(folder: Path, images: str, labels: str) -> Source:
-    """Train and test set of a hub repository: rows with a picture ``{bytes, path}`` and a class number."""
+def _read_parquet(folder: Path, images: str, labels: str, test: str) -> Source:
+    """Train and ``test`` set of a hub repository: rows with a picture ``{bytes, path}`` and a class number."""
     try:
         import pyarrow.parquet
     except ImportError as error:
@@ -143,7 +144,7 @@ def _read_parquet(folder: Path, images: str, labels: str) -> Source:
             f"{folder}: parquet needs pyarrow; pip install 'cmidd[parquet]', or store the images as .npz"
         ) from error
     splits = []
-    for part in ("train", "test"):
+    for part in ("train", test):
         paths = sorted(folder.glob(f"{part}-*.parquet"))
         if not paths:
             raise SettingError(f"{folder}: has no {part}-*.parquet; put it beside the others")

@@ -24,6 +24,7 @@ class Dataset:
     Attributes:
         origin: the file that was read instead of the published ones, if one was.
         content: then a hash of its images and labels, for what is kept of them.
+        fill: whether a class with fewer images than a batch asks of it gives some again (:class:`CommonSettings`).
         understood: what was made of files that may mean several things, in one line.
     """
 
@@ -35,6 +36,7 @@ class Dataset:
     held_out: str = "test"
     origin: str | None = None
     content: str | None = None
+    fill: bool = False
     understood: str | None = None
 
     def __repr__(self) -> str:
@@ -64,9 +66,18 @@ class Dataset:
         return [(labels == label).nonzero().flatten() for label in range(self.num_classes)]
 
     def class_batches(self, size: int, generator: torch.Generator) -> Split:
-        """``size`` distinct training images of every class (all of a smaller class), classes in order."""
-        drawn = [members[torch.randperm(len(members), generator=generator)[:size]] for members in self.class_members]
+        """``size`` distinct training images of every class (all of a smaller class, with ``fill`` some of them again),
+        classes in order.
+        """
+        orders = [torch.randperm(len(members), generator=generator) for members in self.class_members]
+        drawn = [members[self.first(order, size)] for members, order in zip(self.class_members, orders, strict=True)]
         return self.train[torch.cat(drawn).to(self.device)]
+
+    def first(self, order: Tensor, size: int) -> Tensor:
+        """The first ``size`` of an order of a class's images; with ``fill`` a shorter one begins anew at its end."""
+        if self.fill and 0 < len(order) < size:
+            order = order.repeat(-(-size // len(order)))
+        return order[:size]
 
     def distinct_class_batches(self, size: int, count: int, generator: torch.Generator) -> list[Split]:
         """``count`` of :meth:`class_batches` in which no image comes again before all of its class have come.
@@ -79,8 +90,8 @@ class Dataset:
             drawn = []
             for members, times in zip(self.class_members, used, strict=True):
                 order = torch.randperm(len(members), generator=generator)
-                chosen = order[times[order].argsort(stable=True)[:size]]
-                times[chosen] += 1
+                chosen = self.first(order[times[order].argsort(stable=True)], size)
+                times += chosen.bincount(minlength=len(members))
                 drawn.append(members[chosen])
             batches.append(self.train[torch.cat(drawn).to(self.device)])
         return batches
@@ -93,7 +104,7 @@ class Dataset:
         for label, members in enumerate(self.class_members):
             pass_, position = divmod(number, max(1, len(members) // size))
             order = torch.randperm(len(members), generator=streams("real_class", label, pass_))
-            drawn.append(members[order[position * size : (position + 1) * size]])
+            drawn.append(members[self.first(order[position * size :], size)])
         return self.train[torch.cat(drawn).to(self.device)]
 
     def cycled_batch(self, size: int, number: int, streams: Streams) -> Split:
@@ -103,15 +114,15 @@ class Dataset:
         return self.train[order[position * size : (position + 1) * size].to(self.device)]
 
     def check_ipc(self, ipc: int) -> None:
-        """Refuse more images per class than the smallest class has.
+        """Refuse more images per class than the smallest class has, unless ``fill`` repeats those that are there.
 
         Raises:
             SettingError: naming the class, its size and the largest ``ipc`` that works.
         """
         sizes = [len(members) for members in self.class_members]
         smallest = min(range(len(sizes)), key=sizes.__getitem__)
-        if ipc > sizes[smallest]:
+        if ipc > sizes[smallest] and not self.fill:
             raise SettingError(
                 f"ipc={ipc}: class {self.classes[smallest]!r} of {self.name} has only {sizes[smallest]} training "
-                f"images; choose ipc <= {sizes[smallest]}"
+                f"images; choose ipc <= {sizes[smallest]}, or dataset.fill=repeat, which takes some of them again"
             )

@@ -5,18 +5,21 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor
 
+from cmidd.data.colour import in_channels
 from cmidd.data.dataset import Dataset
 from cmidd.data.decoding import decoded
 from cmidd.data.held import held, unit
 from cmidd.data.image_files import Pictures
+from cmidd.data.imagenet import SUBSETS
+from cmidd.data.imagenet_files import read_subset
 from cmidd.data.preprocessing import ZCA, Normalize, Preprocessing
-from cmidd.data.published import PUBLISHED
+from cmidd.data.published import PUBLISHED, STATISTICS
 from cmidd.data.sources import read_published
 from cmidd.data.split import Labelled, Source, Split, stratified_split
 from cmidd.utils.checking import checked, choose, keywords, known
@@ -32,13 +35,16 @@ DATASETS: Plugins[Reader] = Plugins(
     "cmidd.data.sets",
     "read",
     group="cmidd.datasets",
-    built_in={name: functools.partial(read_published, name) for name in PUBLISHED},
+    built_in={
+        **{name: functools.partial(read_published, name) for name in PUBLISHED},
+        **{name: functools.partial(read_subset, name) for name in SUBSETS},
+    },
 )
 
 
 def _known(statistics: str) -> str:
-    if statistics != "train" and statistics not in PUBLISHED:
-        raise ValueError(f"unknown statistics; choose train, {', '.join(PUBLISHED)}")
+    if statistics != "train" and statistics not in STATISTICS:
+        raise ValueError(f"unknown statistics; choose train, {', '.join(STATISTICS)}")
     return statistics
 
 
@@ -49,12 +55,16 @@ class CommonSettings:
     ``statistics``: whose channel statistics normalise the images; ``train`` computes them from the training pixels.
     CIFAR100 is normalised with CIFAR10's by MTT (without ZCA) and IDC. ``zca``: whiten instead of normalising.
     ``validation``: fraction of each training class to hold out; evaluation then tests on it. A data set that has
-    validation images of its own holds out these instead, whatever the fraction.
+    validation images of its own holds out these instead, whatever the fraction. ``channels``: 3 repeats a grey image, 1
+    makes a colour one grey (:mod:`cmidd.data.colour`); None: as it is. ``fill``: with ``repeat`` a class that has fewer
+    images than a set starts from, or a batch holds, gives some of them again.
     """
 
     statistics: Annotated[str, AfterValidator(_known)] = "train"
     zca: bool = False
     validation: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.0
+    channels: Literal[1, 3] | None = None
+    fill: Literal["none", "repeat"] = "none"
 
 
 @dataclass(frozen=True)
@@ -72,8 +82,8 @@ def check_dataset(given: Mapping[str, Any], where: str = "dataset") -> None:
         SettingError: one line for the first that is unknown, of the wrong type or out of range.
     """
     reader = choose(DATASETS, given.get("name"), where)
-    common = {field.name for field in fields(CommonSettings)}
     own = keywords(reader)
+    common = {field.name for field in fields(CommonSettings)} - set(own)
     for key in given:
         known(key, {"name", *common, *own}, where)
     checked(CommonSettings, {key: given[key] for key in given if key in common}, where)
@@ -90,6 +100,7 @@ def load_dataset(
     statistics: str = "train",
     zca: bool = False,
     validation: float = 0.0,
+    fill: Literal["none", "repeat"] = "none",
     cache: Path | None = None,
     **own: Any,
 ) -> Dataset:
@@ -104,6 +115,7 @@ def load_dataset(
         statistics: whose channel statistics normalise the images (:class:`CommonSettings`).
         zca: whiten instead of normalising.
         validation: fraction of each training class to hold out.
+        fill: whether small classes give images again (:class:`CommonSettings`).
         cache: a folder where what was decoded of many pictures is kept (:func:`cmidd.data.decoding.decoded`).
         own: the data set's own settings.
 
@@ -111,6 +123,7 @@ def load_dataset(
         SettingError: when files are missing or unreadable, saying where it looked and the ways out.
     """
     reader = choose(DATASETS, name, "dataset")
+    channels = None if "channels" in keywords(reader) else own.pop("channels", None)
     log.info("reading %s", name)
     found = reader(Path(root).expanduser(), download, **own)
 
@@ -123,9 +136,11 @@ def load_dataset(
         log.info("read from %s", source.origin)
     if source.understood is not None:
         log.info("data.root=%s is understood as: %s", root, source.understood)
-    train, test = _checked_splits(source, validation, where)
+    train, test = (in_channels(split, channels) for split in _checked_splits(source, validation, where))
     if preprocessing is None:
-        preprocessing = ZCA.fit(unit(train.images)) if zca else _normalize(train.images, statistics)
+        preprocessing = (
+            ZCA.fit(unit(train.images)) if zca else _normalize(train.images, statistics, repeated=channels == 3)
+        )
     return Dataset(
         name=name,
         train=held(train, preprocessing, device),
@@ -135,6 +150,7 @@ def load_dataset(
         held_out="validation" if validation > 0 else "test",
         origin=source.origin,
         content=None if source.origin is None else source.content,
+        fill=fill == "repeat",
         understood=source.understood,
     )
 
@@ -179,18 +195,20 @@ def _flaw(split: Split, num_classes: int) -> str | None:
     return None
 
 
-def _normalize(train_pixels: Tensor, statistics: str) -> Normalize:
-    """Channel normalisation of uint8 pixels ``[N, C, H, W]``."""
+def _normalize(train_pixels: Tensor, statistics: str, *, repeated: bool) -> Normalize:
+    """Channel normalisation of uint8 pixels ``[N, C, H, W]``; ``repeated``: grey ones in three channels."""
     if statistics == "train":  # A channel at a time: the same bits as of all at once, in a third of the memory.
         of_channels = [
             torch.std_mean(unit(channel), dim=(0, 2, 3), correction=0) for channel in train_pixels.split(1, dim=1)
         ]
         std, mean = (torch.cat(values) for values in zip(*of_channels, strict=True))
         return Normalize(mean, std.clamp(min=1e-3))
-    known_ones = PUBLISHED[statistics]
-    if len(known_ones.mean) != train_pixels.shape[1]:
+    channels, (mean, std) = train_pixels.shape[1], map(torch.tensor, STATISTICS[statistics])
+    if len(mean) == 1 and repeated:
+        mean, std = mean.expand(channels), std.expand(channels)
+    if len(mean) != channels:
         raise SettingError(
-            f"dataset.statistics={statistics}: has {len(known_ones.mean)} channel(s), the images have "
-            f"{train_pixels.shape[1]}; choose statistics of as many channels, or 'train'"
+            f"dataset.statistics={statistics}: has {len(mean)} channel(s), the images have "
+            f"{channels}; choose statistics of as many channels, or 'train'"
         )
-    return Normalize(torch.tensor(known_ones.mean), torch.tensor(known_ones.std))
+    return Normalize(mean.clone(), std.clone())

@@ -2,18 +2,21 @@
 
 from dataclasses import dataclass
 
+from cmidd.data import imagenet
+
 
 @dataclass(frozen=True)
 class Published:
-    """A data set that torchvision can read.
+    """A data set that others publish figures for.
 
     Attributes:
         title: as tables name it.
-        shape: channels, height and width of an image.
+        shape: channels, height and width of an image, in the published figures.
         classes: their names, in the order of the labels, for files that do not say them.
         mean, std: of the channels, as the reference implementations have them (methods.md section 3).
-        torchvision: its class there; ``files`` are where its files lie under ``data.root``.
-        hub: where the hub's repository keeps its parquet files, and in which columns (datasets.md section 1).
+        torchvision: its class there, where it has one; ``files`` are where its files lie under ``data.root``.
+        hub: where the hub's repository keeps its parquet files, and in which columns (datasets.md section 1);
+            ``hub_test`` is how it calls the test set.
     """
 
     title: str
@@ -21,9 +24,10 @@ class Published:
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    torchvision: str
-    files: str
+    torchvision: str = ""
+    files: str = ""
     hub: tuple[str, str, str] | None = None
+    hub_test: str = "test"
 
 
 _IDX = "raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte"
@@ -92,6 +96,32 @@ PUBLISHED = {
 }
 
 
+# Those that are folders of pictures (or files made of them), which nothing downloads.
+OF_PICTURES = {
+    "tiny_imagenet": Published(
+        title="Tiny-ImageNet",
+        shape=(3, 64, 64),
+        classes=imagenet.TINY,
+        mean=imagenet.MEAN,
+        std=imagenet.STD,
+        hub=("data", "image", "label"),
+        hub_test="valid",
+    ),
+    **{
+        name: Published(
+            title=name.capitalize(), shape=(3, 128, 128), classes=wnids, mean=imagenet.MEAN, std=imagenet.STD
+        )
+        for name, wnids in imagenet.SUBSETS.items()
+    },
+}
+
+# Means and deviations of channels by the name that dataset.statistics gives them.
+STATISTICS = {name: (row.mean, row.std) for name, row in PUBLISHED.items()} | {
+    "imagenet": (imagenet.MEAN, imagenet.STD)
+}
+
+
 def title_of(name: str) -> str:
     """A data set as tables name it."""
-    return PUBLISHED[name].title if name in PUBLISHED else name.capitalize()
+    rows = {**PUBLISHED, **OF_PICTURES}
+    return rows[name].title if name in rows else name.capitalize()

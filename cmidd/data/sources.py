@@ -7,6 +7,7 @@ import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,12 +53,19 @@ def from_torchvision(name: str, root: Path, download: bool) -> Source:
         raise SettingError(
             f"dataset={name}: looked for {known.files} in {root.resolve()} (data.root), not usable: {reason} "
             "-- either run once with a network and data.download=true, or put the published files there"
+            f"{_checksums(kind) if name == 'svhn' else ''}"
             f", or {name}.npz with train_images, train_labels, test_images and test_labels"
             + (", or apt-get install dataset-fashion-mnist" if name == "fashion_mnist" else "")
         ) from error
     finally:  # What a download that failed made for it.
         files.remove_empty(made)
     return Source(*splits, tuple(getattr(train, "classes", None) or known.classes))
+
+
+def _checksums(svhn: Any) -> str:
+    """Where SVHN's two files come from and their MD5 sums, as torchvision's table has them: its host is often away."""
+    rows = [svhn.split_list[part] for part in ("train", "test")]
+    return f" ({'; '.join(f'{name} from {url}, MD5 {md5}' for url, name, md5 in rows)})"
 
 
 def has_published_files(name: str, root: Path) -> bool:

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cmidd.compute.training import accuracy
+from cmidd.compute.training import accuracy, predictions, share_right
 from cmidd.core.context import new_network
 from cmidd.data.dataset import Dataset
+from cmidd.evaluation.class_order import Confusion
 from cmidd.evaluation.train_on_set import Optimizer, TrainingStage, digest, train_through
 from cmidd.utils import cache, files
 from cmidd.utils.checking import validate
@@ -30,6 +31,7 @@ def evaluate(
     optimizer: Optimizer = "fresh",
     kept: Path | None = None,
     made_by: Mapping[str, Any] | None = None,
+    confusion: Confusion | None = None,
 ) -> list[float]:
     """Accuracy (per cent, on the held-out split) of ``repeats`` networks trained from scratch through ``stages``.
 
@@ -38,11 +40,12 @@ def evaluate(
         kept: a file in which each accuracy is kept as soon as it is measured; those that a like evaluation left there
             are not measured again. Whoever has the accuracies elsewhere removes it.
         made_by: what they depend on beside the network, the stages and the streams.
+        confusion: counts what the networks that are measured now call the images; changes no accuracy.
     """
 
     def measure(repeat: int) -> float:
         what = f"evaluating, network {repeat + 1} of {repeats}"
-        return accuracy_of_one(data, network, stages, streams.child("repeat", repeat), what, optimizer)
+        return accuracy_of_one(data, network, stages, streams.child("repeat", repeat), what, optimizer, confusion)
 
     if kept is None:
         return [measure(repeat) for repeat in range(repeats)]
@@ -58,11 +61,17 @@ def accuracy_of_one(
     streams: Streams,
     what: str,
     optimizer: Optimizer = "fresh",
+    confusion: Confusion | None = None,
 ) -> float:
-    """Accuracy (per cent) of one new network, trained through ``stages``; ``what`` is what the progress bar says."""
+    """Accuracy (per cent) of one new network, trained through ``stages``; ``what`` is what the progress bar says, and
+    ``confusion`` counts what it calls the images.
+    """
     trained = new_network(data, network, streams("network"))
     train_through(trained, stages, streams, what=what, optimizer=optimizer)
-    return accuracy(trained, data.test)
+    predicted = predictions(trained, data.test)
+    if confusion is not None:
+        confusion.add(data.test.labels, predicted, accuracy(trained, stages[-1][0]))
+    return share_right(predicted, data.test.labels)
 
 
 def in_pieces(path: Path, key: str, count: int, measure: Callable[[int], float]) -> list[float]:

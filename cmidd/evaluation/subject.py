@@ -14,6 +14,7 @@ from cmidd.data.load import DataSettings, check_dataset, load_dataset
 from cmidd.evaluation.train_on_set import Optimizer
 from cmidd.networks import NETWORKS
 from cmidd.synthetic import foreign
+from cmidd.synthetic.classes import by_name
 from cmidd.synthetic.formation import Formation
 from cmidd.synthetic.load import load_synthetic
 from cmidd.synthetic.places import header_of
@@ -27,7 +28,8 @@ class Subject:
     """A synthetic set with the real data that tests it and the network and recipe it was made for.
 
     ``optimizer``: what a network takes from one stage of the set to the next
-    (:class:`cmidd.evaluation.protocols.EvaluationProtocol`).
+    (:class:`cmidd.evaluation.protocols.EvaluationProtocol`). ``reordered``: whether the set counts the classes in
+    another order than the data set; its labels are then mapped by their names.
     """
 
     synthetic: SyntheticSet
@@ -35,6 +37,7 @@ class Subject:
     network: dict[str, Any]
     recipe: TrainingRecipe
     optimizer: Optimizer = "fresh"
+    reordered: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,12 +81,8 @@ def subject_of(synthetic: SyntheticSet, path: str, where: DataSettings, device: 
         given = {"fit": "squash", **given}  # What was done before sets said it.
     check_dataset(given, f"{path}: data")
     data = load_dataset(**given, **vars(where), device=device, preprocessing=synthetic.transform)
-    if data.num_classes != len(synthetic.classes):
-        raise SettingError(
-            f"{path}: a set of {len(synthetic.classes)} classes, {data.name} in data.root={where.root} has "
-            f"{data.num_classes}; give the data.root that it was made from"
-        )
-    return _fitting(path, Subject(synthetic, data, network, recipe, optimizer))
+    named = by_name(synthetic, data.classes, path, f"{data.name} in data.root={where.root}")
+    return _fitting(path, Subject(named, data, network, recipe, optimizer, named is not synthetic))
 
 
 def foreign_subject(

@@ -90,6 +90,8 @@ EARLIER: dict[str, Any] = {
     "cmi.input": "preprocessed",
     "cmi.ratio": None,
     "cmi.teachers": None,
+    "dataset.channels": None,
+    "dataset.fill": "none",
     "dataset.fit": "crop",  # Of square pictures, which every fit leaves alike; others are refused by their content.
     "evaluation.optimizer": "fresh",
     "method.distinct": False,

@@ -25,6 +25,8 @@ from cmidd.utils.setting_types import Count, NonNegative, PathText
 GIVEN = {"network": "the network it matches in", "real": "batches of real images"}
 # What a data set's config says for others to refer to.
 REFERRED_TO = ("augment", "teacher")
+# What a data set's config says and no key of a cache named before there was it: left out at its default.
+UNSAID = {"channels": None, "fill": "none"}
 
 
 def read_settings(config: Mapping[str, Any], *, is_run: bool = True) -> Settings:
@@ -45,7 +47,11 @@ def read_settings(config: Mapping[str, Any], *, is_run: bool = True) -> Settings
     config.update(common)
     own_of(NETWORKS, mapping(config.get("network"), "network"), "network")
     dataset = mapping(config.get("dataset"), "dataset")
-    config["dataset"] = {key: value for key, value in dataset.items() if key not in REFERRED_TO}
+    config["dataset"] = {
+        key: value
+        for key, value in dataset.items()
+        if key not in REFERRED_TO and (key not in UNSAID or value != UNSAID[key])
+    }
     check_dataset(config["dataset"])
     config["regularizers"] = take_regularizers(config)
     own_of(SAMPLERS, mapping(config.get("sampler"), "sampler"), "sampler")

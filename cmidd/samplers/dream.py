@@ -51,10 +51,11 @@ class DREAM(Sampler):
         distinct: bool = True,
     ) -> list[Split]:
         smallest = min(len(members) for members in self.data.class_members)
-        if size * count > smallest:
+        if size * count > smallest and not self.data.fill:
             raise SettingError(
                 f"sampler=dream: starts from {size * count} images of every class, {self.data.name} has a class of "
-                f"{smallest}; choose a smaller ipc, a smaller method.formation.factor, or method.init=noise"
+                f"{smallest}; choose a smaller ipc, a smaller method.formation.factor, method.init=noise, "
+                "or dataset.fill=repeat, which takes some of them again"
             )
         chosen = representatives(self.data, size * count, new_network(generator), generator, self.rounds)
         runs = [[own[number * size : (number + 1) * size] for own in chosen] for number in range(count)]
@@ -83,10 +84,12 @@ class DREAM(Sampler):
 def representatives(
     data: Dataset, size: int, network: Network, generator: torch.Generator, rounds: int
 ) -> list[Tensor]:
-    """For every class the indices of ``size`` training images, each the nearest to the centre of its cluster."""
+    """For every class the indices of ``size`` training images, each the nearest to the centre of its cluster; of a
+    smaller class all, with ``fill`` some of them again.
+    """
     embedded = embed_real(network, data.train)
     chosen = []
     for members in data.class_members:
         points = embedded[members.to(embedded.device)]
-        chosen.append(members[nearest_to_centres(points, size, generator, rounds).cpu()])
+        chosen.append(members[data.first(nearest_to_centres(points, size, generator, rounds).cpu(), size)])
     return chosen

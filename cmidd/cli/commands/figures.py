@@ -25,6 +25,7 @@ from cmidd.cli.compose import recipe_strength
 from cmidd.compute.devices import pick_device
 from cmidd.runs.build import make_context, make_teachers
 from cmidd.runs.identity import BASELINE, strength
+from cmidd.synthetic.classes import refuse_other_classes
 from cmidd.synthetic.load import load_synthetic
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils.errors import SettingError
@@ -89,6 +90,8 @@ def embeddings(sets: dict[str, SyntheticSet], with_cmi: Result, settings: Figure
     else:
         run = replace(run, cmi=replace(run.cmi, pool=1))
     context = make_context(run, pick_device(settings.device))
+    for title, synthetic in sets.items():
+        refuse_other_classes(synthetic.classes, context.data.classes, title, context.data.name)
     network = make_teachers(run, context)().networks[0]
     real = context.data.class_batches(settings.real_per_class, context.streams("figure"))
     return figures.embeddings(sets, real, network)

@@ -16,6 +16,7 @@ from cmidd.synthetic.pictures import export
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils.errors import SettingError
 from tests.support.data_files import WRITERS
+from tests.support.refusals import refused
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -32,6 +33,17 @@ def test_missing_data_is_one_line_with_both_ways_out(tmp_path):
     with pytest.raises(SettingError, match=r"looked for .* data.download=true, or put the published files") as error:
         load_dataset("svhn", root=tmp_path, download=False)
     assert "\n" not in str(error.value)
+
+
+def test_missing_svhn_says_which_two_files_go_where(tmp_path):
+    table = torchvision.datasets.SVHN.split_list
+    refused(
+        "data",
+        "svhn",
+        lambda: load_dataset("svhn", root=tmp_path, download=False),
+        tmp_path.resolve(),
+        *(f"{table[part][1]} from {table[part][0]}, MD5 {table[part][2]}" for part in ("train", "test")),
+    )
 
 
 def test_fashion_mnist_is_read_from_debians_package(tmp_path):

@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from cmidd.networks import build_network
+from cmidd.networks import blank_network, build_network
 from cmidd.networks.convnet import ConvNet
 from cmidd.utils.errors import SettingError
 from tests.support.golden import GOLDEN, load_golden, load_parameters
@@ -114,3 +114,36 @@ def test_initialisation_follows_the_generator_alone():
 def test_too_deep_a_network_is_refused():
     with pytest.raises(SettingError, match=r"network\.depth=4: too deep for images of 8x8"):
         ConvNet((1, 8, 8), 10, depth=4)
+
+
+@pytest.mark.parametrize("side, kernel", [(32, 3), (64, 3), (128, 3), (224, 7)])
+def test_resnetap10_is_the_one_of_idc(side, kernel):
+    """models/resnet_ap.py at ImageNet: a stem pooled by the size of the images, no stride, last maps averaged whole.
+
+    Run beside on the same weights (float64, sides 32 to 224, both norms), logits and features agree to 2e-14.
+    """
+    convolutions = kernel**2 * 3 * 64 + 2 * 9 * 64 * 64
+    convolutions += sum(9 * a * b + 9 * b * b + a * b for a, b in [(64, 128), (128, 256), (256, 512)])
+    norms = 2 * (64 + 2 * 64 + 3 * (128 + 256 + 512))
+    network = blank_network("resnetap10", (3, side, side), 10)
+    assert sum(parameter.numel() for parameter in network.parameters()) == convolutions + norms + 512 * 10 + 10
+    maps = network.stages(network.stem(torch.zeros(2, 3, side, side, device="meta")))
+    assert maps.shape[2:] == {32: (4, 4), 64: (8, 8), 128: (8, 8), 224: (7, 7)}[side]
+    assert all(module.stride in (1, (1, 1)) for module in network.modules() if isinstance(module, torch.nn.Conv2d))
+
+
+def test_resnetap10_starts_as_the_one_of_idc():
+    network = build_network("resnetap10", (1, 16, 16), 10, torch.Generator().manual_seed(0))
+    weight = network.stages[3].conv2.weight
+    assert weight.std().item() == pytest.approx((2 / (9 * 512)) ** 0.5, rel=0.02)
+    assert network(torch.rand(2, 1, 16, 16)).shape == (2, 10)
+    with pytest.raises(SettingError, match="network=resnetap10: takes square images from 16x16"):
+        build_network("resnetap10", (1, 8, 8), 10, torch.Generator())
+
+
+@pytest.mark.parametrize("depth, features", [(5, 128 * 4 * 4), (6, 128 * 2 * 2)])
+def test_a_deeper_convnet_takes_larger_images(depth, features):
+    network = blank_network("convnet", (3, 128, 128), 10, depth=depth)
+    embedded = network.embed(torch.zeros(2, 3, 128, 128, device="meta"))
+    assert embedded.shape == (2, features)
+    assert network.classifier(embedded).shape == (2, 10)
