@@ -55,6 +55,8 @@ OTHERS = {
         "input": ["pixels", "preprocessed"],
         "centroids": ["real"],
         "fit": ["squash"],
+        "fill": ["repeat"],
+        "channels": [3, 1],
         "distance": ["cos", "mse"],
         "composition": ["one", "idc"],
     },
