@@ -10,7 +10,7 @@ from dataclasses import Field as DataclassField
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
 from cmidd.utils.errors import SettingError
 
@@ -26,14 +26,29 @@ def checked(function: Callable[..., Any], arguments: Mapping[str, Any], where: s
     Raises:
         SettingError: one line for the first argument that is unknown, of the wrong type or out of range.
     """
+    names, model, hints = _model_of(function)
+    arguments = mapping(arguments, where)
+    for key in arguments:
+        known(key, names, where)
+    try:
+        made = model(**arguments)
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "unexpected_keyword_argument":
+            *above, last = map(str, first["loc"])
+            known(last, _nested(hints, above), ".".join(part for part in (where, *above) if part))
+        raise SettingError(complaint(error, where)) from error
+    return {name: getattr(made, f"setting_{number}") for number, name in enumerate(names)}
+
+
+@functools.lru_cache(maxsize=256)
+def _model_of(function: Callable[..., Any]) -> tuple[list[str], type[BaseModel], dict[str, Any]]:
+    """The names of a function's settings, the model that checks them, and their types; to make one takes milliseconds."""
     typed: Any = function.func if isinstance(function, functools.partial) else function
     if isinstance(function, type):
         typed = next(vars(base)["__init__"] for base in function.__mro__ if "__init__" in vars(base))
     hints = get_type_hints(typed, include_extras=True)
     settings = _settings_of(function)
-    arguments = mapping(arguments, where)
-    for key in arguments:
-        known(key, [p.name for p in settings], where)
     # By aliases: a setting may have any name, also one that pydantic's models have.
     factories = {each.name: each.default_factory for each in dataclass_fields(function)}
     fields: dict[str, Any] = {}
@@ -42,17 +57,8 @@ def checked(function: Callable[..., Any], arguments: Mapping[str, Any], where: s
         if factories.get(p.name, MISSING) is not MISSING:
             default = {"default_factory": factories[p.name]}
         fields[f"setting_{number}"] = hints.get(p.name, Any), Field(alias=p.name, **default)
-    try:
-        model = create_model("Settings", __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **fields)(
-            **arguments
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        if first["type"] == "unexpected_keyword_argument":
-            *above, last = map(str, first["loc"])
-            known(last, _nested(hints, above), ".".join(part for part in (where, *above) if part))
-        raise SettingError(complaint(error, where)) from error
-    return {p.name: getattr(model, name) for name, p in zip(fields, settings, strict=True)}
+    model = create_model("Settings", __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **fields)
+    return [p.name for p in settings], model, hints
 
 
 def dataclass_fields(function: Any) -> Sequence[DataclassField[Any]]:
