@@ -43,7 +43,7 @@ def checked(function: Callable[..., Any], arguments: Mapping[str, Any], where: s
 
 @functools.lru_cache(maxsize=256)
 def _model_of(function: Callable[..., Any]) -> tuple[list[str], type[BaseModel], dict[str, Any]]:
-    """The names of a function's settings, the model that checks them, and their types; to make one takes milliseconds."""
+    """The names of a function's settings, the model that checks them, and their types."""
     typed: Any = function.func if isinstance(function, functools.partial) else function
     if isinstance(function, type):
         typed = next(vars(base)["__init__"] for base in function.__mro__ if "__init__" in vars(base))
