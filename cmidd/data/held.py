@@ -69,4 +69,4 @@ def held(split: Split, preprocessing: Preprocessing, device: str | torch.device)
 
 def unit(pixels: Tensor) -> Tensor:
     """Pixels in [0, 1] of uint8 ones."""
-    return pixels.float() / 255
+    return pixels.float().div_(255)
