@@ -78,7 +78,7 @@ class Layout:
             named = [self.classes[0], "...", f"{self.classes[-1]}, {' + '.join(map(_range, counted))} images each"]
         skipped = ", ".join(f"{count} {what}" for what, count in self.skipped.items())
         parts = [
-            f"{self.root} is {self.name}",
+            self.name,
             splits or f"{len(self.splits['all'])} images",
             f"{len(self.classes)} classes: {', '.join(named)}",
             *([f"skipped: {skipped}"] if skipped else []),

@@ -125,7 +125,7 @@ def load_dataset(
     if source.origin is not None:
         log.info("read from %s", source.origin)
     if source.understood is not None:
-        log.info("%s", source.understood)
+        log.info("data.root=%s is understood as: %s", root, source.understood)
     train, test = (in_channels(split, channels) for split in _checked_splits(source, validation, where))
     train_pixels = _pixels(train.images)
     if preprocessing is None:

@@ -77,6 +77,8 @@ def subject_of(synthetic: SyntheticSet, path: str, where: DataSettings, device: 
     network = mapping(about["network"], f"{path}: network")
     own_of(NETWORKS, network, f"{path}: network")
     given = {**mapping(about["data"], f"{path}: data"), "validation": 0.0}
+    if given.get("name") == "folder":
+        given = {"fit": "squash", **given}  # What was done before sets said it.
     check_dataset(given, f"{path}: data")
     data = load_dataset(**given, **vars(where), device=device, preprocessing=synthetic.transform)
     named = by_name(synthetic, data.classes, path, f"{data.name} in data.root={where.root}")

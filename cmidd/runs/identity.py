@@ -92,7 +92,7 @@ EARLIER: dict[str, Any] = {
     "cmi.teachers": None,
     "dataset.channels": None,
     "dataset.fill": "none",
-    "dataset.fit": "crop",
+    "dataset.fit": "crop",  # Of square pictures, which every fit leaves alike; others are refused by their content.
     "evaluation.optimizer": "fresh",
     "method.distinct": False,
     "regularizers.iid.teacher_weight_decay": 1e-3,

@@ -1,6 +1,8 @@
 """Small folders of pictures in every layout: their builders, and a table row of what a reader must make of one."""
 
+import io
 import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,6 +142,22 @@ def deep_pgm(value: int) -> Callable[[Path], None]:
     return lambda path: text(path.with_suffix(".pgm"), b"P5 8 8 65535\n" + struct.pack(">H", value) * 64)
 
 
+def deep_transparent(path: Path) -> None:
+    """A PNG of 16-bit grey that names one grey as transparent."""
+    deep(0, np.uint16, ".png")(path)
+    content, chunk = path.with_suffix(".png").read_bytes(), b"tRNS\0\0"
+    at = content.index(b"IDAT") - 4
+    named = struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    text(path.with_suffix(".png"), content[:at] + named + content[at:])
+
+
+def mpo(path: Path) -> None:
+    """What some phones write: a JPEG with a second picture behind."""
+    whole, preview = Image.new("RGB", (8, 8), ANT), Image.new("RGB", (8, 8), BEE)
+    whole.save(f"{path}.mpo", save_all=True, append_images=[preview])
+    Path(f"{path}.mpo").rename(f"{path}.jpg")
+
+
 def palette(path: Path, transparency: int | None = None) -> None:
     """Indices into two colours, the first one everywhere."""
     image = Image.new("P", (8, 8), 0)
@@ -194,8 +212,6 @@ def arrays(name: str = "mine.npz", **changed: Any) -> Callable[[Path], None]:
 
 def hub(folder: Path) -> None:
     """CIFAR10 in parquet files as Hugging Face's hub has them, the ten classes in shades of grey."""
-    import io
-
     import pyarrow
     import pyarrow.parquet
 

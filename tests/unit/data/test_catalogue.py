@@ -19,10 +19,12 @@ from tests.support.layouts import (
     classes,
     deep,
     deep_pgm,
+    deep_transparent,
     frames,
     halves,
     hub,
     mode,
+    mpo,
     palette,
     picture,
     solid,
@@ -346,6 +348,13 @@ FILES = [
         settings={"channels": 1},
     ),
     Case("an animated GIF", mode(frames), TWO, middle(ANT), says=("2 of several frames (the first is read)",)),
+    Case("damaged EXIF", mode(solid("RGB", ANT, ".jpg", exif=b"Exif\0\0nonsense")), TWO, near=3),
+    Case(
+        "a phone's MPO named as a JPEG",
+        mode(mpo),
+        TWO,
+        near=3,
+    ),
     Case("BMP", mode(solid("RGB", ANT, ".bmp")), TWO),
     Case("PPM", mode(solid("RGB", ANT, ".ppm")), TWO),
     Case("a PNG named as a JPEG", then(two(), lambda f: (f / "ant" / "0.png").rename(f / "ant" / "0.jpg")), TWO),
@@ -500,7 +509,7 @@ REFUSED = [
     Case("32 bits in a TIFF", mode(deep(7, np.int32, ".tif")), refused=("32 bits",)),
     Case(
         "16 bits with a transparent grey",
-        mode(lambda path: _deep_transparent(path)),
+        mode(deep_transparent),
         refused=("16 bits with a transparent",),
     ),
     Case(
@@ -525,18 +534,6 @@ REFUSED = [
         published=True,
     ),
 ]
-
-
-def _deep_transparent(path):
-    """A PNG of 16-bit grey that names one grey as transparent."""
-    deep(0, np.uint16, ".png")(path)
-    file = path.with_suffix(".png")
-    content, chunk = file.read_bytes(), b"tRNS\0\0"
-    import struct
-    import zlib
-
-    at = content.index(b"IDAT") - 4
-    file.write_bytes(content[:at] + struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk)) + content[at:])
 
 
 TALLY = {"read right": 0, "refused": 0, "read wrong": 0}

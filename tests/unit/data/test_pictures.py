@@ -7,13 +7,17 @@ from PIL import Image
 from cmidd.cli.compose import compose
 from cmidd.data.image_files import Geometry, Pictures, read_picture
 from cmidd.data.layouts import understand
+from cmidd.data.load import DataSettings, load_dataset
 from cmidd.data.sets import folder as folder_reader
 from cmidd.data.split import Seen, stratified_split
+from cmidd.evaluation.subject import subject_of
 from cmidd.runs.record import read_record
 from cmidd.runs.run import run
+from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils import files
+from cmidd.utils.random_streams import Streams
 from tests.support.data_files import images
-from tests.support.layouts import WNIDS, classes, picture, splits
+from tests.support.layouts import WNIDS, banded, classes, picture, splits
 from tests.support.runs import TINY, TINY_METHOD
 
 GEOMETRY = Geometry(8, 3, "crop")
@@ -80,9 +84,22 @@ def test_what_was_understood_is_recorded_and_only_another_fit_is_part_of_the_ide
     settings = compose(words)
     run(settings, lambda _: {})
     recorded = read_record(settings.folder / "result.json").understood
-    assert recorded.startswith(
-        f"{root} is ImageFolder; 4 in train (train), 2 in val (test); 2 classes: ant 2+1, bee 2+1"
-    )
+    assert recorded.startswith("ImageFolder; 4 in train (train), 2 in val (test); 2 classes: ant 2+1, bee")
     assert recorded.endswith("8x8 by dataset.fit=crop; pictures of 8x8 to 20x10")
     assert "fit" not in files.read_json(settings.folder / "settings.json")["dataset"]
     assert compose([*words, "dataset.fit=pad"]).identity["dataset"]["fit"] == "pad"
+
+
+@pytest.mark.parametrize("said", ["crop", "pad", None])
+def test_a_set_is_tested_on_pictures_of_its_own_fit_which_was_squash_before_sets_said_so(tmp_path, said):
+    root = splits(tmp_path / "flowers", "train", "val")
+    for name in ("ant", "bee"):
+        banded(root / "val" / name / "0")
+    given = {"name": "folder", "size": 20, "channels": 3, **({} if said is None else {"fit": said})}
+    data = load_dataset(**given, root=root)
+    synthetic = SyntheticSet.from_real(data, 1, Streams(0)("init"))
+    training = {"epochs": 1, "lr": 0.1, "batch": 2}
+    synthetic.about = {"data": given, "network": {"name": "convnet"}, "training": training}
+    subject = subject_of(synthetic, "set", DataSettings(str(root)), torch.device("cpu"))
+    expected = load_dataset(**{**given, "fit": said or "squash"}, root=root, preprocessing=synthetic.transform)
+    assert torch.equal(subject.data.test.images, expected.test.images)
