@@ -13,8 +13,8 @@ from typing import Any
 
 from cmidd.analysis.cells import read_baselines
 from cmidd.analysis.results import Result, read_results
-from cmidd.analysis.verify import SET
 from cmidd.data.image_files import open_picture
+from cmidd.synthetic.places import SET
 from cmidd.utils import files
 from cmidd.utils.errors import one_line_errors
 
