@@ -238,7 +238,7 @@ def test_an_evaluation_that_is_stopped_goes_on_with_the_next_network(tmp_path, m
     with pytest.raises(Killed):
         worth(world, stages, 5, Streams(0), kept)
     revive()
-    trained = counting(monkeypatch, evaluation, "accuracy")
+    trained = counting(monkeypatch, evaluation, "predictions")
     assert worth(world, stages, 5, Streams(0), kept) == whole
     assert len(trained) == 2
     others = [(world, stages, Streams(1)), (world, [(stages[0][0], TrainingRecipe(epochs=2))], Streams(0))]
@@ -250,12 +250,12 @@ def test_an_evaluation_that_is_stopped_goes_on_with_the_next_network(tmp_path, m
 
 def test_a_run_that_is_killed_in_its_evaluation_ends_with_the_same_record(tmp_path, monkeypatch):
     words = ["evaluation.repeats=3", "evaluation.baselines=[random]"]
-    trained = counting(monkeypatch, evaluation, "accuracy")
+    trained = counting(monkeypatch, evaluation, "predictions")
     whole = run_here(tmp_path / "whole", "dm", *words)
     assert len(trained) == 6
     shutil.rmtree(tmp_path / "buffers")
     for _ in range(2):
-        revive = dying(monkeypatch, evaluation, "accuracy", 2)  # In the third network, then in the baseline.
+        revive = dying(monkeypatch, evaluation, "predictions", 2)  # In the third network, then in the baseline.
         with pytest.raises(Killed):
             run_here(tmp_path / "cut", "dm", *words)
         revive()
@@ -282,11 +282,11 @@ def test_a_table_of_several_networks_is_gone_on_with(tmp_path, monkeypatch):
     }
     chosen = read_evaluation(given)
     subject = load_subject(chosen, compose, torch.device("cpu"))
-    revive = dying(monkeypatch, evaluation, "accuracy", 3)
+    revive = dying(monkeypatch, evaluation, "predictions", 3)
     with pytest.raises(Killed):
         cross_architecture(chosen, subject)
     revive()
-    trained = counting(monkeypatch, evaluation, "accuracy")
+    trained = counting(monkeypatch, evaluation, "predictions")
     cross_architecture(chosen, subject)
     assert len(trained) == 1
     cross_architecture(chosen, subject)
