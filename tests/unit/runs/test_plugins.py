@@ -17,6 +17,8 @@ from cmidd.schedules import SCHEDULES
 from cmidd.utils.errors import SettingError
 from tests.support.runs import distill, run_here, run_until
 
+pytestmark = pytest.mark.no_cover  # Others go through the same lines; tracing composes four times as long.
+
 
 def test_a_list_of_regularisers_takes_its_weights_like_cmi():
     for words, weights in (

@@ -6,6 +6,8 @@ from omegaconf import OmegaConf
 from cmidd.cli.compose import CONFIGS, compose
 from cmidd.utils.errors import SettingError
 
+pytestmark = pytest.mark.no_cover  # Others go through the same lines; tracing composes four times as long.
+
 PUBLISHED = ("cifar10", "cifar100", "fashion_mnist", "mnist", "svhn")
 METHODS = ("dc", "dm", "dsa", "idc", "idm", "mtt")
 WEIGHTS = {  # methods.md section 7: data set -> ipc -> weight

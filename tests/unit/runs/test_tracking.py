@@ -39,6 +39,7 @@ def test_contradictions_are_refused(words, message):
 @pytest.mark.parametrize("name", ["tensorboard", "wandb"])
 def test_a_package_that_is_not_there_is_named_with_its_command_before_any_work(monkeypatch, name):
     monkeypatch.setattr(tracking, "find_spec", lambda _: None)
+    monkeypatch.delitem(sys.modules, name, raising=False)  # Another test may have imported it.
     with pytest.raises(
         SettingError, match=rf"tracking={name}: the package {name} is not installed; pip install {name}"
     ):

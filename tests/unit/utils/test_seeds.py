@@ -17,6 +17,8 @@ from cmidd.samplers.dream import representatives
 from tests.support.golden import GOLDEN
 from tests.support.runs import run_here, run_until
 
+pytestmark = pytest.mark.no_cover  # Others go through the same lines; tracing composes four times as long.
+
 SHORT = ["evaluation.repeats=1", "evaluation.training.epochs=1", "checkpoint_seconds=0", "ipc=4"]
 STAGES = ["schedule.stages=2", "schedule.warm_epochs=1", "schedule.pool=2"]
 RUNS = {
