@@ -19,6 +19,8 @@ from cmidd.utils.text import duration
 from tests.support.forked import server
 from tests.support.runs import TINY, TINY_METHOD, distill, result, wait_for
 
+pytestmark = pytest.mark.no_cover  # Others go through the same lines; tracing composes four times as long.
+
 
 def done(cwd):
     return len(list((cwd / "results").rglob("DONE")))
