@@ -55,6 +55,12 @@ class EvaluationSettings:
     training: dict[str, Any]
     device: Device
     data: DataSettings
+    buffers_root: PathText = "buffers"
+
+    @property
+    def cache(self) -> Path:
+        """Where decoded pictures of the data set are kept, by runs as well."""
+        return Path(self.buffers_root, "images")
 
 
 def read_evaluation(config: dict[str, Any]) -> EvaluationSettings:
@@ -85,7 +91,7 @@ def load_subject(settings: EvaluationSettings, compose: Compose, device: torch.d
         for name in ("method", "dataset", "zca", "statistics", "factor"):
             if getattr(settings, name) is not None:
                 raise SettingError(f"{name}={getattr(settings, name)}: {path} carries its own; leave {name} out")
-        subject = own_subject(path, settings.data, device)
+        subject = own_subject(path, settings.data, device, settings.cache)
     else:
         subject = _foreign(path, settings, compose, device)
     return _asked_for(settings, subject)
@@ -97,7 +103,7 @@ def own_set(settings: EvaluationSettings, synthetic: SyntheticSet, device: torch
     Raises:
         SettingError: when it does not say what it was made from.
     """
-    return _asked_for(settings, subject_of(synthetic, settings.synthetic, settings.data, device))
+    return _asked_for(settings, subject_of(synthetic, settings.synthetic, settings.data, device, settings.cache))
 
 
 def _asked_for(settings: EvaluationSettings, subject: Subject) -> Subject:
@@ -128,7 +134,9 @@ def _foreign(path: Path, settings: EvaluationSettings, compose: Compose, device:
         return Recipe(base.dataset, base.network, base.formation, base.evaluation.training)
 
     options = {key: getattr(settings, key) for key in ("zca", "statistics") if getattr(settings, key) is not None}
-    return foreign_subject(path, recipe_of, settings.data, device, factor=settings.factor, **options)
+    return foreign_subject(
+        path, recipe_of, settings.data, device, factor=settings.factor, cache=settings.cache, **options
+    )
 
 
 def cross_architecture(settings: EvaluationSettings, subject: Subject) -> list[Path]:

@@ -50,20 +50,26 @@ class Recipe:
     training: TrainingRecipe
 
 
-def own_subject(path: Path, where: DataSettings, device: torch.device) -> Subject:
+def own_subject(path: Path, where: DataSettings, device: torch.device, cache: Path | None = None) -> Subject:
     """A set of ours, wherever :func:`load_synthetic` finds one: it says all that is needed.
+
+    Args:
+        cache: where decoded pictures are kept, as for :func:`cmidd.data.load.load_dataset`.
 
     Raises:
         SettingError: when it is damaged, or does not fit the data set that lies there.
     """
-    return subject_of(load_synthetic(path, device), str(header_of(path)), where, device)
+    return subject_of(load_synthetic(path, device), str(header_of(path)), where, device, cache)
 
 
-def subject_of(synthetic: SyntheticSet, path: str, where: DataSettings, device: torch.device) -> Subject:
+def subject_of(
+    synthetic: SyntheticSet, path: str, where: DataSettings, device: torch.device, cache: Path | None = None
+) -> Subject:
     """A set of ours that was loaded.
 
     Args:
         path: what it is called in errors.
+        cache: as for :func:`own_subject`.
 
     Raises:
         SettingError: when it does not say what it was made from, or does not fit the data set that lies there.
@@ -80,7 +86,7 @@ def subject_of(synthetic: SyntheticSet, path: str, where: DataSettings, device: 
     if given.get("name") == "folder":
         given = {"fit": "squash", **given}  # What was done before sets said it.
     check_dataset(given, f"{path}: data")
-    data = load_dataset(**given, **vars(where), device=device, preprocessing=synthetic.transform)
+    data = load_dataset(**given, **vars(where), device=device, preprocessing=synthetic.transform, cache=cache)
     named = by_name(synthetic, data.classes, path, f"{data.name} in data.root={where.root}")
     return _fitting(path, Subject(named, data, network, recipe, optimizer, named is not synthetic))
 
@@ -92,6 +98,7 @@ def foreign_subject(
     device: torch.device,
     *,
     factor: int | None = None,
+    cache: Path | None = None,
     **options: Any,
 ) -> Subject:
     """Another's set.
@@ -99,17 +106,18 @@ def foreign_subject(
     Args:
         recipe_of: the recipe for a number of images per class, which is known only once the file is read.
         factor: of the grids of its images; None: the recipe's.
+        cache: as for :func:`own_subject`.
         options: settings of the data set that differ from the recipe's.
 
     Raises:
         SettingError: when it is absent, damaged, or does not fit the data set.
     """
-    unwhitened = load_dataset(**{**recipe_of(1).dataset, "zca": False}, **vars(where))
+    unwhitened = load_dataset(**{**recipe_of(1).dataset, "zca": False}, **vars(where), cache=cache)
     found = foreign.read(path, unwhitened.classes, unwhitened.image_shape[0])
     recipe = recipe_of(max(1, len(found.labels) // unwhitened.num_classes))
     given = {**recipe.dataset, **options}
     check_dataset(given)
-    data = load_dataset(**given, **vars(where), device=device)
+    data = load_dataset(**given, **vars(where), device=device, cache=cache)
     factor = recipe.formation.factor if factor is None else factor
     formation = dataclasses.replace(recipe.formation, factor=factor, stored_as=found.stored_as)
     images, labels = found.images.to(device), found.labels.to(device)
