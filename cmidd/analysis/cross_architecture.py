@@ -55,7 +55,7 @@ class EvaluationSettings:
     training: dict[str, Any]
     device: Device
     data: DataSettings
-    buffers_root: PathText = "buffers"
+    buffers_root: PathText
 
     @property
     def cache(self) -> Path:

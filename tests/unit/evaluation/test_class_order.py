@@ -34,7 +34,7 @@ def evaluated(path, **more):
     """What ``scripts/evaluate.py`` writes of a set: its record and its Markdown."""
     config = {"synthetic": str(path), "network": ["convnet"], "repeats": 2, "seed": 0, "device": "cpu", "data": {}}
     others = dict.fromkeys(("method", "dataset", "zca", "statistics", "factor"))
-    settings = read_evaluation({**config, **others, "training": {}, **more})
+    settings = read_evaluation({**config, **others, "training": {}, "buffers_root": "buffers", **more})
     paths = cross_architecture(settings, load_subject(settings, compose, torch.device("cpu")))
     return json.loads(paths[0].read_text()), paths[1].read_text()
 
