@@ -5,6 +5,7 @@
 
 import difflib
 import functools
+import gc
 import importlib
 import os
 import sys
@@ -46,7 +47,14 @@ def main() -> None:
 
 def run(command: str) -> None:
     """Run one command on the words of this process."""
-    words = sys.argv[1:]
+    gc.disable()  # Until there is work: an import of torch leaves little to collect, and looking for it takes 0.4 s.
+    try:
+        _run(command, sys.argv[1:])
+    finally:
+        gc.enable()
+
+
+def _run(command: str, words: list[str]) -> None:
     if asked := [word for word in words if word in HELP]:
         print(page(command, everything="--help=all" in asked))
     elif "--version" in words:
@@ -56,6 +64,7 @@ def run(command: str) -> None:
     elif command == "distill" and (how := _dry_sweep(words)):
         from cmidd.cli.dry_run import show_sweep
 
+        gc.enable()
         with one_line_errors():
             show_sweep(words, how)
     elif command in OF_A_RUN:
@@ -71,7 +80,9 @@ def run(command: str) -> None:
 
 def load(command: str) -> Any:
     """What a command does, ``main`` of its file, which is imported."""
-    return importlib.import_module(f"cmidd.cli.commands.{command}").main
+    found = importlib.import_module(f"cmidd.cli.commands.{command}").main
+    gc.enable()
+    return found
 
 
 def version_line() -> str:
