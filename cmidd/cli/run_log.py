@@ -60,11 +60,16 @@ def run_log(label: str) -> Iterator[RunLog]:
     """Hear all that is said in a block; on the console each line is preceded by ``label``, where runs go on beside."""
     root, held, beside = logging.getLogger(), RunLog(), _others_beside()
     progress.alone = not beside
-    for handler in root.handlers:
-        if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
-            handler.addFilter(progress.Lines())
-            if beside:
-                handler.setFormatter(_Labelled(label))
+    shown = [
+        handler
+        for handler in root.handlers
+        if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler)
+    ]
+    lines = progress.Lines()
+    for handler in shown:
+        handler.addFilter(lines)
+        if beside:
+            handler.setFormatter(_Labelled(label))
     root.addHandler(held)
     try:
         yield held
@@ -74,6 +79,8 @@ def run_log(label: str) -> Iterator[RunLog]:
     finally:
         root.removeHandler(held)
         held.close()
+        for handler in shown:  # They are the process's, which may go on with another run.
+            handler.removeFilter(lines)
 
 
 class _Labelled(logging.Formatter):

@@ -140,9 +140,7 @@ class _Decoder:
             ) from error
         if "error" in answer:
             raise SettingError(answer["error"])
-        found = answer["seen"]
-        sizes = tuple(found["smallest"]), tuple(found["largest"])
-        return answer["digests"], Seen(sizes[0], sizes[1], found["converted"])
+        return answer["digests"], Seen.of(answer["seen"])
 
     def end(self) -> None:
         """End it at once: nothing of it is needed any more."""

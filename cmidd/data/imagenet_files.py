@@ -2,9 +2,6 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import Field
 
 from cmidd.data.folders import below, look
 from cmidd.data.image_files import Fit, Geometry, Pictures
@@ -12,10 +9,10 @@ from cmidd.data.imagenet import SUBSETS
 from cmidd.data.layouts import Layout
 from cmidd.data.split import Source
 from cmidd.utils.errors import SettingError
+from cmidd.utils.setting_types import Side
 
 HELD_OUT = ("val", "valid", "validation", "test")
 OF_IMAGENET = 50  # pictures of a class in ImageNet's validation set
-Side = Annotated[int, Field(strict=True, ge=8, le=1024)]
 
 
 def read_subset(name: str, root: Path, download: bool, *, size: Side = 128, fit: Fit = "squash") -> Source[Pictures]:
@@ -40,12 +37,10 @@ def read_subset(name: str, root: Path, download: bool, *, size: Side = 128, fit:
             f"{setting}: looked for {{{', '.join(map(str, places))}}}/train/<WNID>; put there {_tree(wnids)}, of "
             "ImageNet or of these classes alone"
         )
-    layout = _layout(found[0], wnids, setting)
-    train, test = (layout.pictures(split, Geometry(size, 3, fit), setting, wnids) for split in ("train", "test"))
-    understood = f"{layout}; {size}x{size} by dataset.fit={fit}"
-    return Source(
-        train, test, wnids, origin=f"{found[0].name}/{{train,{layout.folders['test'].name}}}", understood=understood
-    )
+    layout, geometry = _layout(found[0], wnids, setting), Geometry(size, 3, fit)
+    train, test = (layout.pictures(split, geometry, setting, wnids) for split in ("train", "test"))
+    origin = f"{found[0].name}/{{train,{layout.folders['test'].name}}}"
+    return Source(train, test, wnids, origin=origin, understood=layout.read_at(geometry))
 
 
 def _tree(wnids: tuple[str, ...]) -> str:

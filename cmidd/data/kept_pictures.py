@@ -113,14 +113,13 @@ class KeptPictures:
         tensors, about = tensor_files.read_tensors(path)
         shape = (len(self.pictures), geometry.channels, geometry.size, geometry.size)
         try:
-            images, labels, seen = tensors["images"], tensors["labels"], about["seen"]
-            sizes = tuple(seen["smallest"]), tuple(seen["largest"])
+            images, labels, seen = tensors["images"], tensors["labels"], Seen.of(about["seen"])
             if images.dtype != torch.uint8 or tuple(images.shape) != shape:
                 raise ValueError(f"images {list(images.shape)} of {images.dtype} where there are {list(shape)}")
             if about["made_by"] != self.made_by or about["content"] != content:
                 raise ValueError("made of other pictures")
             if not torch.equal(labels, self.pictures.labels):
                 raise ValueError("labels of other pictures")
-            return Decoded(images, labels, Seen(sizes[0], sizes[1], dict(seen["converted"])))
+            return Decoded(images, labels, seen)
         except (KeyError, TypeError, ValueError) as error:
             raise SettingError(f"{path}: damaged ({error})") from error

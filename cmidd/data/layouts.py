@@ -58,6 +58,10 @@ class Layout:
         labels = torch.tensor([number for _, number in chosen], dtype=torch.int64)
         return Pictures(self.root, tuple(path for path, _ in chosen), labels, geometry, setting)
 
+    def read_at(self, geometry: Geometry) -> str:
+        """What was understood, and what the pictures become, in words."""
+        return f"{self}; {geometry.size}x{geometry.size} by dataset.fit={geometry.fit}"
+
     def counts(self, split: str) -> Counter[str]:
         """How many pictures each class has."""
         return Counter(name for _, name in self.splits[split])

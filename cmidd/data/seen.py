@@ -1,8 +1,9 @@
 """What was seen while picture files were decoded, in words that a record keeps."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,15 @@ class Seen:
     smallest: tuple[int, int]
     largest: tuple[int, int]
     converted: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> "Seen":
+        """What :func:`dataclasses.asdict` made of one, after it was JSON.
+
+        Raises:
+            KeyError, TypeError, ValueError: when it was not.
+        """
+        return cls(tuple(kept["smallest"]), tuple(kept["largest"]), dict(kept["converted"]))
 
     @classmethod
     def together(cls, seen: Iterable["Seen"]) -> "Seen":

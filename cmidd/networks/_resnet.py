@@ -84,7 +84,13 @@ class ResNet(Network):
     def initialise(self, generator: torch.Generator) -> None:
         super().initialise(generator)
         if self.fan_out_init:
-            for module in self.modules():
-                if isinstance(module, nn.Conv2d):
-                    fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
-                    module.weight.normal_(0, math.sqrt(2 / fan_out), generator=generator)
+            draw_by_fan_out(self, generator)
+
+
+@torch.no_grad()
+def draw_by_fan_out(network: nn.Module, generator: torch.Generator) -> None:
+    """Draw all convolutions from N(0, 2 / fan_out), as IDC's networks have them."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
+            module.weight.normal_(0, math.sqrt(2 / fan_out), generator=generator)

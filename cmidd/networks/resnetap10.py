@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from cmidd.networks._network import Network, normalization, require_side
-from cmidd.networks._resnet import NormName, _Block
+from cmidd.networks._resnet import NormName, _Block, draw_by_fan_out
 
 # Up to which side of the images the first convolution has which kernel, and by how much its output is pooled.
 STEMS = ((64, 3, 1), (128, 3, 2), (math.inf, 7, 4))
@@ -60,7 +60,4 @@ class ResNetAP10(Network):
     def initialise(self, generator: torch.Generator) -> None:
         """Convolutions from N(0, 2 / fan_out), as the reference draws them; the rest as PyTorch does."""
         super().initialise(generator)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
-                module.weight.normal_(0, math.sqrt(2 / fan_out), generator=generator)
+        draw_by_fan_out(self, generator)

@@ -1,21 +1,20 @@
 """A folder of the user's own images, ``data.root=<folder>``."""
 
 from pathlib import Path
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from cmidd.data.image_files import Fit, Geometry, Pictures
 from cmidd.data.layouts import understand
 from cmidd.data.split import Source, stratified_split
 from cmidd.utils.errors import SettingError
+from cmidd.utils.setting_types import Side
 
 
 def read(
     root: Path,
     download: bool,
     *,
-    size: Annotated[int, Field(strict=True, ge=8, le=1024)] = 32,
+    size: Side = 32,
     channels: Literal[1, 3] = 3,
     fit: Fit = "crop",
 ) -> Source[Pictures]:
@@ -29,7 +28,7 @@ def read(
     """
     setting, geometry = f"data.root={root}", Geometry(size, channels, fit)
     layout = understand(root, setting)
-    read_as = f"{layout}; {size}x{size} by dataset.fit={fit}"
+    read_as = layout.read_at(geometry)
     if "all" in layout.splits:
         name, count = min(layout.counts("all").items(), key=lambda item: item[1])
         if count < 2:

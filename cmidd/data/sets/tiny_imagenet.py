@@ -10,10 +10,10 @@ from torch import Tensor
 from cmidd.data.array_files import find_published
 from cmidd.data.image_files import Fit, Geometry, Pictures
 from cmidd.data.imagenet import TINY
-from cmidd.data.imagenet_files import Side
 from cmidd.data.layouts import understand
 from cmidd.data.split import MOST_BYTES, Source, Split
 from cmidd.utils.errors import SettingError
+from cmidd.utils.setting_types import Side
 
 NAME = "tiny_imagenet"
 FOLDERS = ("tiny-imagenet-200", "tinyimagenet", NAME)
@@ -58,10 +58,8 @@ def _of_folders(root: Path, geometry: Geometry) -> Source[Pictures]:
     if "test" not in layout.splits:
         raise SettingError(f"{setting}: has no validation set; put there {EXPECTED}")
     train, test = (layout.pictures(split, geometry, setting, TINY) for split in ("train", "test"))
-    understood = f"{layout}; {geometry.size}x{geometry.size} by dataset.fit={geometry.fit}"
-    return Source(
-        train, test, TINY, origin=f"{root.name}/{{train,{layout.folders['test'].name}}}", understood=understood
-    )
+    origin = f"{root.name}/{{train,{layout.folders['test'].name}}}"
+    return Source(train, test, TINY, origin=origin, understood=layout.read_at(geometry))
 
 
 def _of_one_file(path: Path) -> Source[Split]:
