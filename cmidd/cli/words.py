@@ -44,7 +44,7 @@ def quoted(value: str) -> str:
     """A path as a text in Hydra's grammar, whatever it holds; nothing but backslashes has none."""
     if not value.strip("\\"):
         value = f"./{value}"
-    return "'" + re.sub(r"(\\*)'", r"\1\1\\'", value) + ("\\" if value.endswith("\\") else "") + "'"
+    return "'" + re.sub(r"(\\*)'", r"\1\1\\'", value) + "\\" * (len(value) - len(value.rstrip("\\"))) + "'"
 
 
 def as_typed(word: str) -> str:

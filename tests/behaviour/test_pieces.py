@@ -278,6 +278,7 @@ def test_a_table_of_several_networks_is_gone_on_with(tmp_path, monkeypatch):
         "training": {},
         "device": "cpu",
         "data": {"root": "data", "download": False},
+        "buffers_root": "buffers",
         "network": ["mlp", {"name": "mlp"}],
     }
     chosen = read_evaluation(given)

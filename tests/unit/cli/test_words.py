@@ -13,6 +13,8 @@ PIECES = st.text(alphabet="a/~ []{}()=,:'\"\\é!$%&*;<>?|`^@+-#", min_size=1, ma
 
 @given(PIECES)
 @example("\\")
+@example("a\\\\")
+@example("\\\\")
 def test_any_path_comes_through_the_grammar_as_it_is(path):
     read = OverridesParser.create().parse_override(f"data.root={quoted(path)}").value()
     assert read == path or (read == f"./{path}" and not path.strip("\\"))

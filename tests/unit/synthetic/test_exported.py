@@ -95,6 +95,7 @@ def test_the_json_is_small_and_says_how_the_set_was_made_and_is_trained_on(tmp_p
 
 
 def test_what_lies_outside_what_a_picture_can_show_is_told_with_its_share(tmp_path, caplog):
+    caplog.set_level(logging.WARNING)  # Whatever a test before has left.
     synthetic = made(GRID)
     export(synthetic, tmp_path / "within")
     assert not caplog.messages
