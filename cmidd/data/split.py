@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Generic, Protocol, Self
 
@@ -37,10 +37,13 @@ class Labelled(Protocol):
 
 @dataclass(frozen=True, repr=False)
 class Split:
-    """Labelled images: ``images`` ``[N, C, H, W]`` (uint8 pixels or float network input), ``labels`` ``[N]``."""
+    """Labelled images: ``images`` ``[N, C, H, W]`` (uint8 pixels or float network input), ``labels`` ``[N]``, and
+    where there are ``soft`` labels, these as logits ``[N, C]``.
+    """
 
     images: Tensor
     labels: Tensor
+    soft: Tensor | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -55,7 +58,8 @@ class Split:
         return self.images.device
 
     def __getitem__(self, indices: Tensor | slice) -> "Split":
-        return Split(self.images[indices], self.labels[indices])
+        soft = None if self.soft is None else self.soft[indices]
+        return Split(self.images[indices], self.labels[indices], soft=soft)
 
     def subset(self, indices: Tensor | slice) -> "Split":
         """Some of the images, held as these are."""
@@ -63,8 +67,8 @@ class Split:
 
     def parts(self, size: int) -> Iterator["Split"]:
         """All images, ``size`` at a time: for what would not need all of them at once."""
-        for images, labels in zip(self.images.split(size), self.labels.split(size), strict=True):
-            yield Split(images, labels)
+        for first in range(0, len(self), size):
+            yield self[first : first + size]
 
     def decoded(self) -> "Split":
         """Itself: these are pixels."""
