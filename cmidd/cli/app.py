@@ -22,6 +22,7 @@ from cmidd.cli import journal
 from cmidd.cli.admission import Admission, check_recipe, own_words
 from cmidd.cli.compose import as_dict, notes, of, say_notes
 from cmidd.cli.configs import CONFIGS
+from cmidd.cli.first_look import look
 from cmidd.cli.journal import Journal
 from cmidd.cli.refusals import one_line
 from cmidd.cli.run_log import run_log
@@ -48,10 +49,11 @@ def app(load: Callable[[], Callable[["Settings", Admission], Any]], words: list[
     """
 
     def work(config: DictConfig) -> Any:
-        from cmidd.runs.read_settings import read_settings
-
         notes.clear()
         chosen = of(config, HydraConfig.get())
+        look(chosen)
+        from cmidd.runs.read_settings import read_settings  # which imports torch
+
         settings = read_settings(chosen.settings)
         if settings.dry_run and not plans:
             raise SettingError(f"dry_run={settings.dry_run}: only distill.py has a dry run; leave it out")

@@ -7,35 +7,9 @@ from typing import Any
 from cmidd.loop.balance import Ratio
 from cmidd.regularizers import REGULARIZERS
 from cmidd.runs.settings import Settings
-from cmidd.utils.checking import checked, mapping, shown
+from cmidd.runs.strengths import strength_by_ratio, weight
+from cmidd.utils.checking import checked, mapping
 from cmidd.utils.errors import SettingError
-
-
-def weight(value: Any, name: str, otherwise: str) -> float:
-    """A weight as given.
-
-    Raises:
-        SettingError: when it is no finite number >= 0; ``otherwise`` says what could be given as well.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-        raise SettingError(f"{name}.lambda={shown(value)}: expected a number >= 0, {otherwise}")
-    return float(value)
-
-
-def strength_by_ratio(value: Any, ratio: Any, name: str) -> dict[str, Any]:
-    """The settings of a term whose weight is measured.
-
-    Raises:
-        SettingError: when there is a weight (``value``) as well, or the ratio is no finite number > 0.
-    """
-    if value is not None:
-        raise SettingError(
-            f"{name}.lambda={shown(value)}, {name}.ratio={shown(ratio)}: lambda gives the weight, ratio has it "
-            "measured; leave one of them out"
-        )
-    if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 < ratio < float("inf"):
-        raise SettingError(f"{name}.ratio={shown(ratio)}: expected a number > 0, or null for a given weight")
-    return {"weight": None, "ratio": float(ratio)}
 
 
 def cmi_strength(
@@ -78,7 +52,7 @@ def cmi_strength(
             if not alone:
                 return strength_by_ratio(None, value.ratio, "cmi")
             value = 1.0  # Any: as with published weights this is the baseline, and the run says so.
-    return {"weight": weight(value, "cmi", "null (baseline), paper or recipe, or cmi.ratio instead")}
+    return {"weight": weight(value, "cmi")}
 
 
 def take_regularizers(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
