@@ -93,7 +93,7 @@ def _in_bands(u: Tensor, length: int) -> Tensor:
     """Positions ``[N, length]`` in bands that are ordered by ``u`` ``[N, f]``."""
     bands = u.shape[1]
     band = (torch.arange(length, device=u.device) // max(1, length // bands)).clamp(max=bands - 1)
-    return u[:, band].argsort(1, stable=True)
+    return u[:, band].argsort(dim=1, stable=True)
 
 
 def zoom(images: Tensor, u: Tensor, smallest: float) -> Tensor:
