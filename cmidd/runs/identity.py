@@ -12,6 +12,7 @@ WITHOUT_EFFECT = (
     "engine.compile",
     "engine.deterministic",
     "evaluation.baselines",
+    "evaluation.features",
     "evaluation.interval",
     "evaluation.whole",
 )
