@@ -135,14 +135,15 @@ def before(
     with using(engine or fitting_engine(settings, context)):
         if experts := expert_settings(settings):
             buffer = Experts(context, experts, make=False)
-            there, epochs = buffer.count - buffer.missing, buffer.length - 1
-            found.append(_made("experts", there, buffer.count, epochs, buffer.folder, timed and timed.expert))
+            made = buffer.count - buffer.missing, buffer.count, buffer.length - 1, buffer.folder
+            found.append(_made("experts", *made, None if timed is None else timed.expert))
         if settings.taught and cmi.teachers is not None:
             found.append(Part("teachers", f"{cmi.pool} from files", 0.0))
         elif settings.taught:
             _, paths = pool_files(context, cmi.teacher, cmi.pool, teacher_recipe(cmi.epochs))
+            seconds = None if timed is None else timed.teacher
             there = sum(p.exists() for p in paths)
-            found.append(_made("teachers", there, len(paths), cmi.epochs, paths[0].parent, timed and timed.teacher))
+            found.append(_made("teachers", there, len(paths), cmi.epochs, paths[0].parent, seconds))
         found += _baselines(settings, context, timed)
     return found
 
@@ -152,13 +153,13 @@ def _baselines(settings: Settings, context: Context, timed: Timed | None) -> Ite
     protocol = settings.evaluation
     there = {kind: baseline_file(context, protocol, settings.ipc, kind)[0].exists() for kind in protocol.baselines}
     if any(kind in RULES and not measured for kind, measured in there.items()):
-        _, paths = feature_files(context, protocol.features)
+        paths = feature_files(context, protocol.features)[1]
         made = sum(path.exists() for path in paths), len(paths), protocol.features.epochs, paths[0].parent
-        features = _made("baseline", *made, timed and timed.features)
+        features = _made("baseline", *made, None if timed is None else timed.features)
         yield replace(features, state=f"networks for features, {features.state}")
     for kind, measured in there.items():
         epochs = (protocol.whole if kind == "whole" else protocol.training).epochs
-        each = timed and (timed.whole if kind == "whole" else timed.evaluation)
+        each = None if timed is None else timed.whole if kind == "whole" else timed.evaluation
         state = "measured" if measured else f"to measure, {_networks(protocol.repeats, epochs)}"
         yield Part("baseline", f"{kind}, {state}", 0.0 if measured else each and protocol.repeats * each)
 
@@ -179,9 +180,8 @@ def _data(settings: Settings, data: Dataset) -> str:
 
 def _made(what: str, there: int, count: int, epochs: int, folder: Path, seconds: float | None) -> Part:
     missing = count - there
-    state = f"{there} of {count} there, {folder}"
-    if missing:
-        state = f"{there} of {count} there, {missing} to train for {epochs} epochs each, into {folder}"
+    work = f"{missing} to train for {epochs} epochs each, into " if missing else ""
+    state = f"{there} of {count} there, {work}{folder}"
     return Part(what, state, 0.0 if not missing else None if seconds is None else missing * seconds)
 
 
