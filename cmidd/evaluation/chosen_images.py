@@ -36,7 +36,7 @@ def number_of_sets(protocol: EvaluationProtocol, ipc: int, kind: str) -> int:
     whose features they choose, and so has k-means with a single centre.
     """
     drawing = kind in DRAWING and (kind, ipc) != ("kmeans", 1)
-    return protocol.repeats if drawing else min(protocol.features.networks, protocol.repeats)
+    return protocol.repeats if drawing else protocol.features.networks
 
 
 def chosen_images(context: Context, protocol: EvaluationProtocol, ipc: int, kind: str) -> Tensor:
@@ -69,7 +69,7 @@ def sets_file(context: Context, protocol: EvaluationProtocol, ipc: int, kind: st
 def _choose(context: Context, protocol: EvaluationProtocol, ipc: int, kind: str) -> Tensor:
     """As :func:`chosen_images`: of every network the features of one class at a time."""
     data, streams, count = context.data, Streams(0).child(kind), number_of_sets(protocol, ipc, kind)
-    networks = feature_networks(context, protocol.features)[:count]
+    networks = feature_networks(context, protocol.features)
     sets: list[list[Tensor]] = [[] for _ in range(count)]
     log.info("choosing %d x %d images per class: %s", count, ipc, kind)
     for first, watched in enumerate(networks):
