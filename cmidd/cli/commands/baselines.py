@@ -5,7 +5,6 @@ Examples:
     cmidd baselines method=dm dataset=cifar10 'evaluation.baselines=[whole]' # hours on a CPU
     cmidd baselines method=dc dataset=cifar10 ipc=1 evaluation.repeats=20
     cmidd baselines method=dc dataset=cifar10 'evaluation.baselines=[random,herding,kcenter,forgetting,kmeans]'
-    cmidd baselines method=mtt dataset=digits 'evaluation.baselines=[random,whole]'
 """
 
 from cmidd.cli.admission import Admission
