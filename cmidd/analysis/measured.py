@@ -104,7 +104,7 @@ class BaselineCell(Measured):
 BaselineKey = tuple[str, str | None, str, int | None]
 
 
-"""``random`` or ``whole``, whose protocol, data set, ipc; of ``whole`` the second and last are None."""
+"""Which baseline (``random``), whose protocol, data set, ipc; of ``whole`` the second and last are None."""
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from cmidd.analysis.measured import BaselineCell, BaselineKey, Cell, Key, Measured
 from cmidd.data.published import title_of
+from cmidd.evaluation.protocols import Kind
 from cmidd.runs.identity import BASELINE, system
 from cmidd.utils.checking import checked
 from cmidd.utils.errors import SettingError
@@ -32,9 +33,9 @@ class Column:
 class Row:
     """A system. ``method`` is None for one that is not built here; ``published`` has ``(mean, spread)`` a column.
 
-    ``bound`` marks what is no distilled set and so never the best, ``baseline`` says what it is: ``random`` images,
-    evaluated as ``method`` does, or the ``whole`` data set. ``added`` are the plug-ins, as distill.py takes them:
-    ``{"schedule": "pdd"}``.
+    ``bound`` marks what is no distilled set and so never the best, ``baseline`` says what it is: the ``whole`` data
+    set, or real images that are chosen so (``random``), evaluated as ``method`` does. ``added`` are the plug-ins, as
+    distill.py takes them: ``{"schedule": "pdd"}``.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Row:
     published: tuple[tuple[float, float | None] | None, ...]
     bound: bool = False
     added: dict[str, str | list[str]] = field(default_factory=dict)
-    baseline: Literal["random", "whole"] | None = None
+    baseline: Kind | None = None
 
     @property
     def system(self) -> str | None:
@@ -76,7 +77,7 @@ class RowLayout:
     cmi: bool = False
     published: list[tuple[float, float | None] | None] | None = None
     bound: bool = False
-    baseline: Literal["random", "whole"] | None = None
+    baseline: Kind | None = None
     regularizer: list[Name] | None = None
     sampler: Name | None = None
     schedule: Name | None = None
@@ -177,7 +178,7 @@ def read_layout(layout: Mapping[str, Any]) -> tuple[tuple[Column, ...], tuple[Ro
                 )
             kinds = {"regularizer": row.regularizer, "sampler": row.sampler, "schedule": row.schedule}
             added = {kind: value for kind, value in kinds.items() if value}
-            if row.baseline == "random" and row.method is None:
+            if row.baseline not in (None, "whole") and row.method is None:
                 raise SettingError(f"table.groups.{group}.{name}.method: missing; give the method that evaluates so")
             bound = row.bound or row.baseline is not None
             rows.append(Row(name, group, row.method, row.cmi, tuple(values), bound, added, row.baseline))
@@ -207,15 +208,12 @@ def make_table(
             ours: Measured | None = None
             command = None
             if row.baseline is not None:
-                own = (
-                    (row.method, column.dataset, column.ipc)
-                    if row.baseline == "random"
-                    else (None, column.dataset, None)
-                )
+                whole = row.baseline == "whole"
+                own = (None, column.dataset, None) if whole else (row.method, column.dataset, column.ipc)
                 ours = baselines.get((row.baseline, *own))
                 if ours is None:
                     command = f"{row.command} dataset={column.dataset}"
-                    command += f" ipc={column.ipc}" if row.baseline == "random" else ""
+                    command += "" if whole else f" ipc={column.ipc}"
             elif row.method is not None and row.system is not None:
                 words = (row.system, column.dataset, column.ipc)
                 strengths = [key[3] for key in found if key[:3] == words and (key[3] != BASELINE) == row.with_cmi]

@@ -13,6 +13,7 @@ from cmidd.buffers.teachers import TeacherPools, teacher_recipe
 from cmidd.compute.engine import using
 from cmidd.compute.training import TrainingRecipe
 from cmidd.core.context import Context
+from cmidd.evaluation.chosen_images import RULES
 from cmidd.loop.steps import method_steps
 from cmidd.methods import METHODS
 from cmidd.runs.build import expert_settings, fitting_engine, make_regularizers
@@ -47,6 +48,9 @@ def timed_steps(settings: Settings, context: Context) -> Timed:
             iteration=step * method.steps_per_iteration,
             evaluation=own * len(protocol.training.learning_rates),
             whole=_training(small, context, protocol.whole) if "whole" in protocol.baselines else 0.0,
+            features=0.0
+            if RULES.keys().isdisjoint(protocol.baselines)
+            else _training(small, context, protocol.features.recipe),
             expert=_training(small, context, experts.training) if experts else 0.0,
             teacher=_training(taught, context, teacher_recipe(cmi.epochs))
             if settings.taught and not cmi.teachers

@@ -30,7 +30,7 @@ SHOWN = {
     ),
     "buffer": (*WHAT, *EXPERTS, *WHERE),
     "teachers": ("dataset", "seed", *TEACHERS, "regularizer", *WHERE),
-    "baselines": (*WHAT, *MEASURED, *WHERE),
+    "baselines": (*WHAT, *MEASURED, "evaluation.features.networks", "evaluation.features.epochs", *WHERE),
 }
 OPTIONS = """\
 --help=all       the groups of configs with all that can be chosen

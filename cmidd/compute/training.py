@@ -123,6 +123,7 @@ def train_kept(
     what: str | None,
     keep: Path,
     made_by: Mapping[str, Any],
+    after: Callable[[], None] | None = None,
 ) -> None:
     """As :func:`train`, kept in ``keep`` after its epochs, and gone on with from there: the bits are the same.
 
@@ -131,6 +132,7 @@ def train_kept(
 
     Args:
         made_by: what the training depends on.
+        after: called after every epoch; what it changes in buffers of the network is kept too.
 
     Raises:
         SettingError: when what is kept is damaged, or of another training.
@@ -149,6 +151,8 @@ def train_kept(
             raise SettingError(f"{keep}: not what this training goes on from ({reason}); remove it") from error
         log.info("%s goes on after epoch %d of %d", what, training.done, len(recipe.learning_rates))
     for done in training.epochs(data, streams, what=what):
+        if after is not None:
+            after()
         if done < len(recipe.learning_rates) and written.due():
             remembered = training.state().items()
             numbered = {f"{name}_{n:04d}": value for name, values in remembered for n, value in enumerate(values)}

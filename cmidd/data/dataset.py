@@ -69,9 +69,13 @@ class Dataset:
         """``size`` distinct training images of every class (all of a smaller class, with ``fill`` some of them again),
         classes in order.
         """
+        return self.train[self.drawn(size, generator).to(self.device)]
+
+    def drawn(self, size: int, generator: torch.Generator) -> Tensor:
+        """The indices of :meth:`class_batches` among the training images."""
         orders = [torch.randperm(len(members), generator=generator) for members in self.class_members]
         drawn = [members[self.first(order, size)] for members, order in zip(self.class_members, orders, strict=True)]
-        return self.train[torch.cat(drawn).to(self.device)]
+        return torch.cat(drawn)
 
     def first(self, order: Tensor, size: int) -> Tensor:
         """The first ``size`` of an order of a class's images; with ``fill`` a shorter one begins anew at its end."""

@@ -1,23 +1,24 @@
-"""Baselines: random real images, and the whole data set."""
+"""Baselines: random real images, those that a rule chooses, and the whole data set."""
 
 import logging
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from cmidd.compute.recipe import stated
 from cmidd.core.context import Context
+from cmidd.evaluation.chosen_images import KINDS, RULES, chosen_images
 from cmidd.evaluation.evaluate import accuracy_of_one, in_pieces
-from cmidd.evaluation.protocols import EvaluationProtocol
+from cmidd.evaluation.protocols import EvaluationProtocol, Kind
 from cmidd.utils import cache, clock, files, locks
 from cmidd.utils.checking import validate
 from cmidd.utils.random_streams import Streams
 from cmidd.utils.setting_types import Accuracies, Count, Name
 
 log = logging.getLogger(__name__)
-KINDS: tuple[Literal["random", "whole"], ...] = ("random", "whole")
 
 
 class Baseline(TypedDict):
@@ -25,18 +26,26 @@ class Baseline(TypedDict):
 
 
 class BaselineRecord(Baseline):
-    """What ``scripts/baselines.py`` leaves; ``ipc`` and ``method`` (whose protocol it is) are None for ``whole``."""
+    """What ``scripts/baselines.py`` leaves; ``ipc`` and ``method`` (whose protocol it is) are None for ``whole``.
 
-    baseline: Literal["random", "whole"]
+    Accuracy r is of a network trained on set r modulo ``sets``; ``images`` has a line for each set, the numbers of its
+    training images (those of the split that is trained on, in the order of the data set). Earlier versions, and
+    ``whole``, say neither.
+    """
+
+    baseline: Kind
     dataset: str
     method: Name | None
     ipc: Count | None
     tested_on: Literal["test", "validation"]
     differs_from_recipe: dict[str, Annotated[list[Any], Field(min_length=2, max_length=2)]]
+    sets: NotRequired[Count]
+    images: NotRequired[list[Annotated[str, Field(pattern=r"^\d+( \d+)*$")]]]
 
 
 def baselines(context: Context, protocol: EvaluationProtocol, ipc: int) -> dict[str, list[float]]:
-    """Accuracies of the protocol's baselines; ``random`` draws ``ipc`` new real images per class for each network.
+    """Accuracies of the protocol's baselines, of ``ipc`` real images per class each but for ``whole``; ``random`` draws
+    new ones for each network.
 
     They do not depend on the run's seed, so they are measured once and kept under ``buffers/baselines``, each network
     as soon as it is measured. Where the protocol has any, one that is there from before comes along.
@@ -60,23 +69,26 @@ def baselines(context: Context, protocol: EvaluationProtocol, ipc: int) -> dict[
 def baseline_file(context: Context, protocol: EvaluationProtocol, ipc: int, kind: str) -> tuple[Path, dict[str, Any]]:
     """Where the accuracies of a baseline are kept, and what they depend on."""
     shared = {**context.made_by, "network": context.network, "repeats": protocol.repeats}
-    if kind == "random":
-        made_by = {**shared, "ipc": ipc, "training": stated(protocol.training)}
-    else:
+    if kind == "whole":
         made_by = {**shared, "training": stated(protocol.whole)}
+    else:
+        made_by = {**shared, "ipc": ipc, "training": stated(protocol.training)}
+    if kind in RULES:
+        made_by["features"] = asdict(protocol.features)
     return context.buffers / "baselines" / f"{context.data.name}_{kind}_{cache.fingerprint(made_by)}.json", made_by
 
 
 def _measure_baseline(context: Context, protocol: EvaluationProtocol, ipc: int, kind: str, kept: Path) -> list[float]:
     streams, data = Streams(0).child(kind), context.data
+    sets = None if kind == "whole" else chosen_images(context, protocol, ipc, kind)
 
     def measure(repeat: int) -> float:
         what = f"baseline {kind}, network {repeat + 1} of {protocol.repeats}"
-        if kind == "whole":
+        if sets is None:
             own, stage = streams.child("repeat", repeat), (data.train, protocol.whole)
         else:
-            draw = streams.child("draw", repeat)
-            own, stage = draw.child("repeat", 0), (data.class_batches(ipc, draw("images")), protocol.training)
+            images = data.train[sets[repeat % len(sets)].to(data.device)]
+            own, stage = streams.child("draw", repeat).child("repeat", 0), (images, protocol.training)
         return accuracy_of_one(data, context.network, [stage], own, what)
 
     return in_pieces(kept, kind, protocol.repeats, measure)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -11,7 +12,9 @@ from cmidd.compute.engine import Engine, using
 from cmidd.compute.recipe import stated
 from cmidd.core.context import Context
 from cmidd.core.match import Match
-from cmidd.evaluation.baselines import KINDS, baselines
+from cmidd.evaluation.baselines import baselines
+from cmidd.evaluation.chosen_images import KINDS, RULES
+from cmidd.evaluation.protocols import FeatureSettings
 from cmidd.regularizers.cmi import CMI
 from cmidd.runs.build import make_context, make_teachers
 from cmidd.runs.record import RunRecord
@@ -85,21 +88,38 @@ def _measured_with(settings: Settings, record: RunRecord) -> list[tuple[str, Any
 
 
 def _baselines_missing(settings: Settings, record: RunRecord) -> bool:
-    """Whether a baseline that is asked for is not there, or was trained otherwise on the whole data set."""
-    asked = settings.evaluation.baselines
-    was, now = _stored(record, "evaluation").get("whole"), files.as_json(stated(settings.evaluation.whole))
+    """Whether a baseline that is asked for is not there, was trained otherwise on the whole data set, or chosen in
+    other features.
+    """
+    asked, stored = settings.evaluation.baselines, _stored(record, "evaluation")
+    was, now = stored.get("whole"), files.as_json(stated(settings.evaluation.whole))
     other = [name for name, old, _ in differences(was, now) if old is not None]
-    return not set(asked) <= set(record.baselines or {}) or ("whole" in asked and bool(other))
+    outdated = {"whole"} if other else set()
+    outdated |= _of_other_features(settings, stored)
+    return not set(asked) <= set(record.baselines or {}) - outdated
+
+
+def _of_other_features(settings: Settings, stored: dict[str, Any]) -> set[str]:
+    """The kinds of baselines that a record with this ``stored`` evaluation has of other features."""
+    same = stored.get("features", asdict(FeatureSettings())) == asdict(settings.evaluation.features)
+    return set() if same else set(RULES)
 
 
 def _baselines_added(settings: Settings, context: Context, content: dict[str, Any]) -> dict[str, Any]:
     """The content of a record with the baselines that the settings name."""
     found = baselines(context, settings.evaluation, settings.ipc)
-    named = {*content["settings"]["evaluation"].get("baselines", []), *settings.evaluation.baselines}
-    evaluation = {**content["settings"]["evaluation"], "baselines": [kind for kind in KINDS if kind in named]}
+    stored = content["settings"]["evaluation"]
+    before, named = content.get("baselines", {}), {*stored.get("baselines", []), *settings.evaluation.baselines}
+    evaluation = dict(stored)
     if "whole" in found:
         evaluation["whole"] = stated(settings.evaluation.whole)
-    measured = {**content.get("baselines", {}), **found}
+    if not found.keys().isdisjoint(RULES):  # A record says one thing of features: what is of others goes.
+        gone = _of_other_features(settings, stored) - found.keys()
+        before, named = {kind: values for kind, values in before.items() if kind not in gone}, named - gone
+        evaluation.pop("features", None)
+        evaluation |= {name: value for name, value in settings.identity["evaluation"].items() if name == "features"}
+    evaluation["baselines"] = [kind for kind in KINDS if kind in named]
+    measured = {**before, **found}
     return {**content, "baselines": measured, "settings": {**content["settings"], "evaluation": evaluation}}
 
 

@@ -13,6 +13,7 @@ WITHOUT_EFFECT = (
     "engine.compile",
     "engine.deterministic",
     "evaluation.baselines",
+    "evaluation.features",
     "evaluation.interval",
     "evaluation.whole",
 )

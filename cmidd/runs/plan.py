@@ -3,8 +3,8 @@
 import functools
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from cmidd.compute.engine import Engine, using
 from cmidd.core.context import Context
 from cmidd.data.dataset import Dataset
 from cmidd.evaluation.baselines import baseline_file
+from cmidd.evaluation.chosen_images import RULES
+from cmidd.evaluation.feature_networks import feature_files
 from cmidd.loop.checkpoints import progress_of
 from cmidd.runs.additions import asked_beside
 from cmidd.runs.build import expert_settings, fitting_engine
@@ -57,7 +59,7 @@ class Plan:
 @dataclass(frozen=True)
 class Timed:
     """Seconds of an iteration, of the evaluation of one network, of training one on the whole data set (the baseline),
-    and of training an expert and a teacher; 0 where the run has none.
+    and of training an expert, a teacher and a network in whose features baselines are chosen; 0 where the run has none.
     """
 
     iteration: float
@@ -65,6 +67,7 @@ class Timed:
     whole: float
     expert: float
     teacher: float
+    features: float
 
 
 @dataclass(frozen=True)
@@ -134,9 +137,8 @@ def before(
     with using(engine or fitting_engine(settings, context)):
         if experts := expert_settings(settings):
             buffer = Experts(context, experts, make=False)
-            seconds = None if timed is None else timed.expert
-            there, epochs = buffer.count - buffer.missing, buffer.length - 1
-            found.append(_made("experts", there, buffer.count, epochs, buffer.folder, seconds))
+            made = buffer.count - buffer.missing, buffer.count, buffer.length - 1, buffer.folder
+            found.append(_made("experts", *made, None if timed is None else timed.expert))
         if settings.taught and cmi.teachers is not None:
             found.append(Part("teachers", f"{cmi.pool} from files", 0.0))
         elif settings.taught:
@@ -144,16 +146,24 @@ def before(
             seconds = None if timed is None else timed.teacher
             there = sum(p.exists() for p in paths)
             found.append(_made("teachers", there, len(paths), cmi.epochs, paths[0].parent, seconds))
-        for kind in settings.evaluation.baselines:
-            path, _ = baseline_file(context, settings.evaluation, settings.ipc, kind)
-            measured, protocol = path.exists(), settings.evaluation
-            seconds = None
-            if timed is not None:
-                seconds = protocol.repeats * (timed.whole if kind == "whole" else timed.evaluation)
-            epochs = (protocol.whole if kind == "whole" else protocol.training).epochs
-            state = "measured" if measured else f"to measure, {_networks(protocol.repeats, epochs)}"
-            found.append(Part("baseline", f"{kind}, {state}", 0.0 if measured else seconds))
+        found += _baselines(settings, context, timed)
     return found
+
+
+def _baselines(settings: Settings, context: Context, timed: Timed | None) -> Iterator[Part]:
+    """The baselines that are asked for, after the networks in whose features some are still to be chosen."""
+    protocol = settings.evaluation
+    there = {kind: baseline_file(context, protocol, settings.ipc, kind)[0].exists() for kind in protocol.baselines}
+    if any(kind in RULES and not measured for kind, measured in there.items()):
+        paths = feature_files(context, protocol.features)[1]
+        made = sum(path.exists() for path in paths), len(paths), protocol.features.epochs, paths[0].parent
+        features = _made("baseline", *made, None if timed is None else timed.features)
+        yield replace(features, state=f"networks for features, {features.state}")
+    for kind, measured in there.items():
+        epochs = (protocol.whole if kind == "whole" else protocol.training).epochs
+        each = None if timed is None else timed.whole if kind == "whole" else timed.evaluation
+        state = "measured" if measured else f"to measure, {_networks(protocol.repeats, epochs)}"
+        yield Part("baseline", f"{kind}, {state}", 0.0 if measured else each and protocol.repeats * each)
 
 
 def _data(settings: Settings, data: Dataset) -> str:
@@ -172,9 +182,8 @@ def _data(settings: Settings, data: Dataset) -> str:
 
 def _made(what: str, there: int, count: int, epochs: int, folder: Path, seconds: float | None) -> Part:
     missing = count - there
-    state = f"{there} of {count} there, {folder}"
-    if missing:
-        state = f"{there} of {count} there, {missing} to train for {epochs} epochs each, into {folder}"
+    work = f"{missing} to train for {epochs} epochs each, into " if missing else ""
+    state = f"{there} of {count} there, {work}{folder}"
     return Part(what, state, 0.0 if not missing else None if seconds is None else missing * seconds)
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from cmidd.buffers.teacher_files import find
 from cmidd.core.method import Method
 from cmidd.data.load import check_dataset
+from cmidd.evaluation.protocols import EvaluationProtocol
 from cmidd.loop.balance import Ratio
 from cmidd.methods import METHODS
 from cmidd.networks import NETWORKS, TORCHVISION
@@ -71,6 +72,7 @@ def read_settings(config: Mapping[str, Any], *, is_run: bool = True) -> Settings
         chosen(settings.tracking, settings.wandb)
         _refuse_without_gradient(settings)
         check_recipes(settings)
+        _refuse_spare_networks(settings.evaluation)
         for stage in range(len(settings.stage_sizes)):
             settings.arguments_in(stage)
     return settings
@@ -155,6 +157,16 @@ def _refuse_without_gradient(settings: Settings) -> None:
                 f"{name}.ratio={given['ratio']:g}: {name} has no gradient at one training image per class{when}, so no "
                 f"weight gives it a ratio; choose a larger ipc{other}"
             )
+
+
+def _refuse_spare_networks(protocol: EvaluationProtocol) -> None:
+    """Refuse more networks for features than networks are trained on what is chosen in them."""
+    count, repeats = protocol.features.networks, protocol.repeats
+    if count > repeats:
+        raise SettingError(
+            f"evaluation.features.networks={count}: a set is chosen in each, and with evaluation.repeats={repeats} not "
+            f"all of them would be trained on; choose at most {repeats}, or more repeats"
+        )
 
 
 def _refuse_unmet(kind: str, name: str, needs: frozenset[str], gives: frozenset[str], method: str) -> None:

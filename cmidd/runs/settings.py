@@ -11,7 +11,7 @@ from cmidd.buffers.teacher_files import TeacherFiles
 from cmidd.compute.engine import EngineSettings
 from cmidd.core.schedule import Schedule
 from cmidd.data.load import DataSettings
-from cmidd.evaluation.protocols import EvaluationProtocol
+from cmidd.evaluation.protocols import EvaluationProtocol, FeatureSettings
 from cmidd.methods import METHODS
 from cmidd.networks import NETWORKS, TORCHVISION
 from cmidd.regularizers import REGULARIZERS
@@ -151,13 +151,16 @@ class Settings:
     def identity(self) -> dict[str, Any]:
         """The settings that make the result, equal for two starts of the same run.
 
-        Plug-ins and ``engine.deterministic`` are mentioned where there are any, and the settings of
-        :data:`cmidd.runs.identity.EARLIER` where they are otherwise, so records from before there were some stay valid.
+        Plug-ins and ``engine.deterministic`` are mentioned where there are any, and ``evaluation.features`` and the
+        settings of :data:`cmidd.runs.identity.EARLIER` where they are otherwise, so records from before there were some
+        stay valid.
         """
         made = {key: value for key, value in asdict(self).items() if key not in FREE and value != {}}
         made = {key: value for key, value in made.items() if value != {"name": BY_ITSELF.get(key)}}
         if not self.engine.deterministic:
             del made["engine"]["deterministic"]
+        if self.evaluation.features == FeatureSettings():
+            del made["evaluation"]["features"]
         if not self.distinct:
             made["method"].pop("distinct", None)
         if self.dataset["name"] == "folder":

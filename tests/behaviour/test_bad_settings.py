@@ -131,6 +131,7 @@ COMBINATIONS = [
     (["dataset.validation=1"], "dataset.validation=1"),
     (["dataset.name=../x"], "dataset=../x"),
     (["evaluation.baselines=[rnd]"], "evaluation.baselines.0=rnd"),
+    (["evaluation.repeats=2", "evaluation.features.networks=3"], "evaluation.features.networks=3"),
     (["device=cuda:x"], "device=cuda:x"),
     (["device=meta"], "device=meta"),
     (["+typo=1"], "typo: unknown setting"),

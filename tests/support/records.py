@@ -6,9 +6,9 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[2]
-LAYOUT, CIFAR, FASHION = (
+LAYOUT, CIFAR, FASHION, BASELINES = (
     yaml.safe_load((ROOT / "configs" / "command" / "table" / f"{name}.yaml").read_text())
-    for name in ("table1", "cifar", "fashion_mnist")
+    for name in ("table1", "cifar", "fashion_mnist", "baselines")
 )
 
 

@@ -4,7 +4,7 @@ A cell without a run is a dash; below the table stands the line that fills it.
 
 Examples:
     cmidd table                                             # Table 1 from results/
-    cmidd table table=digits                                # or fashion_mnist, cifar
+    cmidd table table=digits                                # or fashion_mnist, cifar, baselines
     cmidd table 'results_root=[results,results/evidence]'
     cmidd table table=digits --verify                       # and evaluate three of the stored sets once more
 """

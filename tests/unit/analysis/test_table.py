@@ -15,7 +15,8 @@ from cmidd.analysis.results import read_results
 from cmidd.analysis.table import make_table, read_layout
 from cmidd.analysis.table_latex import latex
 from cmidd.analysis.table_text import as_csv, markdown
-from tests.support.records import CIFAR, FASHION, LAYOUT, ROOT, baseline, record
+from cmidd.utils.errors import SettingError
+from tests.support.records import BASELINES, CIFAR, FASHION, LAYOUT, ROOT, baseline, record
 
 
 def table(folder, strength=None, layout=LAYOUT):
@@ -177,3 +178,23 @@ def test_baselines_that_were_measured_alone_stand_beside_the_published_ones(tmp_
     assert missing == "python scripts/baselines.py method=dc 'evaluation.baselines=[random]' dataset=cifar100 ipc=10"
     assert found["Random, as DM evaluates", "cifar10", 1]["mean"] == ""
     assert "$14.0_{\\pm 1.4}" in latex(table(tmp_path, layout=CIFAR))
+
+
+def test_chosen_images_stand_beside_the_published_ones_and_a_missing_cell_gives_its_line(tmp_path):
+    baseline(tmp_path, "herding", "dc", "cifar10", 10, [31.0, 32.0])
+    baseline(tmp_path, "kcenter", "dm", "cifar10", 10, [24.0, 26.0])
+    found = by_cell(table(tmp_path, layout=BASELINES))
+    herding = found["Herding", "cifar10", 10]
+    assert (herding["mean"], herding["published_mean"], herding["within_two_joint_sd"]) == ("31.5", "31.6", "True")
+    assert found["Forgetting", "cifar100", 50]["published_mean"] == "30.5"
+    assert found["K-Center (dc-bench)", "cifar10", 10]["mean"] == "25.0"
+    assert found["K-Center", "cifar10", 10]["command_if_missing"] == (
+        "python scripts/baselines.py method=dc 'evaluation.baselines=[kcenter]' dataset=cifar10 ipc=10"
+    )
+    assert {found["Whole data set", "mnist", ipc]["published_mean"] for ipc in (1, 10, 50)} == {"99.6"}
+
+
+def test_chosen_images_need_the_method_that_evaluates_them():
+    rows = {"columns": [{"dataset": "digits", "ipc": 1}], "groups": {"real": {"Herding": {"baseline": "herding"}}}}
+    with pytest.raises(SettingError, match=r"table\.groups\.real\.Herding\.method: missing"):
+        read_layout(rows)

@@ -52,6 +52,18 @@ def test_measured_steps_give_a_time_for_every_part(place):
     assert re.search(r"^  in all +\d", parts[-1])
 
 
+def test_the_networks_that_chosen_baselines_need_are_a_part_and_have_a_time(place):
+    words = ["evaluation.baselines=[random,herding,kcenter]", "evaluation.features.networks=2", "seed=2"]
+    _, lines, _ = lines_of(place, *DM, *words, "dry_run=measure")
+    said = [line.split(maxsplit=1)[1] for line in lines if line.startswith("  baseline")]
+    of_networks = "networks for features, 0 of 2 there, 2 to train for 20 epochs each, into buffers/baselines/features/"
+    assert said[0].startswith(of_networks)
+    assert "unknown" not in said[0]
+    assert [line.split(",")[0] for line in said[1:]] == ["random", "herding", "kcenter"]
+    _, lines, _ = lines_of(place, *DM, "seed=2", "evaluation.baselines=[random]", "dry_run=true")
+    assert sum(line.startswith("  baseline") for line in lines) == 1
+
+
 def test_a_finished_run_is_done_and_its_like_takes_as_long_as_it_did(place):
     assert lines_of(place, *DM, "dry_run=true")[1][-2:] == [
         "done: results/digits/dm/ipc10/cmi0/seed0",
