@@ -166,7 +166,7 @@ def _transform(folder: Path, card: Card, pixels: Tensor) -> dict[str, Tensor]:
     if given.zca and numbers:
         raise SettingError(f"{path}: preprocessing.{next(iter(numbers))}: with zca there is none; remove it")
     tensors = tensor_files.read_tensors(folder / ZCA)[0] if given.zca else _as_tensors(numbers)
-    for name, shape in expected_shapes({"zca_mean": pixels} if given.zca else {}, pixels).items():
+    for name, shape in expected_shapes({"zca_mean": pixels, **tensors} if given.zca else {}, pixels).items():
         if name not in tensors or list(tensors[name].shape) != shape:
             where = folder / ZCA if given.zca else f"{path}: preprocessing"
             has = list(tensors[name].shape) if name in tensors else "nothing"
