@@ -86,5 +86,5 @@ def _rebuilt(storage: Any, offset: int, shape: tuple[int, ...], strides: tuple[i
     """The tensor over a storage, which is not made larger for it."""
     if not isinstance(storage, torch.storage.TypedStorage):
         raise pickle.UnpicklingError("a tensor of no storage")
-    whole = torch.tensor([], dtype=storage.dtype).set_(storage.untyped())
+    whole = torch.tensor([], dtype=storage.dtype).set_(storage._untyped_storage)
     return whole.as_strided(shape, strides, offset)
