@@ -45,9 +45,10 @@ def read(
         maker_of(method)
     found = _read(path, classes, channels, factor)
     known = names.maker_of(path)
-    found = dataclasses.replace(
-        found, maker=method or (known if known in MAKERS else None), dataset=names.dataset_of(path)
-    )
+    if known == "datm" and found.soft_labels is None:  # Others may keep a step size as well.
+        known = "mtt"
+    maker = method or (known if known in MAKERS else None)
+    found = dataclasses.replace(found, maker=maker, maker_typed=method is not None, dataset=names.dataset_of(path))
     _refuse_misshapen(path, found, len(classes))
     if factor is not None:
         found = dataclasses.replace(found, factor=factor)

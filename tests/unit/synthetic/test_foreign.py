@@ -93,7 +93,15 @@ def test_datm_has_logits_and_its_step_size(tmp_path):
     assert not found.soft_labels.values.requires_grad
     assert found.syn_lr == pytest.approx(0.03)
     assert (found.maker, found.method, found.protocol) == ("datm", "mtt", "datm")
-    assert found.dataset_settings == {"zca": True}
+    # Only who is named decides how the pixels were normalised; DATM whitens in all of its settings.
+    assert found.dataset_settings == {}
+    assert read(folder / "images_best.pt", method="datm").dataset_settings == {"zca": True}
+
+
+def test_a_step_size_beside_hard_labels_makes_no_set_of_datm(tmp_path):
+    save(tmp_path, images_best=IMAGES, labels_best=LABELS, lr_best=torch.tensor(0.03))
+    found = read(tmp_path / "images_best.pt")
+    assert (found.maker, found.syn_lr) == ("mtt", pytest.approx(0.03))
 
 
 def test_tesla_may_have_probabilities(tmp_path):
