@@ -12,6 +12,7 @@ from cmidd.methods import METHODS
 from cmidd.networks import NETWORKS, TORCHVISION
 from cmidd.regularizers import REGULARIZERS
 from cmidd.runs.lambdas import cmi_strength, take_regularizers
+from cmidd.runs.recipes import check_recipes
 from cmidd.runs.settings import CMISettings, Settings
 from cmidd.runs.tracking import chosen
 from cmidd.samplers import SAMPLERS
@@ -69,6 +70,7 @@ def read_settings(config: Mapping[str, Any], *, is_run: bool = True) -> Settings
     if is_run:
         chosen(settings.tracking, settings.wandb)
         _refuse_without_gradient(settings)
+        check_recipes(settings)
         for stage in range(len(settings.stage_sizes)):
             settings.arguments_in(stage)
     return settings
