@@ -14,8 +14,9 @@ from PIL import Image
 
 from cmidd.synthetic import foreign
 from cmidd.synthetic.foreign import idm
-from cmidd.synthetic.makers import MAKERS, maker_of
+from cmidd.synthetic.makers import MAKERS
 from cmidd.utils.errors import SettingError
+from tests.support.refusals import ROOT
 
 CLASSES = tuple("abcde")
 IMAGES = torch.randn(10, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -424,12 +425,17 @@ def test_open_normalisation_is_refused_with_the_words_to_type(tmp_path):
     foreign.refuse_open_normalisation(read(settled), settled, [])
 
 
-def test_makers_are_named_or_refused_with_the_near_one(tmp_path):
+def test_a_method_of_the_users_own_is_known_to_nobody_here(tmp_path):
     path = save(tmp_path, images_best=IMAGES, labels_best=LABELS) / "images_best.pt"
+    found = read(path, method="mine")
+    assert found.maker is found.method is found.protocol is None
+    same(found)
+
+
+def test_every_maker_is_evaluated_under_a_method_of_ours():
     assert {maker.method for maker in MAKERS.values()} == {"dc", "dsa", "dm", "mtt", "idc", "idm"}
-    assert maker_of("datm").protocol == "datm"
-    with pytest.raises(SettingError, match="method=dattm: unknown; did you mean datm"):
-        read(path, method="dattm")
+    protocols = {maker.protocol for maker in MAKERS.values()} - {None}
+    assert protocols <= {path.stem for path in (ROOT / "configs" / "evaluation").glob("*.yaml")}
 
 
 def test_the_users_word_for_the_maker_goes_before_the_name(tmp_path):
