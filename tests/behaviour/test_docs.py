@@ -108,6 +108,7 @@ LEVELS = {
     "cmidd evaluate synthetic=results/evidence/cifar10_dm_ipc10_cmi0_seed0.safetensors": ("run", []),
     "cmidd evaluate synthetic=results/evidence/cifar10_dm_ipc10_cmi8000_seed0.safetensors": ("run", []),
     "cmidd export <run> pictures": ("run", []),
+    "cmidd export <run> tensors format=mtt": ("run", []),
     "cmidd table": ("run", []),
     "cmidd table table=cifar results_root=results/evidence": ("run", []),
     "cmidd table table=cifar results_root=results/evidence to=cifar": ("run", []),
