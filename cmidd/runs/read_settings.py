@@ -162,8 +162,8 @@ def _refuse_tests(protocol: EvaluationProtocol) -> None:
     for name, value, alone in (("tests", protocol.tests, 1), ("selection", protocol.selection, "last")):
         if value != alone:
             raise SettingError(
-                f"evaluation.{name}={value}: a run tests networks at their end; leave it out, and give it to evaluate.py "
-                "with the finished set"
+                f"evaluation.{name}={value}: a run tests networks at their end; leave it out, or give it to "
+                "evaluate.py with the finished set"
             )
 
 
