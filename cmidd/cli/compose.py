@@ -88,6 +88,18 @@ def with_term(name: str, value: Any, otherwise: Any, *, _root_: DictConfig, _nod
     return value
 
 
+def as_matched(method: str, name: str, otherwise: Any, *, _root_: DictConfig) -> Any:
+    """What a method augments with when it matches, in the protocol of its name; ``otherwise`` for other methods, which
+    may be evaluated by that protocol as well.
+    """
+    return _root_.method.augment.get(name, otherwise) if _root_.method.name == method else otherwise
+
+
+def on_imagenet(value: Any, otherwise: Any, *, _root_: DictConfig) -> Any:
+    """``value`` for ImageNet's subsets, ``otherwise`` for smaller images, as protocols distinguish."""
+    return value if _root_.dataset.name.startswith("image") else otherwise
+
+
 def for_own_images(value: Any, published: Any, *, _root_: DictConfig, _node_: Node) -> Any:
     """``value`` in a recipe for images of one's own (configs/recipe/own_images.yaml), beside what is published."""
     name = _node_._get_full_key(None)
@@ -117,6 +129,8 @@ def prepare() -> None:
         "by_ipc": by_ipc,
         "by_name": by_name,
         "with_term": with_term,
+        "as_matched": as_matched,
+        "on_imagenet": on_imagenet,
         "for_own_images": for_own_images,
         "first": first,
     }

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from cmidd.buffers.teacher_files import find
+from cmidd.compute.recipe import refuse_unused
 from cmidd.core.method import Method
 from cmidd.data.load import check_dataset
 from cmidd.evaluation.protocols import EvaluationProtocol
@@ -67,6 +68,8 @@ def read_settings(config: Mapping[str, Any], *, is_run: bool = True) -> Settings
     if config["cmi"].get("input") == "reference":
         config["cmi"]["input"] = method.teacher_input
     settings = Settings(**checked(Settings, config, ""))
+    refuse_unused(settings.evaluation.training, "evaluation.training")
+    refuse_unused(settings.evaluation.whole, "evaluation.whole")
     if is_run:
         chosen(settings.tracking, settings.wandb)
         _refuse_tests(settings.evaluation)
