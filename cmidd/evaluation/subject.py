@@ -10,15 +10,19 @@ import torch
 
 from cmidd.compute.training import TrainingRecipe
 from cmidd.data.dataset import Dataset
+from cmidd.data.held import Held, unit
 from cmidd.data.load import DataSettings, check_dataset, load_dataset
 from cmidd.data.split import Split
+from cmidd.data.whitening import fit
 from cmidd.evaluation.train_on_set import Optimizer
 from cmidd.networks import NETWORKS
 from cmidd.synthetic import foreign
 from cmidd.synthetic.classes import by_name
+from cmidd.synthetic.foreign import Imported
 from cmidd.synthetic.formation import Formation
 from cmidd.synthetic.load import load_synthetic
 from cmidd.synthetic.places import header_of
+from cmidd.synthetic.soft_labels import SoftLabels
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils.checking import checked, choose, mapping, own_of
 from cmidd.utils.errors import SettingError
@@ -127,25 +131,46 @@ def refuse_silent(about: Mapping[str, Any], path: str) -> Mapping[str, Any]:
     return about
 
 
-def foreign_subject(path: Path, recipe_of: Callable[[int], Recipe], place: Place) -> Subject:
+def foreign_subject(
+    path: Path,
+    recipe_of: Callable[[Imported | None, int], Recipe],
+    place: Place,
+    *,
+    maker: str | None = None,
+    factor: int | None = None,
+) -> Subject:
     """Another's set.
 
     Args:
-        recipe_of: the recipe for a number of images per class, which is known only once the file is read.
+        recipe_of: the recipe for what was read, and a number of images per class; for None: of the data set.
+        maker, factor: as for :func:`cmidd.synthetic.foreign.read`.
 
     Raises:
         SettingError: when it is absent, damaged, or does not fit the data set.
     """
-    unwhitened, _ = dataclasses.replace(place, device=torch.device("cpu"), held_out=None).read(
-        {**recipe_of(1).dataset, "zca": False}
-    )
-    found = foreign.read(path, unwhitened.classes, unwhitened.image_shape[0])
-    recipe = recipe_of(max(1, len(found.labels) // unwhitened.num_classes))
+    on_cpu = dataclasses.replace(place, device=torch.device("cpu"), held_out=None)
+    plain, _ = on_cpu.read({**recipe_of(None, 1).dataset, "zca": False})
+    found = foreign.read(path, plain.classes, plain.image_shape[0], method=maker, factor=factor)
+    recipe = recipe_of(found, max(1, len(found.labels) // plain.num_classes))
     check_dataset(recipe.dataset)
-    data, held_out = place.read(recipe.dataset)
-    formation = dataclasses.replace(recipe.formation, stored_as=found.stored_as)
-    images, labels = found.images.to(place.device), found.labels.to(place.device)
-    synthetic = SyntheticSet(images, labels, data.preprocessing, data.classes, formation)
+    own = {}
+    if found.whitening is not None:
+        pixels = unit(plain.train.pixels) if isinstance(plain.train, Held) else plain.train.images
+        own["preprocessing"] = fit(found.whitening, pixels, plain.name)
+    data, held_out = place.read(recipe.dataset, **own)
+    said = {name: getattr(found, name) for name in ("factor", "tile_order", "shrink")}
+    given = {name: value for name, value in said.items() if value is not None}
+    formation = dataclasses.replace(recipe.formation, stored_as=found.stored_as, **given)
+    soft = found.soft_labels
+    synthetic = SyntheticSet(
+        found.images.to(place.device),
+        found.labels.to(place.device),
+        data.preprocessing,
+        data.classes,
+        formation,
+        syn_lr=None if found.syn_lr is None else torch.tensor(found.syn_lr),
+        soft_labels=None if soft is None else SoftLabels(soft.values.to(place.device), soft.kind),
+    )
     subject = Subject(synthetic, data, recipe.network, recipe.training, recipe.optimizer, held_out=held_out)
     return _fitting(path, subject)
 
