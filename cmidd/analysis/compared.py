@@ -9,7 +9,7 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from cmidd.analysis.cells import cells
-from cmidd.analysis.comparison import RULE, Sample, difference
+from cmidd.analysis.comparison import Sample, difference
 from cmidd.analysis.measured import MOST_NAMED, BaselineCell, Cell, Key, in_words
 from cmidd.analysis.results import Result, read_results, records
 from cmidd.evaluation.baselines import BaselineRecord
@@ -19,6 +19,7 @@ from cmidd.utils import files
 from cmidd.utils.checking import mapping, shown, validate
 from cmidd.utils.errors import SettingError
 from cmidd.utils.nested import differences
+from cmidd.utils.noise import RULE
 from cmidd.utils.setting_types import Accuracies
 
 WAYS = (

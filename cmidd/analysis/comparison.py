@@ -2,17 +2,10 @@
 
 import math
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy import stats
-
-ERRORS = 2.0  # standard errors that a difference must reach
-LEVEL = (
-    0.05  # that Welch's p must not exceed: with two or three sets, two standard errors come about by chance too often
-)
-RULE = f"a difference is inside the noise below {ERRORS:g} standard errors, or where Welch's p exceeds {LEVEL:g}"
+from cmidd.utils.noise import Noise, noise_of
 
 
 @dataclass(frozen=True)
@@ -67,34 +60,29 @@ class Difference:
 
     Attributes:
         value: the other's mean without the one's.
-        standard_error, p: of the value, and of Welch's test that it is 0, both over ``over``; None where one of the two
-            has a single value, which tells nothing of the noise.
+        noise: over what ``over`` says; None where one of the two has a single value, which tells nothing of it.
         over: ``sets`` where both have several, else ``networks``: what is said then holds for these sets, and not for
             others that the same settings make.
         counts: how many values each had.
     """
 
     value: float
-    standard_error: float | None
-    p: float | None
+    noise: Noise | None
     over: Literal["sets", "networks"]
     counts: tuple[int, int]
 
     @property
     def inside_noise(self) -> bool | None:
-        """Whether it may well be chance (:data:`RULE`); None where nothing tells."""
-        if self.standard_error is None or self.p is None:
-            return None
-        return abs(self.value) < ERRORS * self.standard_error or self.p > LEVEL
+        """Whether it may well be chance; None where nothing tells."""
+        return None if self.noise is None else self.noise.covers(self.value)
 
     @property
     def certainty(self) -> str:
         """Its standard error, over what, and p: ``standard error 0.30 over 3 and 3 sets, p = 0.01``."""
-        if self.standard_error is None or self.p is None:
+        if self.noise is None:
             return "its noise is unknown: one network"
-        p = "p < 0.001" if self.p < 0.001 else f"p = {self.p:.2g}"
         one, other = self.counts
-        return f"standard error {self.standard_error:.2f} over {one} and {other} {self.over}, {p}"
+        return f"standard error {self.noise.standard_error:.2f} over {one} and {other} {self.over}, {self.noise}"
 
     def sentence(self, one: str, other: str) -> str:
         """What it says of ``one`` and ``other``, as they are called."""
@@ -108,22 +96,9 @@ class Difference:
 
 
 def difference(one: Sample, other: Sample) -> Difference:
-    """What ``other`` is above ``one``, with Welch's t test over sets, or where one of them has one set, networks."""
+    """What ``other`` is above ``one``, with its noise over sets, or where one of them has one set, networks."""
     over: Literal["sets", "networks"] = "sets" if min(len(one.sets), len(other.sets)) > 1 else "networks"
-    values = [
+    first, second = (
         each.set_means if over == "sets" else [a for networks in each.sets for a in networks] for each in (one, other)
-    ]
-    value, counts = other.mean - one.mean, (len(values[0]), len(values[1]))
-    if min(counts) < 2:
-        return Difference(value, None, None, over, counts)
-    error = standard_error(*values)
-    if error == 0:  # Welch's test divides by it.
-        return Difference(value, error, 1.0 if value == 0 else 0.0, over, counts)
-    moments = [(statistics.fmean(some), statistics.stdev(some), len(some)) for some in values]
-    test = stats.ttest_ind_from_stats(*moments[0], *moments[1], equal_var=False)
-    return Difference(value, error, float(test.pvalue), over, counts)
-
-
-def standard_error(one: Sequence[float], other: Sequence[float]) -> float:
-    """Of the difference of two means, of two or more values each, whose variances need not be equal."""
-    return math.sqrt(statistics.variance(one) / len(one) + statistics.variance(other) / len(other))
+    )
+    return Difference(other.mean - one.mean, noise_of(first, second), over, (len(first), len(second)))

@@ -1,8 +1,8 @@
 """The table in the paper's layout, in LaTeX."""
 
-from cmidd.analysis.comparison import RULE
 from cmidd.analysis.table import NOT_SHOWN, Column, Entry, Row, Table
 from cmidd.data.published import title_of
+from cmidd.utils.noise import RULE
 
 
 def latex(table: Table) -> str:

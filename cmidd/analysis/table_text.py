@@ -4,10 +4,10 @@ import csv
 import io
 from typing import Any
 
-from cmidd.analysis.comparison import RULE
 from cmidd.analysis.measured import BaselineCell, Cell
 from cmidd.analysis.table import NOT_SHOWN, Column, Entry, Row, Table
 from cmidd.data.published import title_of
+from cmidd.utils.noise import RULE
 from cmidd.utils.text import escape_markdown
 
 
@@ -116,7 +116,8 @@ def as_csv(table: Table) -> str:
                 sample = entry.ours.sample
                 rest[-3:] = [len(sample.sets), sample.between_sets, sample.between_networks]
             compared = table.compared(row, column)
-            rest += [compared.value, compared.standard_error, compared.inside_noise] if compared else [None] * 3
+            error = compared.noise.standard_error if compared and compared.noise else None
+            rest += [compared.value, error, compared.inside_noise] if compared else [None] * 3
             writer.writerow([row.name, column.dataset, column.ipc, *ours, *published, *rest])
     return text.getvalue()
 

@@ -53,7 +53,7 @@ def test_the_standard_error_and_welchs_test_are_over_the_means_of_sets():
     found = difference(Sample(ONE), Sample(OTHER))
     error, p = welch([48.5, 50.5, 46.5], [53.5, 55.0, 52.5])
     assert found.value == pytest.approx(5.1667, abs=1e-4)
-    assert (found.standard_error, found.p) == (pytest.approx(error), pytest.approx(p))
+    assert (found.noise.standard_error, found.noise.p) == (pytest.approx(error), pytest.approx(p))
     assert (found.over, found.counts, found.inside_noise) == ("sets", (3, 3), False)
     assert (
         found.sentence("A", "B")
@@ -66,12 +66,12 @@ def test_with_one_set_of_either_it_is_over_networks():
     found = difference(Sample(ONE), Sample(OTHER[:1]))
     error, p = welch([a for networks in ONE for a in networks], OTHER[0])
     assert (found.over, found.counts) == ("networks", (6, 2))
-    assert (found.standard_error, found.p) == (pytest.approx(error), pytest.approx(p))
+    assert (found.noise.standard_error, found.noise.p) == (pytest.approx(error), pytest.approx(p))
 
 
 def test_of_one_network_nothing_is_said_of_the_noise():
     found = difference(Sample(((48.0,),)), Sample(OTHER))
-    assert (found.standard_error, found.p, found.inside_noise) == (None, None, None)
+    assert (found.noise, found.inside_noise) == (None, None)
     assert "its noise is unknown: one network; measure more" in found.sentence("A", "B")
 
 
@@ -87,8 +87,8 @@ def test_a_difference_below_two_standard_errors_is_called_noise(values, inside):
 
 def test_two_standard_errors_of_two_sets_are_not_enough_where_p_is_large():
     found = difference(Sample(((48.0,), (49.0,))), Sample(((51.0,), (50.0,))))
-    assert found.value > 2 * found.standard_error
-    assert (found.p > 0.05, found.inside_noise) == (True, True)
+    assert found.value > 2 * found.noise.standard_error
+    assert (found.noise.p > 0.05, found.inside_noise) == (True, True)
 
 
 @pytest.fixture
