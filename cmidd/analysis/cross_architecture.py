@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
+from cmidd.compute.recipe import stated
 from cmidd.compute.training import TrainingRecipe
 from cmidd.data.dataset import Dataset
 from cmidd.data.load import DataSettings
@@ -159,7 +160,7 @@ def cross_architecture(settings: EvaluationSettings, subject: Subject) -> list[P
         "labels_mapped_by_name": subject.reordered,
         "classes_seem_permuted": {title: found.record(data.classes) for title, found in moved.items()},
         "settings": asdict(settings),
-        "training": asdict(stages[-1][1]),
+        "training": stated(stages[-1][1]),
         "stages": len(stages),
         "training_steps": training_steps(stages),
         "images": len(synthetic.decode()),

@@ -74,7 +74,7 @@ def idc(method: IDC, term: Term) -> Iterator[None]:
     optimizer = method.optimizer()
     for iteration in count():
         network = context.new_network(context.streams("network", iteration))
-        net_optimizer = method.net.optimizer(network)
+        net_optimizer = method.net.new_optimizer(network)
         for step in range(method.steps_per_iteration):
             for label in range(context.data.num_classes):
                 decoded = synthetic.training_images()

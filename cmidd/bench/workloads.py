@@ -126,7 +126,7 @@ def training_steps(
 ) -> Iterator[None]:
     """A step is one pass of every network over ``data``."""
     trained = [context.new_network(context.streams("network", number)) for number in range(networks)]
-    optimizers = [recipe.optimizer(network) for network in trained]
+    optimizers = [recipe.new_optimizer(network) for network in trained]
     step = reference_steps.training_step if in_plain else train_step
     for epoch in itertools.count():
         for network, optimizer in zip(trained, optimizers, strict=True):

@@ -4,7 +4,7 @@ import functools
 import glob
 import logging
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
 from cmidd.compute.engine import current, using
+from cmidd.compute.recipe import stated
 from cmidd.compute.training import Training, TrainingRecipe, Written, accuracy, refuse_diverged
 from cmidd.core.context import Context
 from cmidd.utils import cache, clock, files, locks, tensor_files
@@ -57,9 +58,9 @@ class Experts:
     """A buffer on disk, one safetensors file an expert, made where absent, read by rows.
 
     A file holds the ``trajectory`` ``[epochs + 1, P]`` and, where these rows do not tell how the training goes on, its
-    ``last`` parameters ``[P]`` (unrounded) and ``momentum`` ``[P]``. It grows: with the epochs while it is made, and
-    when more of them are asked for later, to the same bits as if it had been made at once. Where the learning rate of
-    an epoch depends on how many there are, each length is a buffer of its own.
+    ``last`` parameters ``[P]`` (unrounded) and ``momentum`` ``[P]`` (or what Adam remembers). It grows: with
+    the epochs while it is made, and when more of them are asked for later, to the same bits as if it had been made at
+    once. Where the learning rate of an epoch depends on how many there are, each length is a buffer of its own.
 
     The folder is named by a hash of what makes a trajectory, so no run can read another setting's experts.
     Expert i is the same whoever makes it: interrupted work goes on where it stopped, and several processes
@@ -71,11 +72,12 @@ class Experts:
         self.count, self.settings = settings.count, settings
         recipe = settings.training
         self.length, self.grows = len(recipe.learning_rates) + 1, recipe.schedule == "constant"
-        self.size = sum(p.numel() for p in context.blank_network().parameters())
+        parameters = [p.numel() for p in context.blank_network().parameters()]
+        self.size, self.parameters = sum(parameters), len(parameters)
         self.made_by: dict[str, Any] = {
             **context.made_by,
             "network": context.network,
-            "training": asdict(recipe),
+            "training": stated(recipe),
         }
         if self.grows:
             del self.made_by["training"]["epochs"]
@@ -112,6 +114,8 @@ class Experts:
             return False
         rows = (tensor_files.read_shapes(path)[0].get("trajectory") or [0])[0]
         shapes = {name: [self.size] for name in self._going_on(rows)}
+        if "step" in shapes:  # Adam's count, one for each parameter.
+            shapes["step"] = [self.parameters]
         check_tensors([path], {"trajectory": [rows or self.length, self.size], **shapes}, self.made_by)
         return rows >= self.length
 
@@ -119,8 +123,8 @@ class Experts:
         """What a file of so many rows needs beside them for the training to go on."""
         if rows >= self.length and not self.grows:
             return []
-        needed = {"last": self.settings.dtype != "float32", "momentum": self.settings.training.momentum > 0}
-        return [name for name, is_needed in needed.items() if is_needed]
+        unrounded = ["last"] if self.settings.dtype != "float32" else []
+        return [*unrounded, *self.settings.training.remembered]
 
     def _take_from_before(self, dataset: str) -> None:
         """Read experts that are not here from a buffer that is long enough, of the time when length was in the key."""
@@ -161,7 +165,7 @@ class Experts:
         for done in training.epochs(context.data.train, streams, what=f"{what}{self._outlook.left}"):
             record()
             if done + 1 == self.length or written.due():
-                state = {"last": network.parameters(), "momentum": training.momenta()}
+                state = {"last": network.parameters(), **training.state()}
                 more = {name: torch.cat([t.flatten() for t in state[name]]) for name in self._going_on(len(rows))}
                 tensor_files.write_tensors(path, {"trajectory": torch.stack(rows), **more}, {"made_by": self.made_by})
         # Not compiled: another order in which torch sees shapes might compile other kernels later.
@@ -204,5 +208,7 @@ def _go_on(training: Training, path: Path) -> list[Tensor]:
     with torch.no_grad():
         for parameter, values in zip(network.parameters(), like(tensors.get("last", rows[-1])), strict=True):
             parameter.copy_(values)
-    training.go_on(len(rows) - 1, like(tensors["momentum"]) if "momentum" in tensors else [])
+    names = training.recipe.remembered
+    state = {name: list(tensors[name]) if name == "step" else like(tensors[name]) for name in names}
+    training.go_on(len(rows) - 1, state)
     return rows

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +11,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from cmidd.buffers import teacher_files
+from cmidd.compute.recipe import stated
 from cmidd.compute.training import TrainingRecipe, accuracy, refuse_diverged, train_kept
 from cmidd.core.context import Context
 from cmidd.networks import Network
@@ -41,7 +42,7 @@ def pool_files(context: Context, name: str, size: int, recipe: TrainingRecipe) -
     Raises:
         SettingError: when the folder holds others.
     """
-    made_by = {**context.made_by, "network": context.options_of(name), "training": asdict(recipe)}
+    made_by = {**context.made_by, "network": context.options_of(name), "training": stated(recipe)}
     folder = context.buffers / "teachers" / f"{context.data.name}_{name}_{cache.fingerprint(made_by)}"
     refuse_others(folder, made_by)
     return made_by, [folder / f"teacher_{index:03d}.safetensors" for index in range(size)]

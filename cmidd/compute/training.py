@@ -1,66 +1,34 @@
 """Training one network on labelled images: the one function behind evaluation, experts and teachers."""
 
 import logging
+import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
 from cmidd.compute import passes
-from cmidd.data.augmentation import Augmentation
-from cmidd.data.image_ops import cutmix
+from cmidd.compute.losses import Mix, loss_of, refuse_unlabelled
+from cmidd.compute.recipe import TrainingRecipe
+from cmidd.data.image_ops import cutmix, mixup
 from cmidd.data.split import Split
 from cmidd.utils import files, tensor_files
 from cmidd.utils.errors import SettingError
 from cmidd.utils.progress import progress
 from cmidd.utils.random_streams import Streams
-from cmidd.utils.setting_types import Count, Fraction, NonNegative, Positive
+
+__all__ = ["Training", "TrainingRecipe", "train", "train_kept", "train_step"]
 
 log = logging.getLogger(__name__)
 KEPT_SECONDS = 60.0  # An epoch of the digits takes less than writing it.
+TORCHS = {"momentum": "momentum_buffer"}  # Torch's names of what files call otherwise.
 
-
-@dataclass(frozen=True)
-class TrainingRecipe:
-    """How to train: SGD on the mean cross-entropy of shuffled batches.
-
-    Attributes:
-        schedule: ``halfway`` is the loop of DC, DM, DSA, MTT and IDM: ``epochs + 1`` passes, the learning
-            rate divided by ten after the pass with index ``epochs // 2 + 1``, where the optimiser is made anew
-            and so forgets its momentum. ``late`` is IDC's: a fifth at 2/3, another at 5/6 of the epochs
-            (methods.md section 5).
-        cutmix: the probability that a batch is mixed by :func:`cmidd.data.image_ops.cutmix` (IDC).
-    """
-
-    epochs: Count = 1
-    lr: Positive = 0.01
-    momentum: Fraction = 0.9
-    weight_decay: NonNegative = 5e-4
-    batch: Count = 256
-    schedule: Literal["constant", "halfway", "late"] = "constant"
-    augment: Augmentation = field(default_factory=lambda: Augmentation("none"))
-    cutmix: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.0
-
-    @property
-    def learning_rates(self) -> list[float]:
-        """One learning rate for each pass over the images."""
-        if self.schedule == "constant":
-            return [self.lr] * self.epochs
-        if self.schedule == "late":
-            steps = (2 * self.epochs // 3, 5 * self.epochs // 6)
-            return [self.lr * 0.2 ** sum(epoch >= step for step in steps) for epoch in range(self.epochs)]
-        first = self.epochs // 2 + 2
-        return [self.lr] * first + [0.1 * self.lr] * (self.epochs + 1 - first)
-
-    def optimizer(self, network: nn.Module) -> torch.optim.SGD:
-        """A new optimiser for the network's parameters."""
-        return torch.optim.SGD(network.parameters(), self.lr, self.momentum, weight_decay=self.weight_decay)
+Teacher = Callable[[Tensor], Tensor]
+"""Images in network input space ``[B, C, H, W]`` to logits ``[B, K]``, without gradient."""
 
 
 class Training:
@@ -70,23 +38,24 @@ class Training:
         done: how many epochs (passes over the images) it has had.
     """
 
-    def __init__(self, network: nn.Module, recipe: TrainingRecipe) -> None:
-        self.network, self.recipe, self.done = network, recipe, 0
-        self.optimizer = recipe.optimizer(network)
+    def __init__(self, network: nn.Module, recipe: TrainingRecipe, *, teacher: Teacher | None = None) -> None:
+        self.network, self.recipe, self.teacher, self.done = network, recipe, teacher, 0
+        self.optimizer = recipe.new_optimizer(network)
 
-    def momenta(self) -> list[Tensor]:
-        """What the optimiser remembers of every parameter; nothing where the recipe has no momentum."""
-        states = (self.optimizer.state[parameter] for parameter in self.network.parameters())
-        return [state["momentum_buffer"] for state in states if state.get("momentum_buffer") is not None]
+    def state(self) -> dict[str, list[Tensor]]:
+        """What the optimiser remembers of every parameter, by the names of :attr:`TrainingRecipe.remembered`."""
+        states = [self.optimizer.state[parameter] for parameter in self.network.parameters()]
+        return {name: [state[TORCHS.get(name, name)] for state in states] for name in self.recipe.remembered}
 
-    def go_on(self, done: int, momenta: Sequence[Tensor]) -> None:
-        """Be where another training of the network had ``momenta`` after ``done`` epochs (one at least)."""
+    def go_on(self, done: int, state: Mapping[str, Sequence[Tensor]]) -> None:
+        """Be where another training of the network had this :meth:`state` after ``done`` epochs (one at least)."""
         self.done = done
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.learning_rates[done - 1]
-        parameters = list(self.network.parameters())
-        for parameter, momentum in zip(parameters, momenta, strict=True) if momenta else ():
-            self.optimizer.state[parameter]["momentum_buffer"] = momentum.to(parameter.device, copy=True)
+        for name, values in state.items():
+            for parameter, value in zip(self.network.parameters(), values, strict=True):
+                device = value.device if name == "step" else parameter.device  # Adam counts on the CPU.
+                self.optimizer.state[parameter][TORCHS.get(name, name)] = value.to(device, copy=True)
 
     def epochs(self, data: Split, streams: Streams, *, what: str | None) -> Iterator[int]:
         """Train to the end of the recipe; epoch e shuffles and augments by ``streams("train", e)``.
@@ -96,6 +65,9 @@ class Training:
 
         Yields:
             How many epochs are done, after each.
+
+        Raises:
+            SettingError: as :func:`train_step`.
         """
         self.network.train()
         rates = self.recipe.learning_rates
@@ -109,8 +81,10 @@ class Training:
             order = torch.randperm(len(data), generator=generator).to(data.labels.device)
             for chunk in order.split(self.recipe.batch):
                 batch = data[chunk]
-                logits = train_step(self.network, self.optimizer, batch, self.recipe, generator)
-            if self.recipe.cutmix == 0 and bar.looks():  # Mixed images have not these labels alone.
+                logits = train_step(self.network, self.optimizer, batch, self.recipe, generator, teacher=self.teacher)
+            if (
+                self.recipe.cutmix == self.recipe.mixup == 0 and bar.looks()
+            ):  # Mixed images have not these labels alone.
                 bar.say(loss=float(F.cross_entropy(logits, batch.labels)))
             self.done = epoch + 1
             yield self.done
@@ -123,14 +97,16 @@ def train(
     streams: Streams,
     *,
     what: str | None,
-    optimizer: torch.optim.SGD | None = None,
-) -> torch.optim.SGD:
+    optimizer: torch.optim.Optimizer | None = None,
+    teacher: Teacher | None = None,
+) -> torch.optim.Optimizer:
     """Train ``network`` in place, as :meth:`Training.epochs`; returns the optimiser.
 
     Args:
-        optimizer: one that trained this network before, whose momentum is taken over.
+        optimizer: one that trained this network before, what it remembers is taken over.
+        teacher: gives the labels where the recipe's targets are a teacher's.
     """
-    training = Training(network, recipe)
+    training = Training(network, recipe, teacher=teacher)
     if optimizer is not None:
         training.optimizer.state = optimizer.state
     for _ in training.epochs(data, streams, what=what):
@@ -150,8 +126,8 @@ def train_kept(
 ) -> None:
     """As :func:`train`, kept in ``keep`` after its epochs, and gone on with from there: the bits are the same.
 
-    The file (parameters, buffers, momenta, epoch) is written every :data:`KEPT_SECONDS` at most, and stays: whoever
-    has written the trained network to its place removes it.
+    The file (parameters, buffers, what the optimiser remembers, epoch) is written every :data:`KEPT_SECONDS` at most,
+    and stays: whoever has written the trained network to its place removes it.
 
     Args:
         made_by: what the training depends on.
@@ -162,22 +138,29 @@ def train_kept(
     training, written = Training(network, recipe), Written()
     if keep.exists():
         tensors, about = tensor_files.read_tensors(keep)
-        momenta = [tensors.pop(name) for name in sorted(tensors) if name.startswith("momentum_")]
+        state = _taken_from(tensors, recipe.remembered)
         try:
             if about["made_by"] != files.as_json(made_by):
                 raise ValueError("made by other settings")
             network.load_state_dict(tensors)
-            training.go_on(about["epoch"], momenta)
+            training.go_on(about["epoch"], state)
         except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(f"{error}".split())[:300]
             raise SettingError(f"{keep}: not what this training goes on from ({reason}); remove it") from error
         log.info("%s goes on after epoch %d of %d", what, training.done, len(recipe.learning_rates))
     for done in training.epochs(data, streams, what=what):
         if done < len(recipe.learning_rates) and written.due():
-            momenta = training.momenta()
-            tensors = {**network.state_dict(), **{f"momentum_{n:04d}": value for n, value in enumerate(momenta)}}
+            remembered = training.state().items()
+            numbered = {f"{name}_{n:04d}": value for name, values in remembered for n, value in enumerate(values)}
+            tensors = {**network.state_dict(), **numbered}
             if all(tensor.isfinite().all() for tensor in tensors.values()):
                 tensor_files.write_tensors(keep, tensors, {"made_by": made_by, "epoch": done})
+
+
+def _taken_from(tensors: dict[str, Tensor], names: Iterable[str]) -> dict[str, list[Tensor]]:
+    """What the optimiser remembered, taken out of the tensors of a file."""
+    found = {name: [key for key in sorted(tensors) if re.fullmatch(rf"{name}_\d{{4,}}", key)] for name in names}
+    return {name: [tensors.pop(key) for key in keys] for name, keys in found.items()}
 
 
 class Written:
@@ -210,20 +193,34 @@ def train_step(
     batch: Split,
     recipe: TrainingRecipe,
     generator: torch.Generator,
+    *,
+    teacher: Teacher | None = None,
 ) -> Tensor:
-    """One step on a batch, augmented and mixed as the recipe says; returns the logits before the step."""
-    images, labels = recipe.augment.per_image(len(batch), generator)(batch.images), batch.labels
-    if recipe.cutmix > 0 and float(torch.rand((), generator=generator)) < recipe.cutmix:
-        images, partner, share = cutmix(images, generator)
-        logits = passes.logits(network, images)
-        loss = share * F.cross_entropy(logits, labels) + (1 - share) * F.cross_entropy(logits, labels[partner])
-    else:
-        logits = passes.logits(network, images)
-        loss = F.cross_entropy(logits, labels)
+    """One step on a batch, augmented and mixed as the recipe says; returns the logits before the step.
+
+    Raises:
+        SettingError: when the recipe's loss needs soft labels and there are none.
+    """
+    refuse_unlabelled(recipe, batch.soft, is_taught=teacher is not None)
+    images, mix = _mixed(recipe.augment.per_image(len(batch), generator)(batch.images), recipe, generator)
+    targets = teacher(images) if teacher is not None and recipe.targets == "teacher" else batch.soft
+    logits = passes.logits(network, images)
+    loss = loss_of(recipe, logits, batch.labels, targets, mix)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
     return logits.detach()
+
+
+def _mixed(images: Tensor, recipe: TrainingRecipe, generator: torch.Generator) -> tuple[Tensor, Mix | None]:
+    """Images mixed as the recipe says, and how."""
+    if recipe.cutmix > 0 and float(torch.rand((), generator=generator)) < recipe.cutmix:
+        mixed, partner, share = cutmix(images, generator)
+    elif recipe.mixup > 0:
+        mixed, partner, share = mixup(images, recipe.mixup, generator)
+    else:
+        return images, None
+    return mixed, Mix(partner, share)
 
 
 def accuracy(network: nn.Module, data: Split) -> float:

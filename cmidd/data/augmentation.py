@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from cmidd.data.image_ops import (
@@ -49,7 +49,9 @@ class Augmentation:
 
     strategy: Annotated[str, AfterValidator(_check_strategy)] = "color_crop_cutout_flip_scale_rotate"
     align_corners: bool = False
-    composition: Literal["one", "idc"] = "one"
+    composition: Literal["one", "idc", "each"] = "one"
+    patches: Annotated[int, Field(strict=True, ge=1, le=32)] = 1
+    smallest: Annotated[float, Field(strict=True, gt=0, le=1)] = 1.0
 
     @property
     def stages(self) -> list[list[str]]:

@@ -4,6 +4,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+from scipy import special
 from torch import Tensor
 
 MAX_SHIFT = 0.125  # of the image side
@@ -86,6 +87,17 @@ def cutmix(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, 
     mixed = images.clone()
     mixed[:, :, top:bottom, left:right] = images[partner, :, top:bottom, left:right]
     return mixed, partner, 1 - (bottom - top) * (right - left) / (height * width)
+
+
+def mixup(images: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor, float]:
+    """Mix every image with another in one share, drawn from Beta(alpha, alpha) (mixup, Zhang et al., ICLR 2018).
+
+    Returns as :func:`cutmix`.
+    """
+    partner = torch.randperm(len(images), generator=generator).to(images.device)
+    u = float(torch.rand((), generator=generator, dtype=torch.float64))
+    share = float(special.betaincinv(alpha, alpha, u))  # The quantile: scipy draws from no generator of torch's.
+    return share * images + (1 - share) * images[partner], partner, share
 
 
 def _per_image(u: Tensor) -> Tensor:

@@ -1,13 +1,13 @@
 """Baselines: random real images, and the whole data set."""
 
 import logging
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from cmidd.compute.recipe import stated
 from cmidd.core.context import Context
 from cmidd.evaluation.evaluate import accuracy_of_one, in_pieces
 from cmidd.evaluation.protocols import EvaluationProtocol
@@ -61,9 +61,9 @@ def baseline_file(context: Context, protocol: EvaluationProtocol, ipc: int, kind
     """Where the accuracies of a baseline are kept, and what they depend on."""
     shared = {**context.made_by, "network": context.network, "repeats": protocol.repeats}
     if kind == "random":
-        made_by = {**shared, "ipc": ipc, "training": asdict(protocol.training)}
+        made_by = {**shared, "ipc": ipc, "training": stated(protocol.training)}
     else:
-        made_by = {**shared, "training": asdict(protocol.whole)}
+        made_by = {**shared, "training": stated(protocol.whole)}
     return context.buffers / "baselines" / f"{context.data.name}_{kind}_{cache.fingerprint(made_by)}.json", made_by
 
 

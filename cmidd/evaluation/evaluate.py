@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cmidd.compute.training import accuracy, predictions, share_right
+from cmidd.compute.training import Teacher, accuracy, predictions, share_right
 from cmidd.core.context import new_network
 from cmidd.data.dataset import Dataset
 from cmidd.evaluation.class_order import Confusion
@@ -32,6 +32,7 @@ def evaluate(
     kept: Path | None = None,
     made_by: Mapping[str, Any] | None = None,
     confusion: Confusion | None = None,
+    teacher: Teacher | None = None,
 ) -> list[float]:
     """Accuracy (per cent, on the held-out split) of ``repeats`` networks trained from scratch through ``stages``.
 
@@ -39,13 +40,15 @@ def evaluate(
         network: the ``name`` of a network with its options.
         kept: a file in which each accuracy is kept as soon as it is measured; those that a like evaluation left there
             are not measured again. Whoever has the accuracies elsewhere removes it.
-        made_by: what they depend on beside the network, the stages and the streams.
+        made_by: what they depend on beside the network, the stages and the streams; the teacher, where they have one.
         confusion: counts what the networks that are measured now call the images; changes no accuracy.
+        teacher: gives the labels of stages whose recipes have ``targets=teacher``.
     """
 
     def measure(repeat: int) -> float:
         what = f"evaluating, network {repeat + 1} of {repeats}"
-        return accuracy_of_one(data, network, stages, streams.child("repeat", repeat), what, optimizer, confusion)
+        own = streams.child("repeat", repeat)
+        return accuracy_of_one(data, network, stages, own, what, optimizer, confusion, teacher)
 
     if kept is None:
         return [measure(repeat) for repeat in range(repeats)]
@@ -62,12 +65,13 @@ def accuracy_of_one(
     what: str,
     optimizer: Optimizer = "fresh",
     confusion: Confusion | None = None,
+    teacher: Teacher | None = None,
 ) -> float:
     """Accuracy (per cent) of one new network, trained through ``stages``; ``what`` is what the progress bar says, and
-    ``confusion`` counts what it calls the images.
+    ``confusion`` counts what it calls the images, ``teacher`` gives labels as for :func:`evaluate`.
     """
     trained = new_network(data, network, streams("network"))
-    train_through(trained, stages, streams, what=what, optimizer=optimizer)
+    train_through(trained, stages, streams, what=what, optimizer=optimizer, teacher=teacher)
     predicted = predictions(trained, data.test)
     if confusion is not None:
         confusion.add(data.test.labels, predicted, accuracy(trained, stages[-1][0]))

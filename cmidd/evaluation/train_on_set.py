@@ -8,7 +8,8 @@ from typing import Literal
 
 from torch import nn
 
-from cmidd.compute.training import TrainingRecipe, train
+from cmidd.compute.recipe import in_words
+from cmidd.compute.training import Teacher, TrainingRecipe, train
 from cmidd.data.split import Split
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils.errors import SettingError
@@ -24,13 +25,15 @@ Optimizer = Literal["fresh", "carried"]
 
 
 def digest(stages: Sequence[TrainingStage]) -> str:
-    """Names the images, labels and recipes of ``stages``."""
+    """Names the images, labels (soft ones too) and recipes of ``stages``."""
     found = hashlib.sha256()
     for data, recipe in stages:
         for part in data.parts(PART):
             found.update(part.images.cpu().numpy().tobytes())
         found.update(data.labels.cpu().numpy().tobytes())
-        found.update(repr(recipe).encode())
+        if data.soft is not None:
+            found.update(data.soft.detach().cpu().numpy().tobytes())
+        found.update(in_words(recipe).encode())
     return found.hexdigest()
 
 
@@ -41,12 +44,17 @@ def train_through(
     *,
     what: str | None,
     optimizer: Optimizer = "fresh",
+    teacher: Teacher | None = None,
 ) -> None:
-    """Train a network in place on one stage after the other; learning rates begin anew with each."""
+    """Train a network in place on one stage after the other; learning rates begin anew with each.
+
+    Args:
+        teacher: gives the labels of stages whose recipes have ``targets=teacher``.
+    """
     carried = None
     for number, (data, recipe) in enumerate(stages):
         own = streams.child("lesson", number) if number else streams
-        used = train(network, data, recipe, own, what=what, optimizer=carried)
+        used = train(network, data, recipe, own, what=what, optimizer=carried, teacher=teacher)
         carried = used if optimizer == "carried" else None
 
 

@@ -66,7 +66,7 @@ class IDC(Method):
     def matches(self, iteration: int) -> Iterator[Match]:
         context, streams, num_classes = self.context, self.context.streams, self.context.data.num_classes
         network = context.matching_network(streams("network", iteration))
-        optimizer = self.net.optimizer(network)
+        optimizer = self.net.new_optimizer(network)
         if context.synthetic.formation.stored_as == "pixels":
             with torch.no_grad():
                 context.synthetic.leaf.clamp_(0, 1)

@@ -22,7 +22,7 @@ from cmidd.utils.setting_types import Count, Fraction, NonNegative, Positive
 class QueuedNetwork:
     """A network of the queue with its optimiser and its running training accuracy."""
 
-    def __init__(self, network: Network, optimizer: torch.optim.SGD) -> None:
+    def __init__(self, network: Network, optimizer: torch.optim.Optimizer) -> None:
         self.network, self.optimizer = network, optimizer
         self.correct = self.seen = 0
 
@@ -114,7 +114,7 @@ class IDM(Method):
 
     def _queued(self, generator: torch.Generator) -> QueuedNetwork:
         network = self.context.matching_network(generator)
-        return QueuedNetwork(network, self.net.optimizer(network))
+        return QueuedNetwork(network, self.net.new_optimizer(network))
 
     def state(self) -> dict[str, Tensor]:
         tensors = {"meters": torch.tensor([[queued.correct, queued.seen] for queued in self.queue])}

@@ -2,13 +2,13 @@
 
 import json
 import logging
-from dataclasses import asdict
 from typing import Any
 
 import torch
 
 from cmidd.compute.devices import claimed_device
 from cmidd.compute.engine import Engine, using
+from cmidd.compute.recipe import stated
 from cmidd.core.context import Context
 from cmidd.core.match import Match
 from cmidd.evaluation.baselines import KINDS, baselines
@@ -87,7 +87,7 @@ def _measured_with(settings: Settings, record: RunRecord) -> list[tuple[str, Any
 def _baselines_missing(settings: Settings, record: RunRecord) -> bool:
     """Whether a baseline that is asked for is not there, or was trained otherwise on the whole data set."""
     asked = settings.evaluation.baselines
-    was, now = _stored(record, "evaluation").get("whole"), files.as_json(asdict(settings.evaluation.whole))
+    was, now = _stored(record, "evaluation").get("whole"), files.as_json(stated(settings.evaluation.whole))
     other = [name for name, old, _ in differences(was, now) if old is not None]
     return not set(asked) <= set(record.baselines or {}) or ("whole" in asked and bool(other))
 
@@ -98,7 +98,7 @@ def _baselines_added(settings: Settings, context: Context, content: dict[str, An
     named = {*content["settings"]["evaluation"].get("baselines", []), *settings.evaluation.baselines}
     evaluation = {**content["settings"]["evaluation"], "baselines": [kind for kind in KINDS if kind in named]}
     if "whole" in found:
-        evaluation["whole"] = asdict(settings.evaluation.whole)
+        evaluation["whole"] = stated(settings.evaluation.whole)
     measured = {**content.get("baselines", {}), **found}
     return {**content, "baselines": measured, "settings": {**content["settings"], "evaluation": evaluation}}
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from cmidd.compute import earlier
 from cmidd.utils.nested import differences, merged
 
 EXPERTS_LENGTH = "method.experts.training.epochs"
@@ -85,6 +86,12 @@ def _without(settings: Any, name: str) -> Any:
     return others if below == {} else {**settings, key: below}
 
 
+RECIPES = ("evaluation.training", "evaluation.whole", "method.net", "method.experts.training")
+
+
+"""The settings that are recipes of training."""
+
+
 EARLIER: dict[str, Any] = {
     "balance_steps": 10,
     "cmi.input": "preprocessed",
@@ -97,6 +104,7 @@ EARLIER: dict[str, Any] = {
     "method.distinct": False,
     "regularizers.iid.teacher_weight_decay": 1e-3,
     "sampler.rounds": 20,
+    **{f"{recipe}.{name}": value for recipe in RECIPES for name, value in earlier.EARLIER.items()},
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from cmidd.compute.devices import claimed_device, peak_memory_mib, start_measuring_memory
 from cmidd.compute.engine import using
+from cmidd.compute.recipe import stated
 from cmidd.core.context import Context
 from cmidd.evaluation.baselines import baselines
 from cmidd.evaluation.evaluate import evaluate
@@ -123,7 +124,7 @@ def _about(settings: Settings) -> dict[str, Any]:
         "cmi": settings.cmi.weight if settings.cmi.ratio is None else {"ratio": settings.cmi.ratio},
         "data": settings.dataset,
         "network": settings.network,
-        "training": asdict(protocol.training),
+        "training": stated(protocol.training),
         **({} if protocol.optimizer == "fresh" else {"optimizer": protocol.optimizer}),
     }
 

@@ -1,6 +1,5 @@
 """The settings of a run."""
 
-import functools
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +20,7 @@ from cmidd.runs.tracking import Tracking, WandbSettings
 from cmidd.schedules import SCHEDULES
 from cmidd.synthetic.formation import Formation
 from cmidd.utils.checking import checked, keywords, own_of
-from cmidd.utils.nested import merged
+from cmidd.utils.nested import merged, without_values
 from cmidd.utils.setting_types import Count, Device, NonNegative, PathText, Positive
 
 
@@ -169,12 +168,7 @@ class Settings:
             del made["cmi"]["teachers"]["path"]
         if not self.cmi.active:
             del made["cmi"]["input"]
-        for name, value in EARLIER.items():
-            *above, last = name.split(".")
-            holder = functools.reduce(lambda part, key: part.get(key, {}), above, made)
-            if last in holder and holder[last] == value:
-                del holder[last]
-        return made
+        return without_values(made, EARLIER)
 
 
 FREE = frozenset(each.name for each in fields(Settings) if each.metadata.get("free"))

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from cmidd.synthetic.soft_labels import SoftLabels
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils.errors import SettingError
 
 
 def by_name(synthetic: SyntheticSet, classes: Sequence[str], where: str, dataset: str) -> SyntheticSet:
-    """The set with its labels as ``classes`` counts them; itself where they do already.
+    """The set with its labels, hard and soft, as ``classes`` counts them; itself where they do already.
 
     Args:
         where: what the set is called in errors; ``dataset`` is what the data set is.
@@ -28,9 +29,20 @@ def by_name(synthetic: SyntheticSet, classes: Sequence[str], where: str, dataset
     def counted(labels: Tensor) -> Tensor:
         return numbers.to(labels.device)[labels]
 
-    finished = [dataclasses.replace(stage, labels=counted(stage.labels)) for stage in synthetic.finished]
-    labels = counted(synthetic.leaf_labels)
-    return dataclasses.replace(synthetic, leaf_labels=labels, classes=tuple(classes), finished=finished)
+    def softly(soft: SoftLabels | None) -> SoftLabels | None:
+        return None if soft is None else soft.of_classes(numbers)
+
+    finished = [
+        dataclasses.replace(stage, labels=counted(stage.labels), soft_labels=softly(stage.soft_labels))
+        for stage in synthetic.finished
+    ]
+    return dataclasses.replace(
+        synthetic,
+        leaf_labels=counted(synthetic.leaf_labels),
+        soft_labels=softly(synthetic.soft_labels),
+        classes=tuple(classes),
+        finished=finished,
+    )
 
 
 def refuse_other_classes(own: Sequence[str], classes: Sequence[str], where: str, dataset: str) -> None:

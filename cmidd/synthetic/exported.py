@@ -1,7 +1,8 @@
 """Synthetic sets as folders that any tool can read: PNGs, ``labels.csv``, and a JSON with all the rest.
 
 ``synthetic.json`` says what the header of ``synthetic.safetensors`` says, the preprocessing, and the learned step
-sizes. A whitening has millions of numbers: they lie in ``zca.safetensors`` beside it.
+sizes. A whitening has millions of numbers: they lie in ``zca.safetensors`` beside it, and soft labels in
+``soft_labels.safetensors``, as exact as in the set.
 """
 
 import dataclasses
@@ -17,6 +18,7 @@ from torch import Tensor
 from cmidd.data.preprocessing import expected_shapes, from_tensors
 from cmidd.synthetic import pictures
 from cmidd.synthetic.places import CARD
+from cmidd.synthetic.soft_labels import Kind
 from cmidd.synthetic.synthetic_set import ClassName, SyntheticSet
 from cmidd.utils import files, tensor_files
 from cmidd.utils.checking import checked
@@ -24,7 +26,7 @@ from cmidd.utils.errors import SettingError
 from cmidd.utils.setting_types import Count, Name, NonNegative, Positive
 
 log = logging.getLogger(__name__)
-ZCA = "zca.safetensors"
+ZCA, SOFT = "zca.safetensors", "soft_labels.safetensors"
 ROUNDING = 1 / 510  # half a step of eight bits
 Side = Annotated[int, Field(strict=True, gt=0, le=100_000)]
 
@@ -57,6 +59,7 @@ class Card:
     formation: dict[str, Any] = field(default_factory=dict)
     syn_lr: Positive | None = None
     earlier_stages: list[dict[str, Any]] = field(default_factory=list)
+    soft_labels: Kind | None = None
     dataset: Name | None = None
     method: Name | None = None
     system: Name | None = None
@@ -77,7 +80,7 @@ def export(synthetic: SyntheticSet, folder: Path) -> None:
 
     Pictures have eight bits a channel and nothing outside [0, 1]: read again, every value is within 1/510 of the
     set's as a pixel; where images go beyond [0, 1], as whitened ones often do, what was clipped is lost, and the log
-    says how much that is. Labels are hard, so ``labels.csv`` holds them whole.
+    says how much that is. ``labels.csv`` holds the hard labels.
 
     Raises:
         SettingError: when the folder exists and is not empty.
@@ -95,6 +98,8 @@ def export(synthetic: SyntheticSet, folder: Path) -> None:
         pictures.export(synthetic.pixels(), synthetic.labels, synthetic.classes, beside)
         if "zca_mean" in (whitening := synthetic.transform.tensors()):
             tensor_files.write_tensors(beside / ZCA, whitening, {})
+        if (soft := synthetic.all_soft_labels) is not None:
+            tensor_files.write_tensors(beside / SOFT, {"soft_labels": soft.values}, {})
         files.write_json(beside / CARD, _card(synthetic))
 
 
@@ -131,6 +136,9 @@ def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     transform = _transform(folder, card, pixels)
     in_pixels = card.formation.get("stored_as") == "pixels"
     tensors = {**transform, "images": pixels if in_pixels else from_tensors(transform)(pixels), "labels": labels}
+    if card.soft_labels is not None:
+        found, _ = tensor_files.read_tensors(folder / SOFT)
+        tensors.update({name: tensor for name, tensor in found.items() if name == "soft_labels"})
     stages = [EarlierStage(**_part(path, EarlierStage, each, "earlier_stages")) for each in card.earlier_stages]
     sizes = [stage.images for stage in stages]
     if (rest := len(labels) - sum(sizes)) < 1:

@@ -55,8 +55,8 @@ class Formation:
         return F.interpolate(torch.cat(small), size=(height, width), mode="bilinear", align_corners=False)
 
     def repeat(self, labels: Tensor) -> Tensor:
-        """The labels of :meth:`cut`'s images."""
-        return labels.repeat(self.tiles)
+        """The labels of :meth:`cut`'s images, hard ``[N]`` or soft ``[N, C]``."""
+        return torch.cat([labels] * self.tiles) if self.tiles > 1 else labels
 
     def tile(self, images: Tensor) -> Tensor:
         """Make stored images ``[N, C, H, W]`` of real ones ``[N * tiles, C, H, W]``, in the order of :meth:`cut`.

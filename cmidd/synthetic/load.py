@@ -10,6 +10,7 @@ from cmidd.data.preprocessing import expected_shapes, from_tensors
 from cmidd.synthetic import exported
 from cmidd.synthetic.formation import Formation
 from cmidd.synthetic.places import CARD, SET, header_of, place_of
+from cmidd.synthetic.soft_labels import SoftLabels
 from cmidd.synthetic.synthetic_set import Header, Stage, SyntheticSet
 from cmidd.utils import tensor_files
 from cmidd.utils.checking import checked, validate
@@ -30,17 +31,24 @@ def load_synthetic(path: str | Path, device: torch.device | str = "cpu") -> Synt
     tensors, about = _read(path)
     path = header_of(path)
     validate(path, about, Header)
-    if flaw := _flaw(tensors, len(about["classes"])):
+    kind = about.pop("soft_labels", None)
+    if flaw := _flaw(tensors, len(about["classes"])) or _soft_flaw(tensors, kind):
         raise SettingError(f"{path}: {flaw}; give a synthetic.safetensors that distill.py wrote")
     del about["format"]
     classes = tuple(about.pop("classes"))
     formation = Formation(**checked(Formation, about.pop("formation", {}), f"{path}: formation"))
     images, labels = tensors["images"].to(device), tensors["labels"].to(device)
     stage_of = tensors.get("stages", torch.zeros(len(labels), dtype=torch.int64)).to(device)
-    parts = [(images[stage_of == stage], labels[stage_of == stage]) for stage in range(int(stage_of.max()) + 1)]
-    finished = [Stage(*part, tensors.get(f"syn_lr_{stage}")) for stage, part in enumerate(parts[:-1])]
+    count = int(stage_of.max()) + 1
+    parts = [(images[stage_of == stage], labels[stage_of == stage]) for stage in range(count)]
+    soft: list[SoftLabels | None] = [None] * count
+    if kind is not None:
+        whole = SoftLabels(tensors["soft_labels"].to(device, torch.float32), kind)
+        whole.check(len(labels), len(classes), f"{path}")
+        soft = [SoftLabels(whole.values[stage_of == stage], kind) for stage in range(count)]
+    finished = [Stage(*part, tensors.get(f"syn_lr_{k}"), soft[k]) for k, part in enumerate(parts[:-1])]
     transform, syn_lr = from_tensors(tensors), tensors.get("syn_lr")
-    return SyntheticSet(*parts[-1], transform, classes, formation, syn_lr, about, finished)
+    return SyntheticSet(*parts[-1], transform, classes, formation, syn_lr, about, finished, soft[-1])
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -52,6 +60,15 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not path.is_file():
         raise SettingError(f"{path}: no such file; give a {SET} that distill.py wrote, or the run's folder")
     return tensor_files.read_tensors(path)
+
+
+def _soft_flaw(tensors: dict[str, Tensor], kind: str | None) -> str | None:
+    """What is wrong between soft labels and what the header says of them."""
+    if ("soft_labels" in tensors) == (kind is not None):
+        return None
+    if kind is None:
+        return "soft_labels without the header's word whether they are logits or probabilities"
+    return f"no soft_labels, which the header calls {kind}"
 
 
 def _flaw(tensors: dict[str, Tensor], num_classes: int) -> str | None:

@@ -40,6 +40,10 @@ class SoftLabels:
         """The class ``[N]`` that each row names first."""
         return self.values.argmax(1)
 
+    def of_classes(self, numbers: Tensor) -> "SoftLabels":
+        """The same where class c is counted as ``numbers[c]`` (``[C]``, each number once)."""
+        return SoftLabels(self.values[:, numbers.to(self.values.device).argsort()], self.kind)
+
     def check(self, images: int, classes: int, where: str) -> None:
         """Refuse labels that do not fit a set.
 

@@ -15,6 +15,7 @@ from cmidd.data.preprocessing import Preprocessing
 from cmidd.data.split import Split, shape_of
 from cmidd.synthetic import pictures
 from cmidd.synthetic.formation import Formation
+from cmidd.synthetic.soft_labels import Kind, SoftLabels
 from cmidd.utils import tensor_files
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Header(TypedDict):
     format: Literal[1]
     classes: Annotated[list[ClassName], Field(min_length=1)]
     formation: NotRequired[dict[str, Any]]
+    soft_labels: NotRequired[Kind]
 
 
 FORMAT = 1
@@ -41,16 +43,17 @@ class Stage:
     images: Tensor
     labels: Tensor
     syn_lr: Tensor | None
+    soft_labels: SoftLabels | None = None
 
 
 @dataclass(repr=False)
 class SyntheticSet:
-    """Distilled images ``[N, C, H, W]`` with hard labels ``[N]``, stored as their ``formation`` says.
+    """Distilled images ``[N, C, H, W]`` with labels, stored as their ``formation`` says.
 
     Attributes:
         leaf: the images that are being trained: all of them, or where a schedule divides the set, those of its current
             stage. :attr:`images` and :attr:`labels` are always those of all stages so far.
-        leaf_labels: their labels.
+        leaf_labels: their hard labels ``[N]``: the class that each image stands for, also where there are soft ones.
         transform: what real pixels in [0, 1] must go through before a network trained on the set sees
             them; its ``inverse`` turns network input into pictures.
         classes: the name of each label.
@@ -58,6 +61,8 @@ class SyntheticSet:
         syn_lr: the learned step size (a scalar) where the method learns one, else None.
         about: how it was made: data set, method, ipc, seed and the training recipe of its evaluation.
         finished: the stages before, in order.
+        soft_labels: of :attr:`leaf`, where the set has any: what networks are trained on if their recipe says so.
+            :attr:`all_soft_labels` are those of all stages.
     """
 
     leaf: Tensor
@@ -68,6 +73,7 @@ class SyntheticSet:
     syn_lr: Tensor | None = None
     about: dict[str, Any] = field(default_factory=dict)
     finished: list[Stage] = field(default_factory=list)
+    soft_labels: SoftLabels | None = None
 
     @classmethod
     def from_real(
@@ -109,16 +115,32 @@ class SyntheticSet:
         return torch.cat(labels) if self.finished else self.leaf_labels
 
     @property
+    def all_soft_labels(self) -> SoftLabels | None:
+        """The soft labels of every image ``[N, C]``, where the set has any; differentiable in :attr:`soft_labels`."""
+        if self.soft_labels is None or not self.finished:
+            return self.soft_labels
+        stages = [stage.soft_labels.values for stage in self.finished if stage.soft_labels is not None]
+        return SoftLabels(torch.cat([*stages, self.soft_labels.values]), self.soft_labels.kind)
+
+    @property
     def stages(self) -> Tensor:
         """The stage of every image ``[N]``, from 0."""
         sizes = [*(len(stage.labels) for stage in self.finished), len(self.leaf_labels)]
         return torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).to(self.labels.device)
 
-    def begin_stage(self, images: Tensor, labels: Tensor) -> None:
-        """Finish what was trained so far, never to change again, and go on with new images."""
+    def begin_stage(self, images: Tensor, labels: Tensor, soft_labels: SoftLabels | None = None) -> None:
+        """Finish what was trained so far, never to change again, and go on with new images.
+
+        Raises:
+            ValueError: when of the stages before and this one only some have soft labels, or of another kind.
+        """
+        before, now = (None if each is None else each.kind for each in (self.soft_labels, soft_labels))
+        if before != now:
+            raise ValueError(f"a stage with soft labels of the kind {now} after one of the kind {before}")
         lr = None if self.syn_lr is None else self.syn_lr.detach()
-        self.finished.append(Stage(self.leaf.detach(), self.leaf_labels, lr))
-        self.leaf, self.leaf_labels, self.syn_lr = images, labels, None
+        soft = None if self.soft_labels is None else SoftLabels(self.soft_labels.values.detach(), self.soft_labels.kind)
+        self.finished.append(Stage(self.leaf.detach(), self.leaf_labels, lr, soft))
+        self.leaf, self.leaf_labels, self.syn_lr, self.soft_labels = images, labels, None, soft_labels
 
     def forget_syn_lr(self) -> None:
         """Drop the learned step sizes of all stages."""
@@ -127,16 +149,21 @@ class SyntheticSet:
             stage.syn_lr = None
 
     def training_images(self) -> Split:
-        """The training images that the stored ones stand for, in network input space; differentiable."""
+        """The training images that the stored ones stand for, in network input space, and their labels, the soft ones
+        as logits; differentiable.
+        """
         images = self.formation.cut(self.images)
         if self.formation.stored_as == "pixels":
             images = self.transform(images)
-        return Split(images, self.formation.repeat(self.labels))
+        soft = self.all_soft_labels
+        logits = None if soft is None else self.formation.repeat(soft.logits)
+        return Split(images, self.formation.repeat(self.labels), soft=logits)
 
     def decode(self) -> Split:
         """:meth:`training_images`, detached: what a network is trained on."""
         split = self.training_images()
-        return Split(split.images.detach(), split.labels)
+        soft = None if split.soft is None else split.soft.detach()
+        return Split(split.images.detach(), split.labels, soft=soft)
 
     def decode_stages(self) -> list[tuple[Split, Tensor | None]]:
         """What a network is trained on in turn: :meth:`decode` of the first stage, of the first two, and so on, each
@@ -165,16 +192,19 @@ class SyntheticSet:
             tensors["stages"] = self.stages
             tensors.update({f"syn_lr_{k}": s.syn_lr for k, s in enumerate(self.finished) if s.syn_lr is not None})
         header = {"format": FORMAT, "classes": list(self.classes), "formation": asdict(self.formation)}
+        if (soft := self.all_soft_labels) is not None:
+            tensors["soft_labels"], header["soft_labels"] = soft.values, soft.kind
         return tensors, {**header, **self.about}
 
     def __repr__(self) -> str:
         """Two lines: what there is, and what it was made of."""
         each, tiles = len(self.labels) // len(self.classes), self.formation.tiles
         learned = "" if self.syn_lr is None else f", learned step size {float(self.syn_lr.detach()):.3g}"
+        soft = "" if self.soft_labels is None else f", soft labels ({self.soft_labels.kind})"
         made = f"\n  {self.about['method']} on {self.about['dataset']}" if "method" in self.about else ""
         return (
             f"SyntheticSet({len(self.labels)} images {shape_of(self.leaf)}, {each} of each of {len(self.classes)} "
-            f"classes{f', each holding {tiles} to train on' if tiles > 1 else ''}{learned}{made})"
+            f"classes{f', each holding {tiles} to train on' if tiles > 1 else ''}{soft}{learned}{made})"
         )
 
     def show(self, columns: int = 10, axes: "Axes | None" = None) -> "Axes":

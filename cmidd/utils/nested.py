@@ -20,3 +20,15 @@ def differences(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]
         below = [differences(old.get(k), new.get(k), f"{name}.{k}" if name else k) for k in keys]
         return [difference for some in below for difference in some]
     return [] if old == new else [(name, old, new)]
+
+
+def without_values(settings: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested ``settings`` without those that have the value that ``values`` gives for their dotted name."""
+    made = dict(settings)
+    for name, value in values.items():
+        key, _, rest = name.partition(".")
+        if rest and isinstance(made.get(key), Mapping):
+            made[key] = without_values(made[key], {rest: value})
+        elif not rest and key in made and made[key] == value:
+            del made[key]
+    return made

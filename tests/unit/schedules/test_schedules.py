@@ -114,7 +114,7 @@ def test_a_stage_may_take_over_the_momentum_of_the_stage_before_but_not_its_lear
     add_stage(context)
     lessons = stages_of(context.synthetic, recipe)
     slow, carried, fresh = (context.new_network(Streams(5)("network")) for _ in range(3))
-    optimizer = recipe.optimizer(slow)
+    optimizer = recipe.new_optimizer(slow)
     for number, (data, _) in enumerate(lessons):
         streams = Streams(5).child("lesson", number) if number else Streams(5)
         for epoch, lr in enumerate(recipe.learning_rates):

@@ -1,7 +1,5 @@
 """What a synthetic set starts from, keeps, and says when it is read."""
 
-import dataclasses
-
 import pytest
 import torch
 
@@ -36,7 +34,9 @@ def test_noise_is_standard_normal_in_input_space_and_uniform_in_pixels(data):
 
 def test_a_real_start_is_distinct_images_of_the_right_class(data):
     synthetic = SyntheticSet.from_real(data, 5, Streams(0)("init"))
-    known = {image.numpy().tobytes(): int(label) for image, label in zip(*dataclasses.astuple(data.train), strict=True)}
+    known = {
+        image.numpy().tobytes(): int(label) for image, label in zip(data.train.images, data.train.labels, strict=True)
+    }
     assert [known[image.numpy().tobytes()] for image in synthetic.images] == synthetic.labels.tolist()
     assert len({image.numpy().tobytes() for image in synthetic.images}) == 50
     synthetic.leaf += 1  # a copy of its own

@@ -1,0 +1,121 @@
+"""Recipes of training: what a network is trained on, by which optimiser, at which learning rates."""
+
+import math
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from cmidd.compute.earlier import EARLIER
+from cmidd.data.augmentation import Augmentation
+from cmidd.utils.errors import SettingError
+from cmidd.utils.nested import without_values
+from cmidd.utils.setting_types import Count, Fraction, NonNegative, Positive
+
+Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+MIXED = ("soft", "kl")  # The losses with a temperature.
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """How to train: an optimiser on the mean loss of shuffled batches.
+
+    Attributes:
+        momentum: of SGD; with Adam and AdamW the decay of the mean gradient (their first beta).
+        schedule: ``halfway`` is the loop of DC, DM, DSA, MTT and IDM: ``epochs + 1`` passes, the learning
+            rate divided by ten after the pass with index ``epochs // 2 + 1``, where the optimiser is made anew
+            and so forgets its momentum. ``late`` is IDC's: a fifth at 2/3, another at 5/6 of the epochs
+            (methods.md section 5). ``cosine`` goes down to zero, ``half_cosine`` is the half of it that ends at half
+            the rate (RDED), ``fifths`` halves it at each fifth of the epochs (NCFM; evaluation.md sections 1.3, 5).
+        cutmix: the probability that a batch is mixed by :func:`cmidd.data.image_ops.cutmix` (IDC).
+        mixup: alpha of the Beta distribution by which batches that CutMix left are mixed as a whole
+            (:func:`cmidd.data.image_ops.mixup`); 0: none are.
+        loss: ``hard`` is the cross-entropy with the labels; the others are those of :mod:`cmidd.compute.losses` with
+            soft labels, at a ``temperature``, and ``hard_share`` times the cross-entropy with the labels beside.
+        targets: whose soft labels: the ``set``'s own, or those of a ``teacher``, asked for every batch as the network
+            sees it, augmented and mixed (RDED, SRe2L).
+    """
+
+    epochs: Count = 1
+    lr: Positive = 0.01
+    momentum: Fraction = 0.9
+    weight_decay: NonNegative = 5e-4
+    batch: Count = 256
+    schedule: Literal["constant", "halfway", "late", "cosine", "half_cosine", "fifths"] = "constant"
+    augment: Augmentation = field(default_factory=lambda: Augmentation("none"))
+    cutmix: Share = 0.0
+    mixup: NonNegative = 0.0
+    loss: Literal["hard", "soft", "kl", "mse"] = "hard"
+    temperature: Positive = 1.0
+    hard_share: NonNegative = 0.0
+    targets: Literal["set", "teacher"] = "set"
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+
+    @property
+    def learning_rates(self) -> list[float]:
+        """One learning rate for each pass over the images."""
+        epochs = self.epochs
+        if self.schedule == "halfway":
+            first = epochs // 2 + 2
+            return [self.lr] * first + [0.1 * self.lr] * (epochs + 1 - first)
+        if self.schedule == "late":
+            steps = (2 * epochs // 3, 5 * epochs // 6)
+            return [self.lr * 0.2 ** sum(epoch >= step for step in steps) for epoch in range(epochs)]
+        if self.schedule == "fifths":
+            return [self.lr * 0.5 ** (5 * epoch // epochs) for epoch in range(epochs)]
+        if self.schedule == "constant":
+            return [self.lr] * epochs
+        period = epochs if self.schedule == "cosine" else 2 * epochs
+        return [self.lr * (1 + math.cos(math.pi * epoch / period)) / 2 for epoch in range(epochs)]
+
+    @property
+    def remembered(self) -> tuple[str, ...]:
+        """What the optimiser remembers of every parameter (:meth:`cmidd.compute.training.Training.state`)."""
+        if self.optimizer == "sgd":
+            return ("momentum",) if self.momentum > 0 else ()
+        return ("step", "exp_avg", "exp_avg_sq")
+
+    def new_optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
+        """A new optimiser for the network's parameters."""
+        if self.optimizer == "sgd":
+            return torch.optim.SGD(network.parameters(), self.lr, self.momentum, weight_decay=self.weight_decay)
+        kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
+        betas = (self.momentum, 0.999)
+        return kind(network.parameters(), self.lr, betas, weight_decay=self.weight_decay)
+
+
+def refuse_unused(recipe: TrainingRecipe, where: str) -> None:
+    """Refuse settings that the recipe's loss does not use.
+
+    Args:
+        where: the name of the recipe, ``evaluation.training``.
+
+    Raises:
+        SettingError: naming the first, and the words that take all of them back.
+    """
+    unused = {"temperature"} if recipe.loss not in MIXED else set()
+    unused |= {"hard_share", "targets"} if recipe.loss == "hard" else set()
+    given = {name: value for name, value in vars(recipe).items() if name in unused and value != EARLIER[name]}
+    if given:
+        name, value = next(iter(given.items()))
+        back = " ".join(f"{where}.{each}={EARLIER[each]}" for each in given)
+        raise SettingError(
+            f"{where}.{name}={value}: has no effect with loss={recipe.loss}; give another loss, or {back}"
+        )
+
+
+def stated(recipe: TrainingRecipe) -> dict[str, Any]:
+    """What keys, identities and records say of a recipe: all but :data:`EARLIER`."""
+    return without_values(asdict(recipe), EARLIER)
+
+
+def in_words(part: Any, above: str = "") -> str:
+    """The ``repr`` of a recipe without :data:`EARLIER`: what hashes are made of."""
+    if not is_dataclass(part):
+        return repr(part)
+    values = {each.name: getattr(part, each.name) for each in fields(part)}
+    unsaid = {name for name, value in values.items() if EARLIER.get(f"{above}{name}", ...) == value}
+    inner = (f"{name}={in_words(value, f'{above}{name}.')}" for name, value in values.items() if name not in unsaid)
+    return f"{type(part).__qualname__}({', '.join(inner)})"
