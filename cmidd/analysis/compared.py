@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from typing_extensions import TypedDict
-
 from cmidd.analysis.cells import cells
 from cmidd.analysis.comparison import Sample, difference
+from cmidd.analysis.evaluation_records import NAME, read_evaluated
 from cmidd.analysis.measured import MOST_NAMED, BaselineCell, Cell, Key, in_words
 from cmidd.analysis.results import Result, read_results, records
 from cmidd.evaluation.baselines import BaselineRecord
@@ -20,20 +19,11 @@ from cmidd.utils.checking import mapping, shown, validate
 from cmidd.utils.errors import SettingError
 from cmidd.utils.nested import differences
 from cmidd.utils.noise import RULE
-from cmidd.utils.setting_types import Accuracies
 
 WAYS = (
     "give a run's folder, a folder above several seeds, a record (result.json, *.evaluation<n>.json, *.baseline.json), "
     "or a cell as dm:cifar10:10:8000"
 )
-
-
-class EvaluationRecord(TypedDict):
-    """What ``scripts/evaluate.py`` leaves, as far as a comparison reads it."""
-
-    accuracies: dict[str, Accuracies]
-    training: dict[str, Any]
-    synthetic: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -83,7 +73,7 @@ def read_side(word: str, name: str, roots: Sequence[str], network: str | None) -
             return _of_baseline(path)
         if path.name.endswith("result.json"):
             return _of_run(path)
-        if re.search(r"\.evaluation\d+\.json$", path.name):
+        if NAME.fullmatch(path.name):
             return _of_evaluation(path, name, network)
         raise SettingError(f"{name}={shown(word)}: no record that says accuracies; {WAYS}")
     return _of_cell(_cell(word, name, roots))
@@ -156,22 +146,30 @@ def _of_baseline(path: Path) -> Side:
 
 
 def _of_evaluation(path: Path, name: str, network: str | None) -> Side:
-    record = validate(path, files.read_json(path), EvaluationRecord)
-    measured, about = record["accuracies"], record["synthetic"]
-    if network is None and len(measured) == 1:
-        network = next(iter(measured))
-    if network not in measured:
+    """Of one set, or of several that differ in nothing but their seeds."""
+    found = read_evaluated(path)
+    first, *others = found.values()
+    for other in others:
+        unlike = differences({**first["synthetic"], "seed": 0}, {**other["synthetic"], "seed": 0})
+        if unlike or not first["synthetic"]:
+            what = f"{unlike[0][0]}={shown(unlike[0][2])}" if unlike else "what they are is not said"
+            raise SettingError(f"{name}={path}: holds sets that differ in more than their seeds ({what}); give one's")
+    networks = list(first["accuracies"])
+    network = networks[0] if network is None and len(networks) == 1 else network
+    if network is None or any(network not in each["accuracies"] for each in found.values()):
         raise SettingError(
-            f"network={shown(network)}: {name}={path} has {', '.join(measured)}; choose one of them, network=<name>"
+            f"network={shown(network)}: {name}={path} has {', '.join(networks)}; choose one of them, network=<name>"
         )
-    own = mapping(about.get("network", {}), f"{path}: synthetic.network")
+    about = first["synthetic"]
+    own = mapping(first.get("network", about.get("network", {})), f"{path}: network")
     options = own if own.get("name") == network else {"name": network}
     return Side(
-        f"{path.name.partition('.evaluation')[0]} on {network}",
-        Sample((tuple(measured[network]),)),
-        record.get("dataset") or about.get("dataset"),
-        record.get("ipc") or about.get("ipc"),
-        protocol={"network": options, "training": record["training"]},
+        f"{', '.join(found)} on {network}",
+        Sample(tuple(tuple(each["accuracies"][network]) for each in found.values())),
+        first.get("dataset") or about.get("dataset"),
+        first.get("ipc") or about.get("ipc"),
+        first.get("tested_on", "test"),
+        protocol={"network": options, "training": first["training"]},
     )
 
 

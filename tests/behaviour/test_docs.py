@@ -108,6 +108,8 @@ LEVELS = {
     "cmidd table table=cifar results_root=results/evidence": ("run", []),
     "cmidd table table=cifar results_root=results/evidence to=cifar": ("run", []),
     "cmidd table table=digits --verify": ("run", []),
+    "cmidd table table=scores": ("run", []),
+    "cmidd compare a=dm:cifar10:10:0 b=dm:cifar10:10:8000 results_root=results/evidence": ("run", []),
     "cmidd figures method=dm dataset=digits": ("ci", ["real_per_class=5"]),
     "cmidd report table=digits": ("run", []),
     "cmidd bench": ("bench", 36),
