@@ -13,7 +13,7 @@ from omegaconf import DictConfig, Node, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from cmidd.cli.allowed_targets import check_all_configs
-from cmidd.cli.configs import CONFIGS, ROOMS
+from cmidd.cli.configs import CONFIGS, ROOMS, described
 from cmidd.cli.refusals import fresh_hydra, one_line, remember_compositions
 from cmidd.runs.identity import strength
 from cmidd.utils.errors import SettingError
@@ -88,6 +88,18 @@ def with_term(name: str, value: Any, otherwise: Any, *, _root_: DictConfig, _nod
     return value
 
 
+def as_matched(method: str, name: str, otherwise: Any, *, _root_: DictConfig) -> Any:
+    """What a method augments with when it matches, in the protocol of its name; ``otherwise`` for other methods, which
+    may be evaluated by that protocol as well.
+    """
+    return _root_.method.augment.get(name, otherwise) if _root_.method.name == method else otherwise
+
+
+def on_imagenet(value: Any, otherwise: Any, *, _root_: DictConfig) -> Any:
+    """``value`` for ImageNet's subsets, ``otherwise`` for smaller images, as protocols distinguish."""
+    return value if _root_.dataset.name.startswith("image") else otherwise
+
+
 def for_own_images(value: Any, published: Any, *, _root_: DictConfig, _node_: Node) -> Any:
     """``value`` in a recipe for images of one's own (configs/recipe/own_images.yaml), beside what is published."""
     name = _node_._get_full_key(None)
@@ -117,6 +129,8 @@ def prepare() -> None:
         "by_ipc": by_ipc,
         "by_name": by_name,
         "with_term": with_term,
+        "as_matched": as_matched,
+        "on_imagenet": on_imagenet,
         "for_own_images": for_own_images,
         "first": first,
     }
@@ -149,10 +163,25 @@ def compose(overrides: list[str], *, is_run: bool = True) -> "Settings":
     Raises:
         SettingError: one line for the first that is wrong.
     """
+    return _composed(overrides, "distill", (), is_run=is_run)
+
+
+def compose_evaluation(overrides: list[str]) -> "Settings":
+    """The settings of a run that ``evaluate.py`` would have for ``overrides``, without its own.
+
+    Raises:
+        SettingError: one line for the first that is wrong.
+    """
+    own = [each.name for each in described(CONFIGS / "evaluate.yaml")]
+    return _composed(overrides, "evaluate", own, is_run=False)
+
+
+def _composed(overrides: list[str], config_name: str, without: Sequence[str], *, is_run: bool) -> "Settings":
     from cmidd.runs.read_settings import read_settings
 
     try:
-        return read_settings(composition(overrides).settings, is_run=is_run)
+        found = composition(overrides, config_name).settings
+        return read_settings({key: value for key, value in found.items() if key not in without}, is_run=is_run)
     finally:
         notes.clear()  # A composition beside the run that is going on has its own values.
 

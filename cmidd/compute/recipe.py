@@ -102,8 +102,15 @@ def refuse_unused(recipe: TrainingRecipe, where: str) -> None:
         name, value = next(iter(given.items()))
         back = " ".join(f"{where}.{each}={EARLIER[each]}" for each in given)
         raise SettingError(
-            f"{where}.{name}={value}: has no effect with loss={recipe.loss}; give another loss, or {back}"
+            f"{where}.{name}={value}: has no effect with loss={recipe.loss}; give another {where}.loss, or {back}"
         )
+    for name, operation in (("patches", "shuffle"), ("smallest", "zoom")):
+        value, default = getattr(recipe.augment, name), EARLIER[f"augment.{name}"]
+        if value != default and operation not in recipe.augment.strategy.split("_"):
+            raise SettingError(
+                f"{where}.augment.{name}={value}: is of {operation}, which is not in {where}.augment.strategy="
+                f"{recipe.augment.strategy}; add it there, or give {where}.augment.{name}={default}"
+            )
 
 
 def stated(recipe: TrainingRecipe) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Differentiable siamese augmentation (DSA, Zhao & Bilen, ICML 2021; IDC's composition of it).
+"""Differentiable siamese augmentation (DSA, Zhao & Bilen, ICML 2021; IDC's composition of it), and RDED's.
 
 A :class:`Transform` holds everything random. Applying it to real and to synthetic images alike is what
 makes the augmentation siamese; one draw per image makes it an ordinary augmentation.
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cmidd.data.image_ops import (
     MAX_SHIFT,
+    ZOOM_DRAWS,
     brightness,
     contrast,
     crop,
@@ -22,11 +23,24 @@ from cmidd.data.image_ops import (
     rotate,
     saturation,
     scale,
+    shuffle,
+    zoom,
 )
 from cmidd.data.split import Split
 
-# How many random numbers each operation of a strategy uses.
-NUM_DRAWS = {"color": 3, "crop": 2, "cutout": 2, "flip": 1, "scale": 2, "rotate": 1}
+MOST_PATCHES = 8
+# How many random numbers each operation of a strategy uses; of DSA's as many are drawn as the first needs.
+NUM_DRAWS = {
+    "color": 3,
+    "crop": 2,
+    "cutout": 2,
+    "flip": 1,
+    "scale": 2,
+    "rotate": 1,
+    "shuffle": 2 * MOST_PATCHES,
+    "zoom": ZOOM_DRAWS,
+}
+LEAST_DRAWS = 3
 
 
 def _check_strategy(strategy: str) -> str:
@@ -43,14 +57,17 @@ class Augmentation:
     Attributes:
         strategy: the operations, joined by ``_``, or ``none``.
         composition: ``one`` draws one operation of the strategy (DSA). ``idc`` applies flip, colour, one of
-            crop, scale and rotate, then cutout, each where the strategy lists it (methods.md section 4.3).
+            crop, scale and rotate, then cutout, each where the strategy lists it (methods.md section 4.3). ``each``
+            applies all that the strategy lists, in its order (RDED, SRe2L).
         align_corners: of the grids of scale and rotate; MTT uses true, every other method false.
+        patches: into how many bands of rows and of columns ``shuffle`` cuts an image (RDED's factor).
+        smallest: the least share of an image that ``zoom`` shows, resized to the whole (1 / factor in RDED).
     """
 
     strategy: Annotated[str, AfterValidator(_check_strategy)] = "color_crop_cutout_flip_scale_rotate"
     align_corners: bool = False
     composition: Literal["one", "idc", "each"] = "one"
-    patches: Annotated[int, Field(strict=True, ge=1, le=32)] = 1
+    patches: Annotated[int, Field(strict=True, ge=1, le=MOST_PATCHES)] = 1
     smallest: Annotated[float, Field(strict=True, gt=0, le=1)] = 1.0
 
     @property
@@ -59,6 +76,8 @@ class Augmentation:
         listed = [] if self.strategy == "none" else self.strategy.split("_")
         if self.composition == "one":
             stages = [listed]
+        elif self.composition == "each":
+            stages = [[name] for name in listed]
         else:
             order = (["flip"], ["color"], ["crop", "scale", "rotate"], ["cutout"])
             stages = [[name for name in stage if name in listed] for stage in order]
@@ -85,14 +104,15 @@ class Augmentation:
         return self._draw(drawn, num_images, generator)
 
     def _draw(self, operations: list[Tensor], count: int, generator: torch.Generator) -> "Transform":
-        u = [torch.rand(count, max(NUM_DRAWS.values()), generator=generator) for _ in operations]
+        widths = [max(LEAST_DRAWS, *(NUM_DRAWS[name] for name in stage)) for stage in self.stages]
+        u = [torch.rand(count, width, generator=generator) for width in widths]
         return Transform(self, operations, u)
 
 
 @dataclass(frozen=True)
 class Transform:
     """Drawn augmentations. For every stage: ``operations`` ``[G]`` (index into the stage's operations) and
-    numbers ``u`` ``[G, 3]`` in [0, 1).
+    numbers ``u`` ``[G, 3]`` (more for ``shuffle`` and ``zoom``) in [0, 1).
 
     Calling it needs, for every image, which of the G draws it gets (``draw_of_image`` ``[N]``; by default
     image i gets draw i).
@@ -136,6 +156,11 @@ class Transform:
             return cutout(images, y, x)
         if operation == "flip":
             return flip(images, u[:, 0])
+        if operation == "shuffle":
+            patches = self.augmentation.patches
+            return shuffle(images, u[:, :patches], u[:, MOST_PATCHES : MOST_PATCHES + patches])
+        if operation == "zoom":
+            return zoom(images, u, self.augmentation.smallest)
         if operation == "scale":
             return scale(images, u[:, 0], u[:, 1], align_corners=align)
         return rotate(images, u[:, 0], align_corners=align)

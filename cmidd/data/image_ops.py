@@ -1,4 +1,7 @@
-"""Batched operations on images in network input space, differentiable in the images: those of DSA, and CutMix."""
+"""Batched operations on images in network input space, differentiable in the images.
+
+Those of DSA, of RDED (evaluation.md section 5), CutMix and mixup.
+"""
 
 import math
 
@@ -11,6 +14,9 @@ MAX_SHIFT = 0.125  # of the image side
 CUTOUT_SIDE = 0.5  # of the image side
 MAX_SCALE = 1.2
 MAX_ANGLE = math.radians(15)
+TRIES = 10  # of a crop that fits, as torchvision's RandomResizedCrop has it
+ZOOM_DRAWS = 2 * TRIES + 2
+LONGEST = 4 / 3  # side of such a crop, of its other side
 
 
 def brightness(images: Tensor, u: Tensor) -> Tensor:
@@ -68,6 +74,57 @@ def rotate(images: Tensor, u: Tensor, *, align_corners: bool = False) -> Tensor:
     angle = (u - 0.5) * 2 * MAX_ANGLE
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
     return _affine(images, [[cos, -sin, zero], [sin, cos, zero]], align_corners)
+
+
+def shuffle(images: Tensor, u_columns: Tensor, u_rows: Tensor) -> Tensor:
+    """Cut every image into f bands of columns, and these into f of rows, and lay each in another order (RDED).
+
+    Args:
+        u_columns: uniform numbers ``[N, f]``, whose order is that of the bands; ``u_rows`` likewise. The last band has
+            what the others leave.
+    """
+    height, width = images.shape[2:]
+    columns, rows = _in_bands(u_columns, width), _in_bands(u_rows, height)
+    every = torch.arange(len(images), device=images.device)[:, None, None]
+    return images.permute(0, 2, 3, 1)[every, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _in_bands(u: Tensor, length: int) -> Tensor:
+    """Positions ``[N, length]`` in bands that are ordered by ``u`` ``[N, f]``."""
+    bands = u.shape[1]
+    band = (torch.arange(length, device=u.device) // max(1, length // bands)).clamp(max=bands - 1)
+    return u[:, band].argsort(dim=1, stable=True)
+
+
+def zoom(images: Tensor, u: Tensor, smallest: float) -> Tensor:
+    """A part of every image, resized to the whole (torchvision's RandomResizedCrop, bilinear).
+
+    Args:
+        u: uniform numbers ``[N, ZOOM_DRAWS]``: ten tries of an area in [``smallest``, 1) of the image's and of a shape
+            between 3:4 and 4:3, of which the first that fits counts, otherwise the whole image; and the place.
+    """
+    height, width = images.shape[2:]
+    area = height * width * (smallest + (1 - smallest) * u[:, :TRIES])
+    shape = (math.log(LONGEST) * (2 * u[:, TRIES : 2 * TRIES] - 1)).exp()
+    tall, wide = (area / shape).sqrt().round(), (area * shape).sqrt().round()
+    fits = (tall <= height) & (wide <= width) & (tall > 0) & (wide > 0)
+    first = fits.int().argmax(1, keepdim=True)
+    rows, columns = (
+        torch.where(fits.any(1), sides.gather(1, first)[:, 0], float(whole))
+        for sides, whole in ((tall, height), (wide, width))
+    )
+    y, x = (_positions(length, count, u[:, draw]) for length, count, draw in ((height, rows, -2), (width, columns, -1)))
+    grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), -1)
+    return _sampled(images, grid, align_corners=False)
+
+
+def _positions(length: int, count: Tensor, u: Tensor) -> Tensor:
+    """Where ``length`` pixels look that show ``count`` (``[N]``) of ``length``: ``[N, length]`` in [-1, 1]."""
+    start = (u * (length - count + 1)).floor()
+    within = (_offsets(length, u.device) + 0.5) * (count / length)[:, None] - 0.5
+    # No pixel beyond the part is looked at.
+    seen = start[:, None] + torch.minimum(within.clamp(min=0), (count - 1)[:, None])
+    return (2 * seen + 1) / length - 1
 
 
 def cutmix(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, float]:
@@ -132,7 +189,11 @@ def _covered(centre: Tensor, length: int, device: torch.device) -> Tensor:
 def _affine(images: Tensor, rows: list[list[Tensor]], align_corners: bool) -> Tensor:
     """Resample each image on its own affine grid, bilinear, zeros outside."""
     theta = torch.stack([torch.stack(row, -1) for row in rows], 1)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=align_corners)
+    return _sampled(images, F.affine_grid(theta, list(images.shape), align_corners=align_corners), align_corners)
+
+
+def _sampled(images: Tensor, grid: Tensor, align_corners: bool) -> Tensor:
+    """Images resampled at a grid ``[N, H, W, 2]`` of x and y in [-1, 1], bilinear, zeros outside."""
     if images.is_cuda and torch.are_deterministic_algorithms_enabled():
         return bilinear(images, grid, align_corners)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=align_corners)

@@ -1,4 +1,4 @@
-"""From pixels in [0, 1] to a network's input space and back: channel normalisation or ZCA whitening."""
+"""Maps from pixels in [0, 1] to a network's input space and back: channel normalisation, ZCA whitening, both."""
 
 from typing import Protocol
 
@@ -82,17 +82,70 @@ class ZCA:
         }
 
 
+class EachImage:
+    """Take its mean from each image and divide it by its length (KIP; evaluation.md section 3).
+
+    What is taken away is lost: pictures are given back the mean ``level`` and ``length`` of training images.
+    """
+
+    def __init__(self, level: Tensor, length: Tensor) -> None:
+        self.level, self.length = level, length
+
+    @classmethod
+    def fit(cls, pixels: Tensor) -> "EachImage":
+        """With the level and length of training pixels ``[N, C, H, W]`` in [0, 1]."""
+        flat = pixels.flatten(1)
+        levels = flat.mean(1)
+        lengths = (flat.square().sum(1) - flat.shape[1] * levels.square()).clamp(min=0).sqrt()
+        return cls(levels.mean(), lengths.mean())
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        around = pixels - pixels.mean((-3, -2, -1), keepdim=True)
+        # An image of one colour has no length.
+        return around / around.square().sum((-3, -2, -1), keepdim=True).sqrt().clamp(min=1e-8)
+
+    def inverse(self, images: Tensor) -> Tensor:
+        return images * self.length.to(images) + self.level.to(images)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"image_level": self.level, "image_length": self.length}
+
+
+class Whitened:
+    """Whitening after another map: of KIP after :class:`EachImage`, of FRePo after :class:`Normalize`."""
+
+    def __init__(self, first: Normalize | EachImage, zca: ZCA) -> None:
+        self.first, self.zca = first, zca
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        return self.zca(self.first(pixels))
+
+    def inverse(self, images: Tensor) -> Tensor:
+        return self.first.inverse(self.zca.inverse(images))
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {**self.first.tensors(), **self.zca.tensors()}
+
+
 def expected_shapes(tensors: dict[str, Tensor], images: Tensor) -> dict[str, list[int]]:
     """Which tensors :func:`from_tensors` reads for such ``images``, and their shapes."""
+    channels: dict[str, list[int]] = {"mean": [images.shape[1]], "std": [images.shape[1]]}
     if "zca_mean" not in tensors:
-        return {"mean": [images.shape[1]], "std": [images.shape[1]]}
+        return channels
     size = images[0].numel()
-    return {"zca_mean": [size], "zca_eigenvectors": [size, size], "zca_eigenvalues": [size], "zca_eps": []}
+    first = channels if "mean" in tensors else {"image_level": [], "image_length": []}
+    zca = {"zca_mean": [size], "zca_eigenvectors": [size, size], "zca_eigenvalues": [size], "zca_eps": []}
+    return {**(first if {"mean", "image_level"} & tensors.keys() else {}), **zca}
 
 
 def from_tensors(tensors: dict[str, Tensor]) -> Preprocessing:
     """The preprocessing whose ``tensors()`` were stored; other names are ignored."""
     if "zca_mean" in tensors:
         mean, vectors, values = (tensors[f"zca_{name}"] for name in ("mean", "eigenvectors", "eigenvalues"))
-        return ZCA(mean, vectors, values, eps=float(tensors["zca_eps"]))
+        zca = ZCA(mean, vectors, values, eps=float(tensors["zca_eps"]))
+        if "mean" in tensors:
+            return Whitened(Normalize(tensors["mean"], tensors["std"]), zca)
+        if "image_level" in tensors:
+            return Whitened(EachImage(tensors["image_level"], tensors["image_length"]), zca)
+        return zca
     return Normalize(tensors["mean"], tensors["std"])

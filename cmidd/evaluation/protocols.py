@@ -15,7 +15,9 @@ class EvaluationProtocol:
     ``repeats`` networks every ``interval`` iterations and at the end; a learned step size replaces
     ``training.lr``. ``baselines`` says which are measured beside: ``random`` real images, trained on like the
     synthetic set, and the ``whole`` data set, trained on by the recipe ``whole`` (hours on a CPU, but for the digits).
-    ``optimizer`` is what a network takes from one stage of a set to the next.
+    ``optimizer`` is what a network takes from one stage of a set to the next. ``tests``: how often a network is tested
+    while it trains, at equal distances, the last time at its end. ``selection``: which of them counts, the ``last``, or
+    the one that is best on a ``held_out`` part of the training set.
     """
 
     repeats: Count
@@ -24,3 +26,5 @@ class EvaluationProtocol:
     whole: TrainingRecipe
     baselines: tuple[Literal["random", "whole"], ...] = ("random",)
     optimizer: Optimizer = "fresh"
+    tests: Count = 1
+    selection: Literal["last", "held_out"] = "last"

@@ -1,7 +1,7 @@
 """A synthetic set to be evaluated, ours or another's, with all that this needs."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -11,6 +11,7 @@ import torch
 from cmidd.compute.training import TrainingRecipe
 from cmidd.data.dataset import Dataset
 from cmidd.data.load import DataSettings, check_dataset, load_dataset
+from cmidd.data.split import Split
 from cmidd.evaluation.train_on_set import Optimizer
 from cmidd.networks import NETWORKS
 from cmidd.synthetic import foreign
@@ -29,7 +30,8 @@ class Subject:
 
     ``optimizer``: what a network takes from one stage of the set to the next
     (:class:`cmidd.evaluation.protocols.EvaluationProtocol`). ``reordered``: whether the set counts the classes in
-    another order than the data set; its labels are then mapped by their names.
+    another order than the data set; its labels are then mapped by their names. ``held_out``: a part of the training set
+    on which one of several tests is chosen, where that is asked for.
     """
 
     synthetic: SyntheticSet
@@ -38,6 +40,7 @@ class Subject:
     recipe: TrainingRecipe
     optimizer: Optimizer = "fresh"
     reordered: bool = False
+    held_out: Split | None = None
 
 
 @dataclass(frozen=True)
@@ -48,81 +51,103 @@ class Recipe:
     network: dict[str, Any]
     formation: Formation
     training: TrainingRecipe
+    optimizer: Optimizer = "fresh"
 
 
-def own_subject(path: Path, where: DataSettings, device: torch.device, cache: Path | None = None) -> Subject:
+@dataclass(frozen=True)
+class Place:
+    """Where the data set of a subject is, and what is taken of it.
+
+    Attributes:
+        cache: where decoded pictures are kept, as for :func:`cmidd.data.load.load_dataset`.
+        held_out: the fraction of the training set that is :attr:`Subject.held_out`; None: none.
+    """
+
+    where: DataSettings
+    device: torch.device
+    cache: Path | None = None
+    held_out: float | None = None
+
+    def read(self, given: Mapping[str, Any], **more: Any) -> tuple[Dataset, Split | None]:
+        """The data set of some settings, and the held-out part of its training set."""
+        common = {**vars(self.where), "device": self.device, "cache": self.cache}
+        if self.held_out is None:
+            return load_dataset(**{**given, **common, **more}), None
+        data = load_dataset(**{**given, **common, **more, "validation": 0.0})
+        more |= {"preprocessing": data.preprocessing, "validation": self.held_out}
+        return data, load_dataset(**{**given, **common, **more}).test
+
+
+def own_subject(path: Path, place: Place, asked: Mapping[str, Any] | None = None) -> Subject:
     """A set of ours, wherever :func:`load_synthetic` finds one: it says all that is needed.
 
     Args:
-        cache: where decoded pictures are kept, as for :func:`cmidd.data.load.load_dataset`.
+        asked: as for :func:`subject_of`.
 
     Raises:
         SettingError: when it is damaged, or does not fit the data set that lies there.
     """
-    return subject_of(load_synthetic(path, device), str(header_of(path)), where, device, cache)
+    return subject_of(load_synthetic(path, place.device), str(header_of(path)), place, asked)
 
 
-def subject_of(
-    synthetic: SyntheticSet, path: str, where: DataSettings, device: torch.device, cache: Path | None = None
-) -> Subject:
+def subject_of(synthetic: SyntheticSet, path: str, place: Place, asked: Mapping[str, Any] | None = None) -> Subject:
     """A set of ours that was loaded.
 
     Args:
         path: what it is called in errors.
-        cache: as for :func:`own_subject`.
+        asked: what its header would say if it had been made as is asked for now; None: what it says.
 
     Raises:
         SettingError: when it does not say what it was made from, or does not fit the data set that lies there.
     """
-    about = synthetic.about
-    if not {"data", "network", "training"} <= about.keys():
-        raise SettingError(f"{path}: written before sets said what they were made from; distil it again")
+    about = refuse_silent(synthetic.about if asked is None else asked, path)
     recipe = TrainingRecipe(**checked(TrainingRecipe, about["training"], f"{path}: training"))
     optimizer: Any = about.get("optimizer", "fresh")
     choose({name: name for name in get_args(Optimizer)}, optimizer, f"{path}: optimizer")
     network = mapping(about["network"], f"{path}: network")
     own_of(NETWORKS, network, f"{path}: network")
-    given = {**mapping(about["data"], f"{path}: data"), "validation": 0.0}
+    given = mapping(about["data"], f"{path}: data")
+    given = {**given, "validation": 0.0} if asked is None else given
     if given.get("name") == "folder":
         given = {"fit": "squash", **given}  # What was done before sets said it.
     check_dataset(given, f"{path}: data")
-    data = load_dataset(**given, **vars(where), device=device, preprocessing=synthetic.transform, cache=cache)
-    named = by_name(synthetic, data.classes, path, f"{data.name} in data.root={where.root}")
-    return _fitting(path, Subject(named, data, network, recipe, optimizer, named is not synthetic))
+    data, held_out = place.read(given, preprocessing=synthetic.transform)
+    named = by_name(synthetic, data.classes, path, f"{data.name} in data.root={place.where.root}")
+    return _fitting(path, Subject(named, data, network, recipe, optimizer, named is not synthetic, held_out))
 
 
-def foreign_subject(
-    path: Path,
-    recipe_of: Callable[[int], Recipe],
-    where: DataSettings,
-    device: torch.device,
-    *,
-    factor: int | None = None,
-    cache: Path | None = None,
-    **options: Any,
-) -> Subject:
+def refuse_silent(about: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+    """What a set says of itself.
+
+    Raises:
+        SettingError: when that is not what it was made from.
+    """
+    if not {"data", "network", "training"} <= about.keys():
+        raise SettingError(f"{path}: written before sets said what they were made from; distil it again")
+    return about
+
+
+def foreign_subject(path: Path, recipe_of: Callable[[int], Recipe], place: Place) -> Subject:
     """Another's set.
 
     Args:
         recipe_of: the recipe for a number of images per class, which is known only once the file is read.
-        factor: of the grids of its images; None: the recipe's.
-        cache: as for :func:`own_subject`.
-        options: settings of the data set that differ from the recipe's.
 
     Raises:
         SettingError: when it is absent, damaged, or does not fit the data set.
     """
-    unwhitened = load_dataset(**{**recipe_of(1).dataset, "zca": False}, **vars(where), cache=cache)
+    unwhitened, _ = dataclasses.replace(place, device=torch.device("cpu"), held_out=None).read(
+        {**recipe_of(1).dataset, "zca": False}
+    )
     found = foreign.read(path, unwhitened.classes, unwhitened.image_shape[0])
     recipe = recipe_of(max(1, len(found.labels) // unwhitened.num_classes))
-    given = {**recipe.dataset, **options}
-    check_dataset(given)
-    data = load_dataset(**given, **vars(where), device=device, cache=cache)
-    factor = recipe.formation.factor if factor is None else factor
-    formation = dataclasses.replace(recipe.formation, factor=factor, stored_as=found.stored_as)
-    images, labels = found.images.to(device), found.labels.to(device)
+    check_dataset(recipe.dataset)
+    data, held_out = place.read(recipe.dataset)
+    formation = dataclasses.replace(recipe.formation, stored_as=found.stored_as)
+    images, labels = found.images.to(place.device), found.labels.to(place.device)
     synthetic = SyntheticSet(images, labels, data.preprocessing, data.classes, formation)
-    return _fitting(path, Subject(synthetic, data, recipe.network, recipe.training))
+    subject = Subject(synthetic, data, recipe.network, recipe.training, recipe.optimizer, held_out=held_out)
+    return _fitting(path, subject)
 
 
 def _fitting(path: str | Path, subject: Subject) -> Subject:

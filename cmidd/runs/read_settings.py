@@ -5,8 +5,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from cmidd.buffers.teacher_files import find
+from cmidd.compute.recipe import refuse_unused
 from cmidd.core.method import Method
 from cmidd.data.load import check_dataset
+from cmidd.evaluation.protocols import EvaluationProtocol
 from cmidd.loop.balance import Ratio
 from cmidd.methods import METHODS
 from cmidd.networks import NETWORKS, TORCHVISION
@@ -66,8 +68,11 @@ def read_settings(config: Mapping[str, Any], *, is_run: bool = True) -> Settings
     if config["cmi"].get("input") == "reference":
         config["cmi"]["input"] = method.teacher_input
     settings = Settings(**checked(Settings, config, ""))
+    refuse_unused(settings.evaluation.training, "evaluation.training")
+    refuse_unused(settings.evaluation.whole, "evaluation.whole")
     if is_run:
         chosen(settings.tracking, settings.wandb)
+        _refuse_tests(settings.evaluation)
         _refuse_without_gradient(settings)
         for stage in range(len(settings.stage_sizes)):
             settings.arguments_in(stage)
@@ -152,6 +157,16 @@ def _refuse_without_gradient(settings: Settings) -> None:
             raise SettingError(
                 f"{name}.ratio={given['ratio']:g}: {name} has no gradient at one training image per class{when}, so no "
                 f"weight gives it a ratio; choose a larger ipc{other}"
+            )
+
+
+def _refuse_tests(protocol: EvaluationProtocol) -> None:
+    """Refuse what only an evaluation of a finished set can do."""
+    for name, value, alone in (("tests", protocol.tests, 1), ("selection", protocol.selection, "last")):
+        if value != alone:
+            raise SettingError(
+                f"evaluation.{name}={value}: a run tests networks at their end; leave it out, or give it to "
+                "evaluate.py with the finished set"
             )
 
 

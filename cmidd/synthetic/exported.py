@@ -87,13 +87,7 @@ def export(synthetic: SyntheticSet, folder: Path) -> None:
     """
     folder = folder.expanduser().resolve()
     pictures.refuse_filled(folder)
-    raw = synthetic.raw_pixels()
-    if clipped := float(((raw - 0.5).abs() > 0.5 + ROUNDING).double().mean()):
-        log.warning(
-            "%.2g %% of the pixel values lie outside [0, 1] and are clipped: a network that is trained on the pictures "
-            "sees other images than the set's; to train without that loss, give the safetensors file",
-            100 * clipped,
-        )
+    warn_of_clipping(synthetic.raw_pixels())
     with files.atomic_folder(folder) as beside:
         pictures.export(synthetic.pixels(), synthetic.labels, synthetic.classes, beside)
         if "zca_mean" in (whitening := synthetic.transform.tensors()):
@@ -101,6 +95,16 @@ def export(synthetic: SyntheticSet, folder: Path) -> None:
         if (soft := synthetic.all_soft_labels) is not None:
             tensor_files.write_tensors(beside / SOFT, {"soft_labels": soft.values}, {})
         files.write_json(beside / CARD, _card(synthetic))
+
+
+def warn_of_clipping(raw: Tensor) -> None:
+    """Say how much of pixels of any shape a picture does not hold."""
+    if clipped := float(((raw - 0.5).abs() > 0.5 + ROUNDING).double().mean()):
+        log.warning(
+            "%.2g %% of the pixel values lie outside [0, 1] and are clipped: a network that is trained on the pictures "
+            "sees other images than the set's; to train without that loss, give the safetensors file",
+            100 * clipped,
+        )
 
 
 def _card(synthetic: SyntheticSet) -> dict[str, Any]:
@@ -174,7 +178,7 @@ def _transform(folder: Path, card: Card, pixels: Tensor) -> dict[str, Tensor]:
     if given.zca and numbers:
         raise SettingError(f"{path}: preprocessing.{next(iter(numbers))}: with zca there is none; remove it")
     tensors = tensor_files.read_tensors(folder / ZCA)[0] if given.zca else _as_tensors(numbers)
-    for name, shape in expected_shapes({"zca_mean": pixels} if given.zca else {}, pixels).items():
+    for name, shape in expected_shapes({"zca_mean": pixels, **tensors} if given.zca else {}, pixels).items():
         if name not in tensors or list(tensors[name].shape) != shape:
             where = folder / ZCA if given.zca else f"{path}: preprocessing"
             has = list(tensors[name].shape) if name in tensors else "nothing"

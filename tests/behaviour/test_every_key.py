@@ -61,6 +61,8 @@ OTHERS = {
         "channels": [3, 1],
         "distance": ["cos", "mse"],
         "composition": ["one", "idc"],
+        "loss": ["kl"],
+        "targets": ["teacher"],
     },
     **{"tile_order": ["rows", "columns"], "shrink": ["nearest", "bilinear"], "stored_as": ["input", "pixels"]},
     **{"root": ["elsewhere"], "project": ["mine"], "results_root": ["there"], "buffers_root": ["there"]},

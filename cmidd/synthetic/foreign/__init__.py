@@ -1,56 +1,111 @@
-"""Synthetic sets of others, one reader a format: folders of PNGs, and the tensors of the reference repositories."""
+"""Synthetic sets of others, one reader a format: folders of pictures, and what the reference repositories save."""
 
+import dataclasses
+import logging
+from collections.abc import Collection
 from pathlib import Path
 
-from cmidd.synthetic.foreign import dc, idc, mtt, png_folder
+from cmidd.synthetic.foreign import arrays, dc, folders, haba, idc, idm, mtt, names
 from cmidd.synthetic.foreign.imported import KINDS, Imported
+from cmidd.synthetic.makers import MAKERS, maker_of
 from cmidd.utils.errors import SettingError
 
-__all__ = ["KINDS", "Imported", "guess", "read"]
+__all__ = ["KINDS", "Imported", "guess", "read", "refuse_open_normalisation"]
+
+log = logging.getLogger(__name__)
+DECIDES = ("method", "zca", "statistics")
 
 
 def guess(path: Path) -> tuple[str | None, str | None]:
-    """Method and data set as far as the name of a reference's file tells them."""
-    if path.name.startswith("images_"):
-        return "mtt", None
-    if path.name.startswith("data_"):
-        return "idc", None
-    if path.name.startswith("res_"):
-        method, dataset = [*path.stem.split("_")[1:3], "", ""][:2]
-        known = {"fashionmnist": "fashion_mnist"}
-        return method.lower() or None, known.get(dataset.lower(), dataset.lower()) or None
-    return None, None
+    """Our method for its maker and data set, as far as the name of a reference's file tells them."""
+    maker = names.maker_of(path)
+    return MAKERS[maker].method if maker in MAKERS else maker, names.dataset_of(path)
 
 
-def read(path: Path, classes: tuple[str, ...], channels: int) -> Imported:
+def read(
+    path: Path,
+    classes: tuple[str, ...],
+    channels: int,
+    *,
+    method: str | None = None,
+    factor: int | None = None,
+) -> Imported:
     """Read a foreign synthetic set; nothing in the file is executed.
 
     Args:
         classes: the class names of the data set, by label; ``channels`` are those of its images.
+        method: who made it, a word of :data:`cmidd.synthetic.makers.MAKERS`, where the user says so; None: as far as
+            the names of files tell.
+        factor: tiles per side of its grids, where the user says so; None: what its files say, else as published.
 
     Raises:
         SettingError: when it is absent, damaged or none of the known kinds, or has labels beyond the classes.
     """
+    if method is not None:
+        maker_of(method)
+    found = _read(path, classes, channels, factor)
+    known = names.maker_of(path)
+    found = dataclasses.replace(
+        found, maker=method or (known if known in MAKERS else None), dataset=names.dataset_of(path)
+    )
+    _refuse_misshapen(path, found, len(classes))
+    if factor is not None:
+        found = dataclasses.replace(found, factor=factor)
+    if found.maker == "glad":  # for ImageNet alone, whose statistics nobody has otherwise
+        found = dataclasses.replace(found, zca=False, normalised=())
+    for text in found.said:
+        log.info("%s: %s", path, text)
+    return found
+
+
+def _read(path: Path, classes: tuple[str, ...], channels: int, factor: int | None) -> Imported:
+    """The set by the reader that its name calls for."""
+    name = path.name
     if path.is_dir():
-        found = png_folder.read(path, classes, channels)
-    elif path.suffix != ".pt":
-        raise SettingError(f"synthetic={path}: not a file of a known kind; give {KINDS}")
-    elif path.name.startswith("images_"):
-        found = mtt.read(path)
-    elif path.name.startswith("res_"):
-        found = dc.read(path)
-    elif path.name.startswith("data_"):
-        found = idc.read(path)
-    else:
-        raise SettingError(f"synthetic={path}: not a file of a known kind; give {KINDS}")
+        return folders.read(path, classes, channels)
+    if names.TENSORS.fullmatch(name):
+        reader = haba if names.maker_of(path) == "haba" else mtt
+        return reader.read(path, len(classes))
+    if names.EXPERIMENTS.fullmatch(name) or names.RELEASED.fullmatch(name):
+        return dc.read(path)
+    if names.PAIRS.fullmatch(name):
+        return idc.read(path, factor)
+    if path.suffix == ".pkl":
+        return idm.read(path, factor)
+    if names.KIP.fullmatch(name):
+        return arrays.read(path, "kip", len(classes))
+    if names.FREPO.fullmatch(name):
+        return arrays.read(path, "frepo", len(classes))
+    raise SettingError(f"synthetic={path}: not a file of a known kind; give {KINDS}")
+
+
+def _refuse_misshapen(path: Path, found: Imported, classes: int) -> None:
     if found.images.ndim != 4 or found.labels.shape != found.images.shape[:1]:
         shapes = f"{list(found.images.shape)} and {list(found.labels.shape)}"
         raise SettingError(
             f"synthetic={path}: expected images [N, C, H, W] and labels [N], found {shapes}; give {KINDS}"
         )
-    beyond = found.labels[(found.labels < 0) | (found.labels >= len(classes))]
+    beyond = found.labels[(found.labels < 0) | (found.labels >= classes)]
     if len(beyond):
         raise SettingError(
-            f"synthetic={path}: has label {int(beyond[0])}, the data set has {len(classes)} classes; check dataset="
+            f"synthetic={path}: has label {int(beyond[0])}, the data set has {classes} classes; check dataset="
         )
-    return found
+    if found.soft_labels is not None:
+        found.soft_labels.check(len(found.images), classes, f"synthetic={path}")
+
+
+def refuse_open_normalisation(found: Imported, path: Path, typed: Collection[str]) -> None:
+    """Refuse a set whose pixels may be normalised in several ways, when the user has not said which.
+
+    Args:
+        typed: the words or names of settings that the user typed, as ``zca`` or ``dataset.zca=true``.
+
+    Raises:
+        SettingError: with what can be typed. Nothing is guessed from the range of the values, which does not tell
+            normalised from whitened images, nor one data set's statistics from another's (evaluation.md section 3).
+    """
+    given = {word.lstrip("+").partition("=")[0].rpartition(".")[2] for word in typed}
+    if found.normalised and not given.intersection(DECIDES):
+        raise SettingError(
+            f"synthetic={path}: does not say how its pixels were normalised; give {'; or '.join(found.normalised)}"
+        )

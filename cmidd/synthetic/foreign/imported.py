@@ -1,74 +1,67 @@
-"""A foreign set as it was read, and the tensors inside such files."""
+"""A set of others as it was read, with all that its files say."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
-from cmidd.utils.errors import SettingError
+from cmidd.data.whitening import Kind
+from cmidd.synthetic.makers import MAKERS
+from cmidd.synthetic.soft_labels import SoftLabels
 
 KINDS = (
-    "a run's folder, its synthetic.safetensors, a folder that export.py wrote, another of PNGs (one subfolder per "
-    "class), images_*.pt with labels_*.pt beside it (MTT), res_*.pt (DC, DSA, DM) or data_*.pt (IDC)"
+    "a run's folder, its synthetic.safetensors, a folder that export.py wrote, another of pictures (one subfolder per "
+    "class), images_*.pt with labels_*.pt beside it (MTT, DATM, ...; weights_*.pt for HaBa), res_*.pt (DC, DSA, DM, "
+    "DataDAM), data_*.pt (IDC, DREAM, NCFM), acc_*.pkl (IDM), kip_*.npz (KIP) or step*.npz (FRePo)"
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Imported:
-    """Stored images ``[N, C, H, W]`` in network input space or as ``pixels`` in [0, 1], labels ``[N]``, and the method
-    and data set that the file's name gives away, if it does.
+    """Images that others distilled.
+
+    Attributes:
+        images: ``[N, C, H, W]`` float32, in network input space or as ``pixels``, as ``stored_as`` says.
+        labels: ``[N]`` int64, the class that an image stands for.
+        soft_labels: what it is trained on instead, where the files hold it.
+        syn_lr: the learned step size, where the files hold it.
+        factor: tiles per side of its grids, with ``tile_order`` and ``shrink`` as a formation has them; None: the files
+            say nothing of grids.
+        maker: who made it, as far as the names of the files or the user tell (:data:`cmidd.synthetic.makers.MAKERS`).
+        dataset: of what, likewise.
+        zca: whether the network that it was made for saw whitened images; None: the files leave it open.
+        whitening: which one, where it is none of ours (:func:`cmidd.data.whitening.fit`).
+        normalised: the ways in which its pixels may be normalised, as they are typed, where the files leave it open.
+        said: what a reader decided for the user, in words, for the log.
     """
 
     images: Tensor
     labels: Tensor
     stored_as: Literal["input", "pixels"]
-    method: str | None = None
+    soft_labels: SoftLabels | None = None
+    syn_lr: float | None = None
+    factor: int | None = None
+    tile_order: Literal["rows", "columns"] | None = None
+    shrink: Literal["nearest", "bilinear"] | None = None
+    maker: str | None = None
     dataset: str | None = None
+    zca: bool | None = None
+    whitening: Kind | None = None
+    normalised: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
 
+    @property
+    def method(self) -> str | None:
+        """Our method under whose recipes it is evaluated."""
+        return None if self.maker is None else MAKERS[self.maker].method
 
-def load(path: Path) -> Any:
-    if not path.is_file():
-        raise SettingError(f"synthetic: {path} is missing; give {KINDS}")
-    # The accuracies that DC, DSA and DM store beside their images are numpy numbers.
-    import numpy as np
-    from numpy._core.multiarray import _reconstruct, scalar
+    @property
+    def protocol(self) -> str | None:
+        """Which of ``configs/evaluation`` it is published with; None: the method's own."""
+        return None if self.maker is None else MAKERS[self.maker].protocol
 
-    numbers: list[Any] = [np.dtype, np.ndarray, *(type(np.dtype(kind)) for kind in ("f8", "f4", "i8", "i4"))]
-    names = [(made, f"numpy.core.multiarray.{made.__name__}") for made in (scalar, _reconstruct)]
-    try:
-        with torch.serialization.safe_globals([*numbers, scalar, _reconstruct, *names]):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged or unsafe file
-        reason = " ".join(str(error).split())[:200]
-        raise SettingError(f"synthetic={path}: cannot be read as tensors: {reason}; give {KINDS}") from error
-
-
-def dense_tensor(path: Path, value: Any) -> Tensor:
-    if not isinstance(value, Tensor):
-        raise SettingError(f"synthetic={path}: expected a tensor, found {type(value).__name__}; give {KINDS}")
-    if value.layout != torch.strided or value.is_complex() or value.is_quantized or value.device.type != "cpu":
-        raise SettingError(f"synthetic={path}: a tensor of kind {value.dtype}, {value.layout}; give plain numbers")
-    # A tensor may repeat few stored numbers without end.
-    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
-        raise SettingError(
-            f"synthetic={path}: stores fewer numbers than its shape {list(value.shape)} has; save it anew"
-        )
-    if value.numel() == 0 or not value.isfinite().all():
-        raise SettingError(f"synthetic={path}: empty, or with numbers that are not finite; give another file")
-    return value.detach().float()
-
-
-def whole_numbers(path: Path, labels: Tensor) -> Tensor:
-    if not torch.equal(labels, labels.round()):
-        raise SettingError(
-            f"synthetic={path}: labels are whole numbers, found {float(labels.flatten()[0]):g}, ...; give {KINDS}"
-        )
-    return labels.long()
-
-
-def pair(path: Path, value: Any) -> tuple[Tensor, Tensor]:
-    if not isinstance(value, list | tuple) or len(value) < 2:
-        raise SettingError(f"synthetic={path}: expected [images, labels], found {type(value).__name__}; give {KINDS}")
-    return dense_tensor(path, value[0]), whole_numbers(path, dense_tensor(path, value[1]))
+    @property
+    def dataset_settings(self) -> dict[str, Any]:
+        """Settings of the data set that the files or their maker decide, and that its recipe may have otherwise."""
+        said = {} if self.maker is None else dict(MAKERS[self.maker].dataset)
+        return said if self.zca is None else {**said, "zca": self.zca}

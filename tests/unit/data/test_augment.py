@@ -1,9 +1,13 @@
+import math
+
 import pytest
 import torch
+from scipy.stats import beta, kstest
+from torchvision.transforms.v2.functional import resized_crop
 
 from cmidd.compute.training import TrainingRecipe
 from cmidd.data import image_ops
-from cmidd.data.augmentation import Augmentation, Transform
+from cmidd.data.augmentation import MOST_PATCHES, Augmentation, Transform
 from cmidd.utils.checking import checked
 from cmidd.utils.errors import SettingError
 from tests.support.golden import load_golden
@@ -150,3 +154,68 @@ def test_cutmix_takes_one_box_from_the_partner_and_says_how_much_is_left(seed):
         assert torch.equal(mixed[index], expected)
     assert share == pytest.approx(1 - float(box.float().mean()))
     assert images[3].eq(3).all()
+
+
+def test_each_applies_every_operation_of_a_strategy_in_its_order_and_dsas_draws_stay():
+    both = Augmentation("crop_flip", composition="each")
+    assert both.stages == [["crop"], ["flip"]]
+    images = torch.rand(3, 1, 8, 8)
+    drawn_once = both.per_image(3, torch.Generator().manual_seed(0))
+    cropped = drawn("crop", drawn_once.u[0].tolist())(images)
+    assert torch.equal(drawn_once(images), image_ops.flip(cropped, drawn_once.u[1][:, 0]))
+    generator = torch.Generator().manual_seed(5)
+    transform = Augmentation().per_image(4, torch.Generator().manual_seed(5))
+    assert torch.equal(transform.operations[0][:1], torch.randint(6, (1,), generator=generator))
+    assert torch.equal(transform.u[0], torch.rand(4, 3, generator=generator))
+
+
+@pytest.mark.parametrize(("height", "width", "factor"), [(8, 12, 2), (9, 7, 3), (5, 5, 1)])
+def test_shuffle_lays_bands_of_columns_and_of_rows_in_another_order(height, width, factor):
+    """RDED/validation/utils.py, ShufflePatches, image by image; the last band has what the others leave."""
+    generator = torch.Generator().manual_seed(2)
+    images = torch.randn(6, 2, height, width, generator=generator)
+    u, v = (torch.rand(6, factor, generator=generator) for _ in range(2))
+    out = image_ops.shuffle(images, u, v)
+    for number, image in enumerate(images):
+        for axis, order in ((2, u[number]), (1, v[number])):
+            side = image.shape[axis] // factor
+            bands = image.split([side] * (factor - 1) + [image.shape[axis] - side * (factor - 1)], axis)
+            image = torch.cat([bands[band] for band in order.argsort().tolist()], axis)
+        assert torch.equal(out[number], image)
+
+
+def test_zoom_is_torchvisions_random_resized_crop():
+    """RandomResizedCrop.get_params: of ten tries the first that fits, rounded; then resized without antialiasing."""
+    generator, (height, width) = torch.Generator().manual_seed(0), (12, 16)
+    images, u = torch.randn(40, 3, height, width, generator=generator), torch.rand(40, 22, generator=generator)
+    out = image_ops.zoom(images, u, 0.3)
+    for image, numbers, found in zip(images, u.tolist(), out, strict=True):
+        for area, shape in zip(numbers[:10], numbers[10:20], strict=True):
+            area, shape = height * width * (0.3 + 0.7 * area), math.exp(math.log(4 / 3) * (2 * shape - 1))
+            rows, columns = round(math.sqrt(area / shape)), round(math.sqrt(area * shape))
+            if rows <= height and columns <= width:
+                break
+        top, left = int(numbers[20] * (height - rows + 1)), int(numbers[21] * (width - columns + 1))
+        expected = resized_crop(image, top, left, rows, columns, [height, width], antialias=False)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    # Where nothing is cut off, as with a factor of 1 in RDED, the whole image is shown.
+    torch.testing.assert_close(image_ops.zoom(images[:, :, :, :12], u, 1.0), images[:, :, :, :12])
+
+
+def test_a_shuffle_and_a_zoom_have_their_numbers_from_the_transform():
+    images = torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    transform = Augmentation("shuffle_zoom", composition="each", patches=4, smallest=0.25).per_image(
+        5, torch.Generator().manual_seed(1)
+    )
+    (first, second), most = transform.u, MOST_PATCHES
+    shuffled = image_ops.shuffle(images, first[:, :4], first[:, most : most + 4])
+    assert torch.equal(transform(images), image_ops.zoom(shuffled, second, 0.25))
+
+
+def test_mixup_is_one_share_of_a_batch_from_a_beta_distribution():
+    images = torch.randn(6, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    mixed, partner, share = image_ops.mixup(images, 0.8, torch.Generator().manual_seed(3))
+    torch.testing.assert_close(mixed, share * images + (1 - share) * images[partner])
+    assert sorted(partner.tolist()) == list(range(6))
+    shares = [image_ops.mixup(images, 0.8, torch.Generator().manual_seed(seed))[2] for seed in range(400)]
+    assert kstest(shares, beta(0.8, 0.8).cdf).pvalue > 0.01

@@ -43,7 +43,7 @@ def saved(folder, synthetic):
 def test_our_own_set_needs_no_other_setting_and_no_table_is_overwritten(tmp_path, real_set):
     path = saved(tmp_path, real_set)
     for number in (1, 2):
-        done = evaluate(f"synthetic={path}", "network=[convnet,{name: mlp}]", "repeats=2", cwd=tmp_path)
+        done = evaluate(f"synthetic={path}", "networks=[convnet,{name: mlp}]", "repeats=2", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         record = json.loads((tmp_path / f"synthetic.evaluation{number}.json").read_text())
         assert record["training"]["epochs"] == 30
@@ -117,7 +117,7 @@ def test_nothing_in_a_file_is_executed(tmp_path, capsys):
         (["synthetic=absent.pt"], "synthetic=absent.pt: no such file or folder"),
         (["synthetic={tmp}/images_best.pt"], "dataset: {tmp}/images_best.pt does not say it; give dataset="),
         (["synthetic={tmp}/images_best.pt", "dataset=digits"], "training.lr: {tmp}/images_best.pt does not hold"),
-        (["synthetic={tmp}/images_best.pt", "network=[nosuch]"], "network=nosuch: unknown; choose one of"),
+        (["synthetic={tmp}/images_best.pt", "networks=[nosuch]"], "networks=nosuch: unknown; choose one of"),
         (["synthetic={tmp}/x", "repeats=0"], "repeats=0: Input should be greater than 0"),
     ],
 )

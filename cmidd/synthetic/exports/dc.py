@@ -1,0 +1,34 @@
+"""A set as DC, DSA and DM save theirs: ``res_<method>_<data set>_<network>_<ipc>ipc.pt``."""
+
+from pathlib import Path
+
+import torch
+
+from cmidd.data.preprocessing import Normalize
+from cmidd.data.published import title_of
+from cmidd.synthetic.exports.common import decoded, new_folder, refuse_soft_labels, refuse_stages
+from cmidd.synthetic.synthetic_set import SyntheticSet
+from cmidd.utils.errors import SettingError
+
+
+def write(synthetic: SyntheticSet, folder: Path) -> None:
+    """A dictionary with one experiment in ``data`` and no accuracy (evaluation.md section 3).
+
+    Raises:
+        SettingError: when the set has stages or soft labels or is whitened, or the folder is not new.
+    """
+    refuse_stages(synthetic, "dc")
+    refuse_soft_labels(synthetic, "dc")
+    if not isinstance(synthetic.transform, Normalize):
+        raise SettingError("format=dc: its images are normalised, those of the set are whitened; give format=mtt")
+    about, ipc = synthetic.about, len(synthetic.labels) // len(synthetic.classes)
+    network = about.get("network", {}).get("name", "convnet").replace("convnet", "ConvNet")
+    name = f"res_{about.get('method', 'dm').upper()}_{_title(about.get('dataset', 'set'))}_{network}_{ipc}ipc.pt"
+    content = {"data": [[decoded(synthetic), synthetic.decode().labels.cpu()]], "accs_all_exps": {}}
+    with new_folder(folder) as beside:
+        torch.save(content, beside / name)
+
+
+def _title(dataset: str) -> str:
+    """As DC calls a data set: ``FashionMNIST``."""
+    return title_of(dataset).replace("-", "").replace("_", "")

@@ -1,0 +1,53 @@
+"""The methods whose sets others publish, one row each: what their files leave unsaid.
+
+Nothing heavy is imported here: the words are checked before torch is.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cmidd.utils.errors import SettingError
+
+
+@dataclass(frozen=True)
+class Maker:
+    """What makes a set of others (evaluation.md sections 3 and 5).
+
+    Attributes:
+        method: our method under whose recipes such a set is evaluated.
+        protocol: which of ``configs/evaluation`` it is published with; None: the method's own.
+        dataset: what its code says of the data set where the recipe says otherwise.
+    """
+
+    method: str
+    protocol: str | None = None
+    dataset: Mapping[str, Any] = field(default_factory=dict)
+
+
+MAKERS = {
+    **{name: Maker(name, name) for name in ("dc", "dsa", "dm", "mtt", "idc", "idm")},
+    "datm": Maker("mtt", "datm", {"zca": True}),  # in all of its configs
+    **{name: Maker("mtt", "mtt") for name in ("tesla", "ftd", "att", "pdd", "seqmatch", "haba")},
+    **{name: Maker("dm", "dm") for name in ("datadam", "glad", "ld3m")},
+    "dream": Maker("idc", "idc"),
+    "ncfm": Maker("idc", "ncfm"),
+    "rded": Maker("dm", "rded"),
+    "sre2l": Maker("dm", "sre2l"),
+    "kip": Maker("dm"),
+    "frepo": Maker("dm"),
+}
+
+
+def maker_of(word: str) -> Maker:
+    """The maker that ``method=<word>`` names.
+
+    Raises:
+        SettingError: when it is none, with the near one and all there are.
+    """
+    if word not in MAKERS:
+        close = difflib.get_close_matches(word, MAKERS, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise SettingError(f"method={word}: unknown; {hint}choose one of {', '.join(MAKERS)}")
+    return MAKERS[word]
