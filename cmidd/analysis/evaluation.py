@@ -1,6 +1,7 @@
 """The worth of synthetic sets, ours or another's, to networks: each is trained from scratch, and kept as it ends."""
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import torch
 
+from cmidd.analysis.evaluation_scores import refuse_unfit_for_scores, with_scores
 from cmidd.analysis.evaluation_settings import Request
 from cmidd.analysis.evaluation_subject import Asked, load_subject
 from cmidd.analysis.evaluation_table import Measured, Row, of_reordered, places_of_tables, write_tables
@@ -105,7 +107,10 @@ def measure(request: Request, asked: Asked, kept: Path | None = None) -> Measure
             )
             if (moved := permuted(confusion)) is not None:
                 log.warning("%s: %s", title, moved.said(data.classes))
-            rows.append(Row(title, tests, moved))
+            rows.append(row := Row(title, tests, moved))
+            if request.own.scores:
+                found = with_scores(request, asked, title, options, row.accuracies, kept=kept, made_by=made_by)
+                rows[-1] = dataclasses.replace(row, scores=found)
     return Measured(asked, stages, rows)
 
 
@@ -135,8 +140,10 @@ def networks_of(request: Request, asked: Asked) -> dict[str, dict[str, Any]]:
 def _refuse_unfit(request: Request, asked: Asked) -> None:
     """Refuse what would end an evaluation after others have been trained."""
     data, protocol = asked.subject.data, asked.protocol
-    for options in networks_of(request, asked).values():
+    networks = networks_of(request, asked)
+    for options in networks.values():
         blank_network(image_shape=data.image_shape, num_classes=data.num_classes, **options)
+    refuse_unfit_for_scores(request, asked, len(networks))
     passes = training_passes(stages_of(asked.subject.synthetic, asked.subject.recipe))
     if protocol.tests > passes:
         raise SettingError(

@@ -35,13 +35,15 @@ class EvaluationSettings:
     """What an evaluation has beside the settings of a run (``configs/evaluate.yaml``).
 
     ``synthetic``: the sets, each a path. ``networks``: names of the zoo, or dictionaries with settings beside the name;
-    None: the network that is chosen, or the set's own. ``to``: the table's path without its ending; None: beside the
+    None: the network that is chosen, or the set's own. ``scores_real``: the accuracy of the whole training set, in per
+    cent, where it is known. ``to``: the table's path without its ending; None: beside the
     first set.
     """
 
     synthetic: Annotated[list[PathText], Field(min_length=1)]
     networks: Annotated[list[str | dict[str, Any]], Field(min_length=1)] | None
     scores: Annotated[bool, Field(strict=True)]
+    scores_real: Annotated[float, Field(strict=True, ge=0, le=100)] | None
     to: PathText | None
 
 

@@ -113,9 +113,11 @@ class BaselineCell(Measured):
 
     @property
     def sample(self) -> Sample:
-        """Of ``random`` every network has images of its own, which are a set; the ``whole`` data set is one."""
-        own = self.record["baseline"] == "random"
-        return Sample(tuple((each,) for each in self.accuracies)) if own else super().sample
+        """Accuracy r is of set r modulo ``sets``; of ``random`` images, where a record does not say it, every network
+        has its own.
+        """
+        count = self.record.get("sets") or (len(self.accuracies) if self.record["baseline"] == "random" else 1)
+        return Sample(tuple(tuple(self.accuracies[number::count]) for number in range(count)))
 
     @property
     def changed(self) -> dict[str, list[Any]]:

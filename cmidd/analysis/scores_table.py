@@ -9,16 +9,11 @@ from pathlib import Path
 
 from cmidd.analysis.evaluation_records import EvaluatedSet, ScoresRecord, number_of, read_evaluated
 from cmidd.analysis.results import records
-from cmidd.evaluation.scores import SCORES, SELECTION, score_text
+from cmidd.evaluation.scores import ABOUT, SCORES, score_text
 from cmidd.utils.text import command_line, escape_markdown
 
 KIND = "scores"  # of configs/command/table/scores.yaml, whose rows are what is there
 HEAD = ("set", "network", *SCORES, "n")
-ABOUT = (
-    "Mean ± population standard deviation over n runs, times 100. HLR (lower is better): what the set's images lack to "
-    "the whole training set under hard labels. IOR: what the set has above random images with the same labels and "
-    f"augmentation. LRS and ARS: 100 is the best, 26.89 is no advantage. Accuracies are of {SELECTION}."
-)
 
 
 @dataclass(frozen=True)

@@ -24,15 +24,18 @@ log = logging.getLogger(__name__)
 LABELLED = 500  # images that a teacher labels at a time
 
 
-def refuse_unscorable(subject: Subject, teacher: Teacher | None) -> None:
+def refuse_unscorable(subject: Subject, *, taught: bool) -> None:
     """Refuse a set that random images cannot be compared with, before any work.
+
+    Args:
+        taught: whether there is a teacher.
 
     Raises:
         SettingError: when it has soft labels and no teacher is there to give random images theirs, or a class has fewer
             images than the set.
     """
     subject.data.check_ipc(ipc_of(subject))
-    if subject.recipe.loss != "hard" and teacher is None:
+    if subject.recipe.loss != "hard" and not taught:
         raise SettingError(
             f"scores=true: the set is trained on with loss={subject.recipe.loss}, and nothing labels random images in "
             "the same way; give cmi.teacher=<network> or cmi.teachers=<folder of networks>, or "
@@ -76,7 +79,7 @@ def measure_scores(
     Raises:
         SettingError: as :func:`refuse_unscorable`.
     """
-    refuse_unscorable(subject, teacher)
+    refuse_unscorable(subject, taught=teacher is not None)
     measure = _Measuring(subject, network, protocol.repeats, streams, teacher, kept, made_by or {})
     own = subject.recipe
     plain = dataclasses.replace(own, augment=Augmentation("none"), cutmix=0.0, mixup=0.0)

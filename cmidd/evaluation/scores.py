@@ -28,6 +28,11 @@ PARTS = (
     ("augmentation", "syn_any", "syn_plain"),
 )
 SELECTION = "each network after its last epoch, where DD-Ranking takes the best of several tests on the test set"
+ABOUT = (
+    "Mean ± population standard deviation over n runs, times 100. HLR (lower is better): what the set's images lack to "
+    "the whole training set under hard labels. IOR: what the set has above random images with the same labels and "
+    f"augmentation. LRS and ARS: 100 is the best, 26.89 is no advantage. Accuracies are of {SELECTION}."
+)
 
 
 def hard_label_recovery(real_hard: float, syn_hard: float) -> float:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
@@ -31,7 +31,8 @@ class Subject:
     ``optimizer``: what a network takes from one stage of the set to the next
     (:class:`cmidd.evaluation.protocols.EvaluationProtocol`). ``reordered``: whether the set counts the classes in
     another order than the data set; its labels are then mapped by their names. ``held_out``: a part of the training set
-    on which one of several tests is chosen, where that is asked for.
+    on which one of several tests is chosen, where that is asked for. ``given``: the settings of the data set, which
+    caches are named by.
     """
 
     synthetic: SyntheticSet
@@ -41,6 +42,7 @@ class Subject:
     optimizer: Optimizer = "fresh"
     reordered: bool = False
     held_out: Split | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def subject_of(synthetic: SyntheticSet, path: str, place: Place, asked: Mapping[
     check_dataset(given, f"{path}: data")
     data, held_out = place.read(given, preprocessing=synthetic.transform)
     named = by_name(synthetic, data.classes, path, f"{data.name} in data.root={place.where.root}")
-    return _fitting(path, Subject(named, data, network, recipe, optimizer, named is not synthetic, held_out))
+    return _fitting(path, Subject(named, data, network, recipe, optimizer, named is not synthetic, held_out, given))
 
 
 def refuse_silent(about: Mapping[str, Any], path: str) -> Mapping[str, Any]:
@@ -146,7 +148,9 @@ def foreign_subject(path: Path, recipe_of: Callable[[int], Recipe], place: Place
     formation = dataclasses.replace(recipe.formation, stored_as=found.stored_as)
     images, labels = found.images.to(place.device), found.labels.to(place.device)
     synthetic = SyntheticSet(images, labels, data.preprocessing, data.classes, formation)
-    subject = Subject(synthetic, data, recipe.network, recipe.training, recipe.optimizer, held_out=held_out)
+    subject = Subject(
+        synthetic, data, recipe.network, recipe.training, recipe.optimizer, held_out=held_out, given=recipe.dataset
+    )
     return _fitting(path, subject)
 
 
