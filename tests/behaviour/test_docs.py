@@ -103,6 +103,7 @@ LEVELS = {
     "cmidd evaluate synthetic=images_best.pt method=mtt dataset=cifar10 zca=true training.lr=0.02": ("ci", []),
     "cmidd evaluate synthetic=results/evidence/cifar10_dm_ipc10_cmi0_seed0.safetensors": ("run", []),
     "cmidd evaluate synthetic=results/evidence/cifar10_dm_ipc10_cmi8000_seed0.safetensors": ("run", []),
+    "cmidd evaluate synthetic=<run> scores=true scores_real=97.5": ("run", []),
     "cmidd export <run> pictures": ("run", []),
     "cmidd table": ("run", []),
     "cmidd table table=cifar results_root=results/evidence": ("run", []),
