@@ -43,13 +43,15 @@ class EvaluationSettings:
 
     ``synthetic``: the sets, each a path. ``networks``: names of the zoo, or dictionaries with settings beside the name;
     None: the network that is chosen, or the set's own. ``maker``: who made a set of others, where that is no method
-    here. ``to``: the table's path without its ending; None: beside the first set.
+    here. ``scores_real``: the accuracy of the whole training set, in per cent, where it is known. ``to``: the table's
+    path without its ending; None: beside the first set.
     """
 
     synthetic: Annotated[list[PathText], Field(min_length=1)]
     networks: Annotated[list[str | dict[str, Any]], Field(min_length=1)] | None
     maker: Annotated[str, AfterValidator(_maker)] | None
     scores: Annotated[bool, Field(strict=True)]
+    scores_real: Annotated[float, Field(strict=True, ge=0, le=100)] | None
     to: PathText | None
 
 
@@ -75,7 +77,7 @@ class Request:
     @cached_property
     def run(self) -> Settings:
         """The settings of a run without a look at a set: seed, device, folders and engine are the same for all."""
-        return self.composed([])
+        return self.composed([], ("method", "recipe", "dataset", "network"))
 
     @cached_property
     def typed(self) -> dict[str, str]:

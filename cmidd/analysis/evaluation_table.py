@@ -11,6 +11,8 @@ from cmidd.analysis.evaluation_settings import EvaluationSettings
 from cmidd.compute.recipe import stated
 from cmidd.data.dataset import Dataset
 from cmidd.evaluation.class_order import Permuted
+from cmidd.evaluation.score_terms import ipc_of
+from cmidd.evaluation.scores import ABOUT, SCORES, Scores
 from cmidd.evaluation.selection import Tests
 from cmidd.evaluation.train_on_set import TrainingStage, training_steps
 from cmidd.utils import files
@@ -24,12 +26,13 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Row:
     """What several networks of one kind are worth that were trained on a set; ``moved``: the order of classes that they
-    found, where it seems another.
+    found, where it seems another; ``scores`` where they are asked for.
     """
 
     title: str
     tests: list[Tests]
     moved: Permuted | None
+    scores: Scores | None = None
 
     @property
     def accuracies(self) -> list[float]:
@@ -69,15 +72,17 @@ class Measured:
             found["teacher"] = self.teacher
         if protocol.selection == "held_out":
             found["held_out"] = {row.title: [each.held_out for each in row.tests] for row in self.rows}
+        if scored := {row.title: row.scores.record(row.title) for row in self.rows if row.scores is not None}:
+            found["scores"] = scored
         return {
             **found,
+            "dataset": subject.data.name,
+            "ipc": ipc_of(subject),
             "labels_mapped_by_name": subject.reordered,
             "classes_seem_permuted": {
                 row.title: row.moved.record(subject.data.classes) for row in self.rows if row.moved is not None
             },
             "evaluation": {"repeats": protocol.repeats, "tests": protocol.tests, "selection": protocol.selection},
-            "dataset": subject.data.name,
-            "ipc": max(1, len(subject.synthetic.labels) // subject.data.num_classes),
             "network": subject.network,
             "training": stated(self.stages[-1][1]),
             "stages": len(self.stages),
@@ -90,7 +95,8 @@ class Measured:
         """What is to be known beside the numbers."""
         data = self.asked.subject.data
         mapped = [of_reordered(data)] if self.asked.subject.reordered else []
-        return [*mapped, *(f"{row.title}: {row.moved.said(data.classes)}" for row in self.rows if row.moved)]
+        gains = [row.scores.sentence(row.title) for row in self.rows if row.scores is not None]
+        return [*gains, *mapped, *(f"{row.title}: {row.moved.said(data.classes)}" for row in self.rows if row.moved)]
 
 
 def of_reordered(data: Dataset) -> str:
@@ -140,17 +146,26 @@ def table(measured: Sequence[Measured]) -> list[str]:
     several, tests = len(measured) > 1, max(each.asked.protocol.tests for each in measured)
     head = [*(["set", "data set"] if several else []), "network", "accuracy"]
     head += [f"best of {tests} tests, picked on the test set"] if tests > 1 else []
+    scored = any(row.scores is not None for each in measured for row in each.rows)
+    head += SCORES if scored else []
     lines = [_title(measured), "", f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     for each in measured:
         names = [each.asked.path, each.asked.subject.data.name] if several else []
         for row in each.rows:
             cells = [*map(escape_markdown, [*names, row.title]), summary(row.accuracies)]
             cells += [summary(row.best) if each.asked.protocol.tests > 1 else ""] if tests > 1 else []
+            cells += [] if row.scores is None else row.scores.table_cells()
             lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", f"{ABOUT} The whole training set: {_real_from(measured)}."] if scored else []
     for each in measured:
         where = f"{each.asked.path}: " if several else ""
         lines += [line for text in each.said() for line in ("", escape_markdown(f"{where}{text}"))]
     return lines
+
+
+def _real_from(measured: Sequence[Measured]) -> str:
+    """Where the accuracies of the whole training set come from."""
+    return "; ".join(sorted({row.scores.real for each in measured for row in each.rows if row.scores is not None}))
 
 
 def _title(measured: Sequence[Measured]) -> str:

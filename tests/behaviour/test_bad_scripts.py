@@ -148,6 +148,18 @@ BAD = {
         ["method=dm", "dataset=nosuch"],
         ["method=dm", "dataset=digits", "ipc=0"],
     ],
+    "compare": [
+        [],
+        ["a=results"],
+        ["a=results", "b=absent"],
+        ["a=results", "b=dm:digits:10:5"],
+        ["a=cut", "b=results"],
+        ["a=results", "b=good.safetensors"],
+        ["a=''", "b=results"],
+        ["a=results", "b=results", "results_root=[]"],
+        ["a=dm:digits:10", "b=results", "results_root=absent"],
+        ["a=results", "b=results", "+typo=1"],
+    ],
     "report": [["results_root=absent"], ["results_root=cut"], ["table=nosuch"], ["to=5"]],
     "bench": [
         ["task=[nosuch]"],

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from cmidd.analysis.evaluation_settings import OWN, read_evaluation
-from cmidd.analysis.settings import FigureSettings, ReportSettings, TableSettings, read_standalone
+from cmidd.analysis.settings import CompareSettings, FigureSettings, ReportSettings, TableSettings, read_standalone
 from cmidd.analysis.table import read_layout
 from cmidd.bench.benchmark import read_bench
 from cmidd.cli.compose import CONFIGS, as_dict, compose
@@ -170,6 +170,7 @@ READERS = {
     "bench": read_bench,
     "figures": lambda config: read_standalone(FigureSettings, config),
     "table": lambda config: read_standalone(TableSettings, config),
+    "compare": lambda config: read_standalone(CompareSettings, config),
     "report": lambda config: read_standalone(ReportSettings, config),
 }
 

@@ -12,6 +12,7 @@ COMMANDS = (
     "teachers",
     "baselines",
     "table",
+    "compare",
     "figures",
     "report",
     "export",
