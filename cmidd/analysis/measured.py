@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from cmidd.analysis.comparison import Sample
 from cmidd.analysis.results import Result
 from cmidd.runs.identity import WITHOUT_EFFECT
 from cmidd.utils.checking import shown
@@ -38,6 +39,11 @@ class Measured(ABC):
         return ()
 
     @property
+    def sample(self) -> Sample:
+        """The accuracies by the set that the networks were trained on."""
+        return Sample((tuple(self.accuracies),))
+
+    @property
     def mean(self) -> float:
         return statistics.fmean(self.accuracies)
 
@@ -50,6 +56,11 @@ class Measured(ABC):
     def text(self) -> str:
         """Mean, spread and n."""
         return f"{self.mean:.2f} ± {self.spread:.2f} (n={len(self.accuracies)})"
+
+    @property
+    def apart(self) -> str:
+        """The spread between sets and that between networks, each with its n; nothing where there is one set."""
+        return self.sample.apart if len(self.sample.sets) > 1 else ""
 
     @property
     def of_recipe(self) -> str:
@@ -69,6 +80,10 @@ class NotShown(Measured):
 
     results: tuple[Result, ...] | tuple["BaselineCell", ...]
     why: str
+
+    @property
+    def sample(self) -> Sample:
+        return Sample(tuple(tuple(result.accuracies) for result in self.results))
 
     @property
     def accuracies(self) -> list[float]:
@@ -97,6 +112,14 @@ class BaselineCell(Measured):
         return self.record["accuracies"]
 
     @property
+    def sample(self) -> Sample:
+        """Accuracy r is of set r modulo ``sets``; of ``random`` images, where a record does not say it, every network
+        has its own.
+        """
+        count = self.record.get("sets") or (len(self.accuracies) if self.record["baseline"] == "random" else 1)
+        return Sample(tuple(tuple(self.accuracies[number::count]) for number in range(count)))
+
+    @property
     def changed(self) -> dict[str, list[Any]]:
         return {name: both for name, both in self.record["differs_from_recipe"].items() if name not in WITHOUT_EFFECT}
 
@@ -113,6 +136,11 @@ class Cell(Measured):
 
     results: tuple[Result, ...]
     others: tuple[NotShown, ...] = ()
+
+    @cached_property
+    def sample(self) -> Sample:
+        """Every run is a set."""
+        return Sample(tuple(tuple(result.accuracies) for result in self.results))
 
     @cached_property
     def accuracies(self) -> list[float]:

@@ -1,4 +1,4 @@
-"""The settings of ``table.py``, ``report.py`` and ``figures.py``, typed and checked (``configs/command/``)."""
+"""The settings of the commands that read results, typed and checked (``configs/command/``)."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
@@ -23,6 +23,16 @@ class TableSettings:
     verify: Annotated[int, Field(strict=True, ge=0)]
     device: Device
     data: DataSettings
+
+
+@dataclass(frozen=True)
+class CompareSettings:
+    """``a`` and ``b`` are paths or cells (:func:`cmidd.analysis.compared.read_side`)."""
+
+    a: PathText
+    b: PathText
+    results_root: Roots
+    network: Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")] | None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from cmidd.analysis.comparison import Difference, difference
 from cmidd.analysis.measured import BaselineCell, BaselineKey, Cell, Key, Measured
 from cmidd.data.published import title_of
 from cmidd.evaluation.protocols import Kind
@@ -121,8 +122,7 @@ class Table:
 
     def gain(self, row: Row, column: Column, published: bool) -> float | None:
         """What CMI adds to the row's method in this column: ours, or the published figures."""
-        base = next((other for other in self.rows if other.system == row.system and not other.with_cmi), None)
-        if base is None:
+        if (base := self._without_cmi(row)) is None:
             return None
         pair = [self.entry(each, column) for each in (row, base)]
         if published:
@@ -130,6 +130,16 @@ class Table:
         else:
             values = [entry.ours.mean if entry.ours else None for entry in pair]
         return None if None in values else values[0] - values[1]  # type: ignore[operator]
+
+    def compared(self, row: Row, column: Column) -> Difference | None:
+        """Our :meth:`gain` with its standard error; None where one of the two is not there."""
+        base = self._without_cmi(row) if row.with_cmi else None
+        pair = [self.entry(each, column).ours for each in (base, row)] if base else []
+        one, other = pair or (None, None)
+        return None if one is None or other is None else difference(one.sample, other.sample)
+
+    def _without_cmi(self, row: Row) -> Row | None:
+        return next((other for other in self.rows if other.system == row.system and not other.with_cmi), None)
 
     @cached_property
     def notes(self) -> list[str]:

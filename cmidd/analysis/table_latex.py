@@ -1,7 +1,8 @@
 """The table in the paper's layout, in LaTeX."""
 
-from cmidd.analysis.table import NOT_SHOWN, Column, Entry, Table
+from cmidd.analysis.table import NOT_SHOWN, Column, Entry, Row, Table
 from cmidd.data.published import title_of
+from cmidd.utils.noise import RULE
 
 
 def latex(table: Table) -> str:
@@ -11,6 +12,7 @@ def latex(table: Table) -> str:
     shown = {name: _escaped(title_of(name)) for name in datasets}
     lines = [
         "% accuracy in per cent; \\approx: within two joint standard deviations of the paper",
+        f"% (noise): {RULE}",
         *([f"% teachers of CMI: {' '.join(table.teachers.split())}"] if table.teachers else []),
         "\\begin{tabular}{l" + "".join(" " + "c" * len(per[dataset]) for dataset in datasets) + "}",
         "\\toprule",
@@ -38,8 +40,7 @@ def latex(table: Table) -> str:
             title = r"\quad published" if built else f"{name} (published)"
             lines.append(" & ".join([title, *paper]) + r" \\")
         if row.with_cmi:
-            gains = [table.gain(row, column, published=False) for column in table.columns]
-            texts = ["--" if gain is None else f"${gain:+.1f}$" for gain in gains]
+            texts = [_gain(table, row, column) for column in table.columns]
             lines.append(" & ".join([r"\quad difference", *texts]) + r" \\")
     return "\n".join([*lines, "\\bottomrule", *_footnotes(table), "\\end{tabular}"]) + "\n"
 
@@ -50,6 +51,13 @@ def _footnotes(table: Table) -> list[str]:
     others = [NOT_SHOWN + ":", *table.not_shown] if table.not_shown else []
     across = f"\\multicolumn{{{len(table.columns) + 1}}}{{p{{\\linewidth}}}}"
     return [f"{across}{{\\footnotesize {text}}} \\\\" for text in [*marked, *map(_escaped, others)]]
+
+
+def _gain(table: Table, row: Row, column: Column) -> str:
+    """What CMI adds, with ``(noise)`` where it may well be chance."""
+    gain, compared = table.gain(row, column, published=False), table.compared(row, column)
+    noise = " (noise)" if compared and compared.inside_noise else ""
+    return "--" if gain is None else f"${gain:+.1f}${noise}"
 
 
 def _latex_ours(table: Table, entry: Entry, best: float | None) -> str:

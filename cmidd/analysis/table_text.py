@@ -5,8 +5,9 @@ import io
 from typing import Any
 
 from cmidd.analysis.measured import BaselineCell, Cell
-from cmidd.analysis.table import NOT_SHOWN, Entry, Table
+from cmidd.analysis.table import NOT_SHOWN, Column, Entry, Row, Table
 from cmidd.data.published import title_of
+from cmidd.utils.noise import RULE
 from cmidd.utils.text import escape_markdown
 
 
@@ -21,25 +22,31 @@ def lines_of(table: Table) -> list[list[list[str]]]:
     for row in table.rows:
         lines.append([[row.name], *(_texts(table, table.entry(row, column)) for column in table.columns)])
         if row.with_cmi and row.system:
-            gains = [[table.gain(row, column, published) for published in (False, True)] for column in table.columns]
-            texts = [
-                [_signed(ours), *([f"paper {_signed(paper)}"] if paper is not None else [])] for ours, paper in gains
-            ]
+            texts = [_gain(table, row, column) for column in table.columns]
             lines.append([[f"CMI adds to {row.system.upper()}"], *texts])
     return lines
+
+
+def _gain(table: Table, row: Row, column: Column) -> list[str]:
+    """What CMI adds, ours first and the paper's below."""
+    ours, paper = (table.gain(row, column, published) for published in (False, True))
+    compared = table.compared(row, column)
+    noise = f", inside the noise of {compared.over}" if compared and compared.inside_noise else ""
+    return [_signed(ours) + noise, *([f"paper {_signed(paper)}"] if paper is not None else [])]
 
 
 def _texts(table: Table, entry: Entry) -> list[str]:
     ours = "-"
     if entry.ours:
         ours = " ".join([entry.ours.text, *(f"[{number}]" for number in table.marks(entry.ours))])
+    apart = [entry.ours.apart] if entry.ours and entry.ours.apart else []
     if entry.published is None:
-        return [ours]
+        return [ours, *apart]
     mean, spread = entry.published
     text = f"paper {mean}" + ("" if spread is None else f" ± {spread}")
     if entry.difference is not None:
         text += f", {_signed(entry.difference)}" + (" ≈" if entry.within else "")
-    return [ours, text]
+    return [ours, text, *apart]
 
 
 def markdown(table: Table) -> str:
@@ -54,12 +61,15 @@ def markdown(table: Table) -> str:
         "standard deviations. -: not run, or not published. The code of IDC and DREAM reports the best of several "
         "tests within a training, which is picked on the test set and not kept here.",
     ]
+    shown = [(row, column) for row in table.rows for column in table.columns if table.entry(row, column).ours]
+    if any(table.compared(row, column) for row, column in shown):
+        lines[-1] += f" Of what CMI adds: {RULE}; of networks, where there is one set."
     if table.teachers:
         lines[-1] += f" Teachers of CMI: {escape_markdown(table.teachers)}."
     lines += [f"\n[{number}]: {escape_markdown(text)}" for number, text in enumerate(table.notes, 1)]
     if table.not_shown:
         lines += [f"\n{NOT_SHOWN}:\n", *(f"- {escape_markdown(line)}" for line in table.not_shown)]
-    if any("schedule" in row.added and table.entry(row, column).ours for row in table.rows for column in table.columns):
+    if any("schedule" in row.added for row, _ in shown):
         lines.append("\nWhere a set has stages (PDD, SeqMatch), the networks are trained through them, for more steps.")
     commands = list(dict.fromkeys(entry.command for entry in table.entries.values() if entry.command))
     if commands:
@@ -77,6 +87,8 @@ CSV_HEADER = [
         "not_shown",
         "command_if_missing",
     ),
+    *("sets", "spread_between_sets", "spread_between_networks"),
+    *("cmi_adds", "cmi_adds_standard_error", "cmi_adds_inside_noise"),
 ]
 
 
@@ -99,6 +111,13 @@ def as_csv(table: Table) -> str:
             others = "; ".join(other.line for other in entry.ours.others) if entry.ours else ""
             published = entry.published or (None, None)
             rest = [entry.difference, entry.within, changed or None, others or None, entry.command]
+            rest += [None] * 3
+            if entry.ours:
+                sample = entry.ours.sample
+                rest[-3:] = [len(sample.sets), sample.between_sets, sample.between_networks]
+            compared = table.compared(row, column)
+            error = compared.noise.standard_error if compared and compared.noise else None
+            rest += [compared.value, error, compared.inside_noise] if compared else [None] * 3
             writer.writerow([row.name, column.dataset, column.ipc, *ours, *published, *rest])
     return text.getvalue()
 

@@ -13,10 +13,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cmidd.analysis.cross_architecture import accuracies, load_subject, own_set, read_evaluation
+from cmidd.analysis.evaluation import measure, subjects
+from cmidd.analysis.evaluation_settings import read_evaluation
 from cmidd.cli.admission import Admission, check_recipe
-from cmidd.cli.compose import compose, composition, notes, say_notes
-from cmidd.cli.configs import CONFIGS
+from cmidd.cli.compose import compose, compose_evaluation, composition, notes, say_notes
+from cmidd.cli.old_words import as_of_a_run
 from cmidd.cli.run_log import run_log
 from cmidd.cli.words import PLAIN, quoted
 from cmidd.compute.devices import pick_device
@@ -57,6 +58,9 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}: {summary(self.accuracies)} per cent on {self.record.tested_on})"
+
+
+Evaluated = str | Path | Run | SyntheticSet
 
 
 def distill(
@@ -112,31 +116,33 @@ def distill(
 
 
 def evaluate(
-    synthetic: str | Path | Run | SyntheticSet,
+    synthetic: Evaluated | Sequence[Evaluated],
     *words: str,
-    network: str | Sequence[str | Mapping[str, Any]] | None = None,
-    repeats: int = 5,
+    network: str | Mapping[str, Any] | None = None,
+    networks: Sequence[str | Mapping[str, Any]] | None = None,
+    repeats: int | None = None,
     seed: int = 0,
     verbose: bool = False,
     **settings: Any,
-) -> dict[str, list[float]]:
-    """Train networks from scratch on a synthetic set and test them: what ``cmidd evaluate`` does, and writes nothing.
+) -> dict[str, Any]:
+    """Train networks from scratch on synthetic sets and test them: what ``cmidd evaluate`` does, and writes nothing.
 
     Args:
-        synthetic: a run, its folder, a set that was loaded, or a file or folder of others.
+        synthetic: a run, its folder, a set that was loaded, or a file or folder of others; or several of them.
         words: settings as they are typed on the command line, which win over the others.
-        network: names of the zoo, or ``{"name": "vgg11", "norm": "batchnorm"}``; None: ``convnet``, in the
-            form that the set was made with.
-        repeats: networks of each.
+        network: a name of the zoo, or ``{"name": "convnet", "depth": 4}``; None: the set's own.
+        networks: several of them, likewise; None: ``network`` alone.
+        repeats: networks of each; None: 5, or what the protocol says.
         seed: of their initial weights and batches.
         verbose: log what happens to the standard output, where logging is not set up already.
-        settings: any other of the command line; for a set of others ``method`` and ``dataset``.
+        settings: any other of the command line, as in ``evaluation="dsa"``, ``dataset={"name": "folder", "size": 64}``;
+            for a set of others ``method`` and ``dataset``.
 
     Returns:
-        By network the accuracy of each repeat on the test set, in per cent.
+        By network the accuracy of each repeat on the test set, in per cent; of several sets that by each set's path.
 
     Raises:
-        SettingError: when the set cannot be read, or something that it does not say is not given either.
+        SettingError: when a set cannot be read, or something that it does not say is not given either.
 
     Examples:
         >>> import cmidd
@@ -144,23 +150,25 @@ def evaluate(
         >>> short = {"repeats": 2, "training": {"epochs": 5}, "baselines": []}
         >>> small = {"name": "convnet", "width": 8}
         >>> made = cmidd.distill(method=few, ipc=2, network=small, evaluation=short, verbose=False)
-        >>> found = cmidd.evaluate(made, network=["mlp"], repeats=2, training={"epochs": 2})
+        >>> found = cmidd.evaluate(made, networks=["mlp"], repeats=2, evaluation={"training": {"epochs": 2}})
         >>> {name: len(values) for name, values in found.items()}
         {'mlp': 2}
     """
-    where = synthetic.folder if isinstance(synthetic, Run) else synthetic
-    name = "a set in memory" if isinstance(where, SyntheticSet) else str(where)
-    named: dict[str, Any] = {"synthetic": name, "repeats": repeats, "seed": seed, **settings}
-    if network is not None:
-        named["network"] = [network] if isinstance(network, str) else list(network)
-    config = composition([*as_words(named), *words], "evaluate", CONFIGS / "command").settings
-    checked = read_evaluation(config)
+    several = [synthetic] if isinstance(synthetic, Evaluated) else list(synthetic)
+    sets = [each.folder if isinstance(each, Run) else each for each in several]
+    names = [f"set {n} in memory" if isinstance(each, SyntheticSet) else str(each) for n, each in enumerate(sets, 1)]
+    given = {"network": network, "networks": networks, "repeats": repeats}
+    named = {"synthetic": names, "seed": seed, **{key: value for key, value in given.items() if value is not None}}
+    typed = as_of_a_run([*as_words({**named, **settings}), *words])
+    found: dict[str, dict[str, list[float]]] = {}
     with _heard(verbose):
-        if isinstance(where, SyntheticSet):
-            subject = own_set(checked, where, where.images.device)
-        else:
-            subject = load_subject(checked, compose, pick_device(checked.device))
-        return accuracies(checked, subject)
+        chosen = composition(typed, "evaluate")
+        notes.clear()
+        request = read_evaluation(chosen.settings, chosen.words, compose_evaluation)
+        loaded = {name: each for name, each in zip(names, sets, strict=True) if isinstance(each, SyntheticSet)}
+        for asked in subjects(request, loaded):
+            found[asked.path] = measure(request, asked).accuracies
+    return found[names[0]] if isinstance(synthetic, Evaluated) else found
 
 
 def load_dataset(

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cmidd.cli import journal
 from cmidd.cli.admission import Admission, check_recipe, own_words
-from cmidd.cli.compose import as_dict, notes, of, say_notes
+from cmidd.cli.compose import Composition, as_dict, notes, of, say_notes
 from cmidd.cli.configs import CONFIGS
 from cmidd.cli.first_look import look
 from cmidd.cli.journal import Journal
@@ -65,11 +65,19 @@ def app(load: Callable[[], Callable[["Settings", Admission], Any]], words: list[
     _run_hydra(work, CONFIGS, "distill", words)
 
 
-def hydra_app(load: Callable[[], Callable[[dict[str, Any]], Any]], command: str, words: list[str]) -> None:
-    """Run a command on the settings of ``configs/command/<command>.yaml``; ``load`` as for :func:`app`.
+def evaluation_app(load: Callable[[], Callable[[Composition], Any]], words: list[str]) -> None:
+    """Run ``evaluate`` on the settings of a run and its own, ``configs/evaluate.yaml``; ``load`` as for :func:`app`."""
 
-    That folder has no groups of the same names, so that ``network=[a,b]`` is a list.
-    """
+    def work(config: DictConfig) -> Any:
+        chosen = of(config, HydraConfig.get())
+        notes.clear()  # What a recipe says of distilling is nothing to an evaluation.
+        return load()(chosen)
+
+    _run_hydra(work, CONFIGS, "evaluate", words)
+
+
+def hydra_app(load: Callable[[], Callable[[dict[str, Any]], Any]], command: str, words: list[str]) -> None:
+    """Run a command on the settings of ``configs/command/<command>.yaml``; ``load`` as for :func:`app`."""
     _run_hydra(lambda config: load()(as_dict(config)), CONFIGS / "command", command, words)
 
 

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, Node, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from cmidd.cli.allowed_targets import check_all_configs
-from cmidd.cli.configs import CONFIGS, ROOMS
+from cmidd.cli.configs import CONFIGS, ROOMS, described
 from cmidd.cli.refusals import fresh_hydra, one_line, remember_compositions
 from cmidd.runs.identity import strength
 from cmidd.utils.errors import SettingError
@@ -163,10 +163,25 @@ def compose(overrides: list[str], *, is_run: bool = True) -> "Settings":
     Raises:
         SettingError: one line for the first that is wrong.
     """
+    return _composed(overrides, "distill", (), is_run=is_run)
+
+
+def compose_evaluation(overrides: list[str]) -> "Settings":
+    """The settings of a run that ``evaluate.py`` would have for ``overrides``, without its own.
+
+    Raises:
+        SettingError: one line for the first that is wrong.
+    """
+    own = [each.name for each in described(CONFIGS / "evaluate.yaml")]
+    return _composed(overrides, "evaluate", own, is_run=False)
+
+
+def _composed(overrides: list[str], config_name: str, without: Sequence[str], *, is_run: bool) -> "Settings":
     from cmidd.runs.read_settings import read_settings
 
     try:
-        return read_settings(composition(overrides).settings, is_run=is_run)
+        found = composition(overrides, config_name).settings
+        return read_settings({key: value for key, value in found.items() if key not in without}, is_run=is_run)
     finally:
         notes.clear()  # A composition beside the run that is going on has its own values.
 

@@ -68,9 +68,11 @@ def described(path: Path, prefix: str = "") -> Iterator[Described]:
 def settings_of(command: str) -> dict[str, Described]:
     """The settings of a command by name: those of its own config, and of the options that its defaults choose."""
     own = CONFIGS / "command" / f"{command}.yaml"
-    found = {each.name: each for each in described(own if own.exists() else CONFIGS / "distill.yaml")}
     if own.exists():
-        return found
+        return {each.name: each for each in described(own)}
+    beside = CONFIGS / f"{command}.yaml"  # What a command has beside the settings of a run.
+    found = {each.name: each for each in described(beside)} if beside.exists() else {}
+    found |= {each.name: each for each in described(CONFIGS / "distill.yaml")}
     for group in [name for name in found if (CONFIGS / name).is_dir()]:
         chosen = found[group].default
         for option in ("default", "mtt") if chosen == "${method}" else (chosen,):

@@ -68,12 +68,18 @@ def _next(done: list[dict[str, Any]]) -> str | None:
     found = [entry for entry in done if entry.get("dataset")]
     if not found:
         return None
-    layouts = sorted((CONFIGS / "command" / "table").glob("*.yaml"), key=lambda path: path.stem != "table1")
+    paths = sorted((CONFIGS / "command" / "table").glob("*.yaml"), key=lambda path: path.stem != "table1")
+    layouts = {path.stem: OmegaConf.to_container(OmegaConf.load(path)) for path in paths}
     sets, root = {entry["dataset"] for entry in found}, found[0]["results_root"]
-    fitting = [path.stem for path in layouts if sets <= {column.dataset for column in OmegaConf.load(path).columns}]
+    fitting = [name for name, layout in layouts.items() if sets <= _datasets(layout)]
     command, words = ("table", [f"table={fitting[0]}"]) if fitting else ("report", [])
     words += [] if root == "results" else [f"results_root={root}"]
     return f"{command_line(command)} {shlex.join(words)}".rstrip()
+
+
+def _datasets(layout: Any) -> set[str]:
+    """The data sets that a table has a column of; that of scores has none."""
+    return {column["dataset"] for column in layout.get("columns", [])}
 
 
 def _command(entry: dict[str, Any]) -> str:

@@ -67,6 +67,13 @@ def _run(command: str, words: list[str]) -> None:
         gc.enable()
         with one_line_errors():
             show_sweep(words, how)
+    elif command == "evaluate":
+        from cmidd.cli.app import evaluation_app
+        from cmidd.cli.old_words import as_of_a_run
+
+        with one_line_errors():
+            words = as_of_a_run(words)
+        evaluation_app(functools.partial(load, command), words)
     elif command in OF_A_RUN:
         from cmidd.cli.app import app
 

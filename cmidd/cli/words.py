@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from cmidd.utils.errors import SettingError
 
 # Settings that are files or folders, whose names may hold what Hydra's grammar has a meaning for.
-PATHS = ("data.root", "results_root", "buffers_root", "cmi.teachers", "teachers", "synthetic", "to")
+PATHS = ("data.root", "results_root", "buffers_root", "cmi.teachers", "teachers", "synthetic", "to", "a", "b")
 SETTING = re.compile(r"(\+{0,2})([^=@~+\s-][^=@\s]*)=(.*)", re.DOTALL)
 PLAIN = re.compile(r"[A-Za-z0-9_./-]+")
 # What every run has one of: others refer to it.

@@ -99,18 +99,22 @@ def train(
     what: str | None,
     optimizer: torch.optim.Optimizer | None = None,
     teacher: Teacher | None = None,
+    after: Callable[[int], None] | None = None,
 ) -> torch.optim.Optimizer:
     """Train ``network`` in place, as :meth:`Training.epochs`; returns the optimiser.
 
     Args:
         optimizer: one that trained this network before, what it remembers is taken over.
         teacher: gives the labels where the recipe's targets are a teacher's.
+        after: is called after each epoch with how many are done; it may test the network.
     """
     training = Training(network, recipe, teacher=teacher)
     if optimizer is not None:
         training.optimizer.state = optimizer.state
-    for _ in training.epochs(data, streams, what=what):
-        pass
+    for done in training.epochs(data, streams, what=what):
+        if after is not None:
+            after(done)
+            network.train()
     return training.optimizer
 
 

@@ -8,8 +8,10 @@ from typing import Any
 from cmidd.compute.training import Teacher, accuracy, predictions, share_right
 from cmidd.core.context import new_network
 from cmidd.data.dataset import Dataset
+from cmidd.data.split import Split
 from cmidd.evaluation.class_order import Confusion
-from cmidd.evaluation.train_on_set import Optimizer, TrainingStage, digest, train_through
+from cmidd.evaluation.selection import Tests, moments
+from cmidd.evaluation.train_on_set import Optimizer, TrainingStage, digest, train_through, training_passes
 from cmidd.utils import cache, files
 from cmidd.utils.checking import validate
 from cmidd.utils.random_streams import Streams
@@ -27,34 +29,53 @@ def evaluate(
     stages: Sequence[TrainingStage],
     repeats: int,
     streams: Streams,
-    *,
-    optimizer: Optimizer = "fresh",
-    kept: Path | None = None,
-    made_by: Mapping[str, Any] | None = None,
-    confusion: Confusion | None = None,
-    teacher: Teacher | None = None,
+    **how: Any,
 ) -> list[float]:
     """Accuracy (per cent, on the held-out split) of ``repeats`` networks trained from scratch through ``stages``.
 
     Args:
         network: the ``name`` of a network with its options.
-        kept: a file in which each accuracy is kept as soon as it is measured; those that a like evaluation left there
-            are not measured again. Whoever has the accuracies elsewhere removes it.
+        how: as for :func:`evaluate_tests`.
+    """
+    return [each.figure for each in evaluate_tests(data, network, stages, repeats, streams, **how)]
+
+
+def evaluate_tests(
+    data: Dataset,
+    network: dict[str, Any],
+    stages: Sequence[TrainingStage],
+    repeats: int,
+    streams: Streams,
+    *,
+    kept: Path | None = None,
+    made_by: Mapping[str, Any] | None = None,
+    tests: int = 1,
+    held_out: Split | None = None,
+    **how: Any,
+) -> list[Tests]:
+    """As :func:`evaluate`, with all tests of each network.
+
+    Args:
+        kept: a file in which each network's are kept as soon as they are measured; those that a like evaluation left
+            there are not measured again. Whoever has the accuracies elsewhere removes it.
         made_by: what they depend on beside the network, the stages and the streams; the teacher, where they have one.
-        confusion: counts what the networks that are measured now call the images; changes no accuracy.
-        teacher: gives the labels of stages whose recipes have ``targets=teacher``.
+        tests, held_out, how: as for :func:`tests_of_one`.
     """
 
-    def measure(repeat: int) -> float:
+    def measure(repeat: int) -> list[float]:
         what = f"evaluating, network {repeat + 1} of {repeats}"
         own = streams.child("repeat", repeat)
-        return accuracy_of_one(data, network, stages, own, what, optimizer, confusion, teacher)
+        found = tests_of_one(data, network, stages, own, what, tests=tests, held_out=held_out, **how)
+        return [*found.tested, *found.held_out]
 
+    width = tests if held_out is None else 2 * tests
     if kept is None:
-        return [measure(repeat) for repeat in range(repeats)]
+        return [Tests.of(measure(repeat), tests) for repeat in range(repeats)]
     key = {**(made_by or {}), "network": network, "lessons": digest(stages), "streams": streams.seed}
-    key |= {} if optimizer == "fresh" else {"optimizer": optimizer}
-    return in_pieces(kept, cache.fingerprint(key), repeats, measure)
+    key |= {} if how.get("optimizer", "fresh") == "fresh" else {"optimizer": how["optimizer"]}
+    key |= {} if width == 1 else {"tests": tests, "numbers": width}
+    rows = rows_in_pieces(kept, cache.fingerprint(key), repeats, width, measure)
+    return [Tests.of(row, tests) for row in rows]
 
 
 def accuracy_of_one(
@@ -63,19 +84,52 @@ def accuracy_of_one(
     stages: Sequence[TrainingStage],
     streams: Streams,
     what: str,
+    **how: Any,
+) -> float:
+    """Accuracy (per cent) of one new network, as :func:`tests_of_one`."""
+    return tests_of_one(data, network, stages, streams, what, **how).figure
+
+
+def tests_of_one(
+    data: Dataset,
+    network: dict[str, Any],
+    stages: Sequence[TrainingStage],
+    streams: Streams,
+    what: str,
+    *,
     optimizer: Optimizer = "fresh",
     confusion: Confusion | None = None,
     teacher: Teacher | None = None,
-) -> float:
-    """Accuracy (per cent) of one new network, trained through ``stages``; ``what`` is what the progress bar says, and
-    ``confusion`` counts what it calls the images, ``teacher`` gives labels as for :func:`evaluate`.
+    tests: int = 1,
+    held_out: Split | None = None,
+) -> Tests:
+    """The tests of one new network, trained through ``stages``.
+
+    Args:
+        what: what the progress bar says.
+        confusion: counts what the network calls the images at its end; changes no accuracy.
+        teacher: gives the labels of stages whose recipes have ``targets=teacher``.
+        tests: how many, at equal distances of the training; the last is the same for any number.
+        held_out: real images on which every test is repeated, to choose the one that counts.
     """
     trained = new_network(data, network, streams("network"))
-    train_through(trained, stages, streams, what=what, optimizer=optimizer, teacher=teacher)
+    tested: list[float] = []
+    chosen_by: list[float] = []
+    wanted = moments(training_passes(stages), tests)
+
+    def after(passes: int) -> None:
+        if passes in wanted:
+            tested.append(accuracy(trained, data.test))
+            chosen_by.extend([] if held_out is None else [accuracy(trained, held_out)])
+
+    between = after if wanted else None
+    train_through(trained, stages, streams, what=what, optimizer=optimizer, teacher=teacher, after=between)
     predicted = predictions(trained, data.test)
     if confusion is not None:
         confusion.add(data.test.labels, predicted, accuracy(trained, stages[-1][0]))
-    return share_right(predicted, data.test.labels)
+    tested.append(share_right(predicted, data.test.labels))
+    chosen_by.extend([] if held_out is None else [accuracy(trained, held_out)])
+    return Tests(tested, chosen_by)
 
 
 def in_pieces(path: Path, key: str, count: int, measure: Callable[[int], float]) -> list[float]:
@@ -84,14 +138,26 @@ def in_pieces(path: Path, key: str, count: int, measure: Callable[[int], float])
     Raises:
         SettingError: when the file is damaged.
     """
+    return [row[0] for row in rows_in_pieces(path, key, count, 1, lambda number: [measure(number)])]
+
+
+def rows_in_pieces(
+    path: Path, key: str, count: int, width: int, measure: Callable[[int], list[float]]
+) -> list[list[float]]:
+    """As :func:`in_pieces`, of rows of ``width`` numbers, which are kept one after another.
+
+    Raises:
+        SettingError: when the file is damaged.
+    """
     kept = read_pieces(path)
-    values = kept.get(key, [])[:count]
-    if values:
-        log.info("%d of %d networks are there already, in %s", len(values), count, path)
-    for number in range(len(values), count):
-        values = [*values, measure(number)]
+    values = kept.get(key, [])[: count * width]
+    done = len(values) // width
+    if done:
+        log.info("%d of %d networks are there already, in %s", done, count, path)
+    for number in range(done, count):
+        values = [*values, *measure(number)]
         files.write_json(path, {**kept, key: values})
-    return values
+    return [values[number * width : (number + 1) * width] for number in range(count)]
 
 
 def read_pieces(path: Path) -> dict[str, list[float]]:

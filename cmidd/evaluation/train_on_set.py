@@ -1,9 +1,10 @@
 """Training on a synthetic set, stage after stage."""
 
 import dataclasses
+import functools
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from torch import nn
@@ -45,17 +46,30 @@ def train_through(
     what: str | None,
     optimizer: Optimizer = "fresh",
     teacher: Teacher | None = None,
+    after: Callable[[int], None] | None = None,
 ) -> None:
     """Train a network in place on one stage after the other; learning rates begin anew with each.
 
     Args:
         teacher: gives the labels of stages whose recipes have ``targets=teacher``.
+        after: is called after each pass over the images with how many there were so far, in all stages.
     """
-    carried = None
+    carried, before = None, 0
     for number, (data, recipe) in enumerate(stages):
         own = streams.child("lesson", number) if number else streams
-        used = train(network, data, recipe, own, what=what, optimizer=carried, teacher=teacher)
+        counting = None if after is None else functools.partial(_counted, after, before)
+        used = train(network, data, recipe, own, what=what, optimizer=carried, teacher=teacher, after=counting)
         carried = used if optimizer == "carried" else None
+        before += len(recipe.learning_rates)
+
+
+def _counted(after: Callable[[int], None], before: int, done: int) -> None:
+    after(before + done)
+
+
+def training_passes(stages: Sequence[TrainingStage]) -> int:
+    """How often a network goes over its images, through all ``stages``."""
+    return sum(len(recipe.learning_rates) for _, recipe in stages)
 
 
 def training_steps(stages: Sequence[TrainingStage]) -> int:

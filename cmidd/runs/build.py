@@ -4,6 +4,7 @@ import functools
 import hashlib
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -101,20 +102,25 @@ def make_context(settings: Settings, device: torch.device) -> Context:
     if settings.taught and cmi.teachers is not None and cmi.teachers.path is not None:
         refuse_unfit(cmi.teachers.path, cmi.pool, cmi.teacher, data, settings.network)
     sampler = SAMPLERS[settings.sampler["name"]](data, **own_of(SAMPLERS, settings.sampler, "sampler"))
-    key = {name: value for name, value in settings.dataset.items() if EARLIER.get(f"dataset.{name}") != value}
-    if data.content is not None:
-        key["content"] = data.content
-    if data.name == "folder":  # The user may change the images: the caches go by their content.
-        key["content"] = _hash(data.train)
     return Context(
         data=data,
         synthetic=starting_set(settings, data, sampler, settings.stage_sizes[0], streams),
         streams=streams,
         buffers=Path(settings.buffers_root),
         network=settings.network,
-        data_key=key,
+        data_key=data_key(settings.dataset, data),
         sampler=sampler,
     )
+
+
+def data_key(given: Mapping[str, Any], data: Dataset) -> dict[str, Any]:
+    """What caches are named by of a data set of some settings."""
+    key = {name: value for name, value in given.items() if EARLIER.get(f"dataset.{name}") != value}
+    if data.content is not None:
+        key["content"] = data.content
+    if data.name == "folder":  # The user may change the images: the caches go by their content.
+        key["content"] = _hash(data.train)
+    return key
 
 
 def _hash(split: Split) -> str:

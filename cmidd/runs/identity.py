@@ -102,6 +102,8 @@ EARLIER: dict[str, Any] = {
     "dataset.fill": "none",
     "dataset.fit": "crop",  # Of square pictures, which every fit leaves alike; others are refused by their content.
     "evaluation.optimizer": "fresh",
+    "evaluation.selection": "last",
+    "evaluation.tests": 1,
     "method.distinct": False,
     "regularizers.iid.teacher_weight_decay": 1e-3,
     "sampler.rounds": 20,

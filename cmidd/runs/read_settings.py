@@ -70,6 +70,7 @@ def read_settings(config: Mapping[str, Any], *, is_run: bool = True) -> Settings
     settings = Settings(**checked(Settings, config, ""))
     if is_run:
         chosen(settings.tracking, settings.wandb)
+        _refuse_tests(settings.evaluation)
         _refuse_without_gradient(settings)
         check_recipes(settings)
         _refuse_spare_networks(settings.evaluation)
@@ -167,6 +168,16 @@ def _refuse_spare_networks(protocol: EvaluationProtocol) -> None:
             f"evaluation.features.networks={count}: a set is chosen in each, and with evaluation.repeats={repeats} not "
             f"all of them would be trained on; choose at most {repeats}, or more repeats"
         )
+
+
+def _refuse_tests(protocol: EvaluationProtocol) -> None:
+    """Refuse what only an evaluation of a finished set can do."""
+    for name, value, alone in (("tests", protocol.tests, 1), ("selection", protocol.selection, "last")):
+        if value != alone:
+            raise SettingError(
+                f"evaluation.{name}={value}: a run tests networks at their end; leave it out, or give it to "
+                "evaluate.py with the finished set"
+            )
 
 
 def _refuse_unmet(kind: str, name: str, needs: frozenset[str], gives: frozenset[str], method: str) -> None:

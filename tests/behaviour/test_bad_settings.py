@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from cmidd.analysis.cross_architecture import read_evaluation
-from cmidd.analysis.settings import FigureSettings, ReportSettings, TableSettings, read_standalone
+from cmidd.analysis.evaluation_settings import OWN, read_evaluation
+from cmidd.analysis.settings import CompareSettings, FigureSettings, ReportSettings, TableSettings, read_standalone
 from cmidd.analysis.table import read_layout
 from cmidd.bench.benchmark import read_bench
 from cmidd.cli.compose import CONFIGS, as_dict, compose
@@ -153,7 +153,8 @@ def test_words_that_do_not_go_together_are_refused(words, name):
 
 
 def standalone(name):
-    config = OmegaConf.load(CONFIGS / "command" / f"{name}.yaml")
+    own = CONFIGS / "command" / f"{name}.yaml"
+    config = OmegaConf.load(own if own.exists() else CONFIGS / f"{name}.yaml")
     given = OmegaConf.to_container(config, resolve=False)
     layout = OmegaConf.to_container(OmegaConf.load(CONFIGS / "command" / "table" / "digits.yaml"))
     needed = {"synthetic": "x.pt", "method": "dm", "dataset": "digits", "to": "results/x", "table": layout}
@@ -165,10 +166,12 @@ def standalone(name):
 
 
 READERS = {
-    "evaluate": read_evaluation,
+    # What it has not itself comes as a word alone.
+    "evaluate": lambda config: read_evaluation(config, [f"+{name}=1" for name in config if name not in OWN], compose),
     "bench": read_bench,
     "figures": lambda config: read_standalone(FigureSettings, config),
     "table": lambda config: read_standalone(TableSettings, config),
+    "compare": lambda config: read_standalone(CompareSettings, config),
     "report": lambda config: read_standalone(ReportSettings, config),
 }
 
@@ -183,7 +186,7 @@ def test_the_other_scripts_refuse_bad_settings_too(name):
     tried = 0
     for setting in [*(key for key in config if key != "table"), "no_such"]:
         for value in (NAN, {"x": 1}, -1, "\0", [{}], []):
-            if setting in ("overrides", "training") or (setting in ("network",) and value == [{}]):
+            if setting == "overrides":
                 continue
             refused(f"{name}.py", (setting, value), lambda s=setting, v=value: read(changed(config, s, v)), setting)
             tried += 1

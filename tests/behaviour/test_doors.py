@@ -151,7 +151,7 @@ def test_a_config_imports_and_calls_nothing(tmp_path, marker, door):
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("name", ["evaluate", "table", "figures", "report", "bench", "buffer", "teachers"])
+@pytest.mark.parametrize("name", ["evaluate", "table", "compare", "figures", "report", "bench", "buffer", "teachers"])
 def test_no_script_imports_what_a_word_names(tmp_path, marker, name):
     word = f"+hydra.callbacks.x={{_target_: builtins.open, file: {marker}, mode: w}}"
     script_refused("door: config", name, [word], tmp_path, "hydra.callbacks.x._target_=builtins.open")

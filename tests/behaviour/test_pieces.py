@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from cmidd.analysis.cells import cells
-from cmidd.analysis.cross_architecture import cross_architecture, load_subject, read_evaluation
 from cmidd.analysis.results import read_results
 from cmidd.buffers.experts import ExpertRecipe, Experts, ExpertSettings
 from cmidd.buffers.teachers import TeacherPool
@@ -30,6 +29,7 @@ from cmidd.utils import cache, files, tensor_files
 from cmidd.utils.nested import merged
 from cmidd.utils.random_streams import Streams
 from tests.support.contexts import context
+from tests.support.evaluations import evaluated
 from tests.support.refusals import bytes_of, edited, put, refused, script, without
 from tests.support.runs import TINY, TINY_METHOD, Killed, again, run_here, run_until
 
@@ -272,25 +272,15 @@ def test_a_table_of_several_networks_is_gone_on_with(tmp_path, monkeypatch):
     synthetic = SyntheticSet.from_real(load_dataset("digits"), 1, Streams(0)("init"))
     synthetic.about = {"data": {"name": "digits"}, "network": {"name": "mlp"}, "training": {"epochs": 1}}
     synthetic.save(tmp_path / "synthetic.safetensors")
-    given = {"synthetic": f"{tmp_path}/synthetic.safetensors", "network": ["mlp", "lenet"], "repeats": 2, "seed": 0}
-    given |= dict.fromkeys(["method", "dataset", "zca", "statistics", "factor"])
-    given |= {
-        "training": {},
-        "device": "cpu",
-        "data": {"root": "data", "download": False},
-        "buffers_root": "buffers",
-        "network": ["mlp", {"name": "mlp"}],
-    }
-    chosen = read_evaluation(given)
-    subject = load_subject(chosen, compose, torch.device("cpu"))
+    words = [f"synthetic={tmp_path}/synthetic.safetensors", "networks=[mlp,{name: mlp}]", "repeats=2"]
     revive = dying(monkeypatch, evaluation, "predictions", 3)
     with pytest.raises(Killed):
-        cross_architecture(chosen, subject)
+        evaluated(*words)
     revive()
     trained = counting(monkeypatch, evaluation, "predictions")
-    cross_architecture(chosen, subject)
+    evaluated(*words)
     assert len(trained) == 1
-    cross_architecture(chosen, subject)
+    evaluated(*words)
     tables = [json.loads((tmp_path / f"synthetic.evaluation{n}.json").read_text())["accuracies"] for n in (1, 2)]
     assert tables[0] == tables[1]
     assert len(list(tmp_path.iterdir())) == 5

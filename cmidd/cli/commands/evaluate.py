@@ -1,20 +1,19 @@
-"""Evaluate a synthetic set, ours or another's: networks are trained on it from scratch and tested.
+"""Evaluate synthetic sets, ours or another's: networks are trained on them from scratch and tested.
+
+The settings are those of a run. A set of ours says itself how it was made and is trained on; what is typed wins.
 
 Examples:
     cmidd evaluate synthetic=results/digits/mtt/ipc10/cmi0.1/seed0
-    cmidd evaluate synthetic=<run> 'network=[convnet,alexnet,vgg11,resnet18]' repeats=5
-    cmidd evaluate synthetic=images_best.pt method=mtt dataset=cifar10 zca=true training.lr=0.02 # of the reference
-    cmidd evaluate synthetic=<folder of PNGs> method=dm dataset=cifar10
+    cmidd evaluate synthetic=<run> 'networks=[convnet,alexnet,vgg11,resnet18]' evaluation.repeats=10
+    cmidd evaluate 'synthetic=[<run>,<another>]' evaluation=dsa evaluation.tests=10 # one table
+    cmidd evaluate synthetic=images_best.pt method=mtt dataset=cifar10 dataset.zca=true evaluation.training.lr=0.02
 """
 
-from typing import Any
-
-from cmidd.analysis.cross_architecture import cross_architecture, load_subject, read_evaluation
-from cmidd.cli.compose import compose
-from cmidd.compute.devices import pick_device
+from cmidd.analysis.evaluation import evaluate_sets
+from cmidd.analysis.evaluation_settings import read_evaluation
+from cmidd.cli.compose import Composition, compose_evaluation
 
 
-def main(config: dict[str, Any]) -> None:
-    """Evaluate a set on every network of a config."""
-    settings = read_evaluation(config)
-    cross_architecture(settings, load_subject(settings, compose, pick_device(settings.device)))
+def main(chosen: Composition) -> None:
+    """Evaluate every set that was chosen on every network."""
+    evaluate_sets(read_evaluation(chosen.settings, chosen.words, compose_evaluation))

@@ -4,7 +4,7 @@ A cell without a run is a dash; below the table stands the line that fills it.
 
 Examples:
     cmidd table                                             # Table 1 from results/
-    cmidd table table=digits                                # or fashion_mnist, cifar, baselines
+    cmidd table table=digits                                # or fashion_mnist, cifar, baselines, scores
     cmidd table 'results_root=[results,results/evidence]'
     cmidd table table=digits --verify                       # and evaluate three of the stored sets once more
 """
@@ -17,6 +17,7 @@ from typing import Any
 
 from cmidd.analysis.cells import cells, read_baselines
 from cmidd.analysis.results import Result, read_results
+from cmidd.analysis.scores_table import KIND, read_scored, scores_csv, scores_markdown
 from cmidd.analysis.settings import TableSettings, read_standalone
 from cmidd.analysis.table import make_table, read_layout
 from cmidd.analysis.table_latex import latex
@@ -25,6 +26,7 @@ from cmidd.analysis.verify import sample, verify
 from cmidd.cli.compose import recipe_strength
 from cmidd.compute.devices import pick_device
 from cmidd.utils import files
+from cmidd.utils.errors import SettingError
 from cmidd.utils.text import summary
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,8 @@ log = logging.getLogger(__name__)
 def main(config: dict[str, Any]) -> None:
     """Write the table in every form, and check some of its sets."""
     settings = read_standalone(TableSettings, config)
+    if settings.table.get("kind") == KIND:
+        return write_scores(settings)
     layout = read_layout(settings.table)
     results = read_results(settings.results_root)
     made = make_table(
@@ -44,6 +48,16 @@ def main(config: dict[str, Any]) -> None:
     log.info("%s\nwritten: %s.md, %s.tex, %s.csv", markdown(made), to, to, to)
     if settings.verify:
         verify_some(results, settings)
+
+
+def write_scores(settings: TableSettings) -> None:
+    """Write the table of scores, whose rows are what is there."""
+    if settings.verify:
+        raise SettingError(f"verify={settings.verify}: table=scores evaluates no set again; leave it out")
+    scored, to = read_scored(settings.results_root), Path(settings.to)
+    for suffix, text in (("md", scores_markdown(scored)), ("csv", scores_csv(scored))):
+        files.write_text(to.with_name(f"{to.name}.{suffix}"), text)
+    log.info("%s\nwritten: %s.md, %s.csv", scores_markdown(scored), to, to)
 
 
 def verify_some(results: list[Result], settings: TableSettings) -> None:

@@ -79,7 +79,7 @@ def test_a_finished_run_is_only_read(made):
 
 def test_a_run_its_folder_and_its_set_in_memory_are_evaluated_alike_and_nothing_is_written(made):
     before = sorted(made.folder.iterdir())
-    few = {"network": ["mlp"], "repeats": 2, "training": {"epochs": 2}}
+    few = {"networks": ["mlp"], "repeats": 2, "training": {"epochs": 2}}
     found = [cmidd.evaluate(each, **few) for each in (made, str(made.folder), made.synthetic)]
     assert found[0] == found[1] == found[2]
     assert list(found[0]) == ["mlp"]

@@ -48,7 +48,7 @@ def test_a_dry_run_leaves_nothing_alone_or_as_a_sweep(tmp_path, monkeypatch):
         assert tree_of(tmp_path) == before
 
 
-@pytest.mark.parametrize("name", ["table", "evaluate", "report", "figures", "bench"])
+@pytest.mark.parametrize("name", ["table", "compare", "evaluate", "report", "figures", "bench"])
 def test_a_sweep_of_another_script_leaves_nothing_either(tmp_path, name):
     code, _, err = script(name, "+typo=1", "-m", cwd=tmp_path)
     assert code in (1, 2), err

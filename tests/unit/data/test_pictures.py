@@ -10,7 +10,7 @@ from cmidd.data.layouts import understand
 from cmidd.data.load import DataSettings, load_dataset
 from cmidd.data.sets import folder as folder_reader
 from cmidd.data.split import Seen, stratified_split
-from cmidd.evaluation.subject import subject_of
+from cmidd.evaluation.subject import Place, subject_of
 from cmidd.runs.record import read_record
 from cmidd.runs.run import run
 from cmidd.synthetic.synthetic_set import SyntheticSet
@@ -100,6 +100,6 @@ def test_a_set_is_tested_on_pictures_of_its_own_fit_which_was_squash_before_sets
     synthetic = SyntheticSet.from_real(data, 1, Streams(0)("init"))
     training = {"epochs": 1, "lr": 0.1, "batch": 2}
     synthetic.about = {"data": given, "network": {"name": "convnet"}, "training": training}
-    subject = subject_of(synthetic, "set", DataSettings(str(root)), torch.device("cpu"))
+    subject = subject_of(synthetic, "set", Place(DataSettings(str(root)), torch.device("cpu")))
     expected = load_dataset(**{**given, "fit": said or "squash"}, root=root, preprocessing=synthetic.transform)
     assert torch.equal(subject.data.test.images, expected.test.images)

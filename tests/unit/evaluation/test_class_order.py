@@ -1,14 +1,11 @@
 """Who is in which class is not guessed: sets meet data sets by the names of classes, and a permuted order is found."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
 import torch
 
-from cmidd.analysis.cross_architecture import cross_architecture, load_subject, read_evaluation
-from cmidd.cli.compose import compose
 from cmidd.compute.training import TrainingRecipe
 from cmidd.data.load import load_dataset
 from cmidd.evaluation.class_order import Confusion, permuted
@@ -16,6 +13,7 @@ from cmidd.evaluation.evaluate import evaluate
 from cmidd.synthetic.classes import by_name, refuse_other_classes
 from cmidd.synthetic.synthetic_set import Stage, SyntheticSet
 from cmidd.utils.random_streams import Streams
+from tests.support import evaluations
 from tests.support.refusals import refused
 
 SMALL = {"name": "convnet", "width": 16, "depth": 1}
@@ -30,13 +28,9 @@ def real_set():
     return synthetic
 
 
-def evaluated(path, **more):
+def evaluated(path):
     """What ``scripts/evaluate.py`` writes of a set: its record and its Markdown."""
-    config = {"synthetic": str(path), "network": ["convnet"], "repeats": 2, "seed": 0, "device": "cpu", "data": {}}
-    others = dict.fromkeys(("method", "dataset", "zca", "statistics", "factor"))
-    settings = read_evaluation({**config, **others, "training": {}, "buffers_root": "buffers", **more})
-    paths = cross_architecture(settings, load_subject(settings, compose, torch.device("cpu")))
-    return json.loads(paths[0].read_text()), paths[1].read_text()
+    return evaluations.evaluated(f"synthetic={path}", "networks=[convnet]", "evaluation.repeats=2")
 
 
 def test_permuted_labels_are_found_and_reported_and_change_no_accuracy(tmp_path, real_set, caplog):

@@ -4,14 +4,12 @@ import json
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from torch.nn.utils import parameters_to_vector
 
 from cmidd import load_synthetic
-from cmidd.analysis.cross_architecture import load_subject, read_evaluation
 from cmidd.analysis.results import read_results
 from cmidd.analysis.verify import verify
-from cmidd.cli.compose import CONFIGS, compose
+from cmidd.cli.compose import compose
 from cmidd.compute.training import TrainingRecipe, accuracy, train, train_step
 from cmidd.core.context import Context
 from cmidd.data.load import load_dataset
@@ -24,6 +22,7 @@ from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils import files, tensor_files
 from cmidd.utils.errors import SettingError
 from cmidd.utils.random_streams import Streams
+from tests.support.evaluations import subject
 from tests.support.runs import TINY, TINY_METHOD, distill, run_here, run_until
 
 TWO = ["schedule=seqmatch", "schedule.warm_epochs=1", "schedule.pool=2", "ipc=5"]
@@ -140,10 +139,7 @@ def test_a_set_says_how_it_was_evaluated_and_is_evaluated_so_again(tmp_path):
     (result,) = read_results([tmp_path / "results"])
     again = verify(result, torch.device("cpu"), buffers_root=str(tmp_path / "buffers"))
     assert again.verdict == "equal"
-    config = OmegaConf.to_container(OmegaConf.load(CONFIGS / "command" / "evaluate.yaml"))
-    config = {name: value for name, value in config.items() if name not in ("defaults", "hydra")}
-    settings = read_evaluation(config | {"synthetic": str(folder / "synthetic.safetensors"), "device": "cpu"})
-    assert load_subject(settings, compose, torch.device("cpu")).optimizer == "carried"
+    assert subject(folder / "synthetic.safetensors").subject.optimizer == "carried"
 
 
 def test_experts_of_a_later_stage_start_from_networks_trained_through_the_earlier_ones(context):
