@@ -15,7 +15,7 @@ from cmidd.utils.nested import without_values
 from cmidd.utils.setting_types import Count, Fraction, NonNegative, Positive
 
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
-MIXED = ("soft", "kl")  # The losses with a temperature.
+WITH_TEMPERATURE = ("soft", "kl")
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def refuse_unused(recipe: TrainingRecipe, where: str) -> None:
     Raises:
         SettingError: naming the first, and the words that take all of them back.
     """
-    unused = {"temperature"} if recipe.loss not in MIXED else set()
+    unused = {"temperature"} if recipe.loss not in WITH_TEMPERATURE else set()
     unused |= {"hard_share", "targets"} if recipe.loss == "hard" else set()
     given = {name: value for name, value in vars(recipe).items() if name in unused and value != EARLIER[name]}
     if given:

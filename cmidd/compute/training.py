@@ -13,15 +13,13 @@ from torch import Tensor, nn
 
 from cmidd.compute import passes
 from cmidd.compute.losses import Mix, loss_of, refuse_unlabelled
-from cmidd.compute.recipe import TrainingRecipe
+from cmidd.compute.recipe import TrainingRecipe as TrainingRecipe
 from cmidd.data.image_ops import cutmix, mixup
 from cmidd.data.split import Split
 from cmidd.utils import files, tensor_files
 from cmidd.utils.errors import SettingError
 from cmidd.utils.progress import progress
 from cmidd.utils.random_streams import Streams
-
-__all__ = ["Training", "TrainingRecipe", "train", "train_kept", "train_step"]
 
 log = logging.getLogger(__name__)
 KEPT_SECONDS = 60.0  # An epoch of the digits takes less than writing it.

@@ -7,7 +7,6 @@ import math
 
 import torch
 import torch.nn.functional as F
-from scipy import special
 from torch import Tensor
 
 MAX_SHIFT = 0.125  # of the image side
@@ -151,9 +150,11 @@ def mixup(images: Tensor, alpha: float, generator: torch.Generator) -> tuple[Ten
 
     Returns as :func:`cutmix`.
     """
+    from scipy.special import betaincinv  # A tenth of a second, which only who mixes so waits for.
+
     partner = torch.randperm(len(images), generator=generator).to(images.device)
     u = float(torch.rand((), generator=generator, dtype=torch.float64))
-    share = float(special.betaincinv(alpha, alpha, u))  # The quantile: scipy draws from no generator of torch's.
+    share = float(betaincinv(alpha, alpha, u))  # The quantile: scipy draws from no generator of torch's.
     return share * images + (1 - share) * images[partner], partner, share
 
 

@@ -20,6 +20,7 @@ from cmidd.loop.checkpoints import progress_of
 from cmidd.runs.additions import asked_beside
 from cmidd.runs.build import expert_settings, fitting_engine
 from cmidd.runs.identity import BASELINE, dataset_name, strength, system
+from cmidd.runs.recipes import refuse_soft_labels
 from cmidd.runs.record import read_record
 from cmidd.runs.run_folder import read_finished, refuse_other_settings
 from cmidd.runs.settings import Settings
@@ -79,9 +80,10 @@ def plan(settings: Settings) -> Plan:
     """What is left of a run, at the seconds per iteration recorded for its like under ``results_root``.
 
     Raises:
-        SettingError: when the run's folder holds one of other settings.
+        SettingError: when the run's folder holds one of other settings, or a run would refuse the settings.
     """
     folder = settings.folder
+    refuse_soft_labels(settings)
     if not settings.overwrite:
         refuse_other_settings(settings)
         if (folder / "DONE").exists():

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from cmidd.buffers.teacher_files import find
-from cmidd.compute.recipe import refuse_unused
 from cmidd.core.method import Method
 from cmidd.data.load import check_dataset
 from cmidd.evaluation.protocols import EvaluationProtocol
@@ -14,6 +13,7 @@ from cmidd.methods import METHODS
 from cmidd.networks import NETWORKS, TORCHVISION
 from cmidd.regularizers import REGULARIZERS
 from cmidd.runs.lambdas import cmi_strength, take_regularizers
+from cmidd.runs.recipes import check_recipes
 from cmidd.runs.settings import CMISettings, Settings
 from cmidd.runs.tracking import chosen
 from cmidd.samplers import SAMPLERS
@@ -68,12 +68,11 @@ def read_settings(config: Mapping[str, Any], *, is_run: bool = True) -> Settings
     if config["cmi"].get("input") == "reference":
         config["cmi"]["input"] = method.teacher_input
     settings = Settings(**checked(Settings, config, ""))
-    refuse_unused(settings.evaluation.training, "evaluation.training")
-    refuse_unused(settings.evaluation.whole, "evaluation.whole")
     if is_run:
         chosen(settings.tracking, settings.wandb)
         _refuse_tests(settings.evaluation)
         _refuse_without_gradient(settings)
+        check_recipes(settings)
         for stage in range(len(settings.stage_sizes)):
             settings.arguments_in(stage)
     return settings

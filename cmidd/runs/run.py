@@ -21,6 +21,7 @@ from cmidd.runs.additions import add_to_finished
 from cmidd.runs.build import chosen_engine, make_context
 from cmidd.runs.identity import system
 from cmidd.runs.outlook import outlook
+from cmidd.runs.recipes import refuse_soft_labels
 from cmidd.runs.record import RunRecord
 from cmidd.runs.report import report
 from cmidd.runs.run_folder import (
@@ -54,9 +55,11 @@ def run(settings: Settings, admitted: Callable[[Path], dict[str, Any]]) -> RunRe
             record says of how the run was started.
 
     Raises:
-        SettingError: when the folder belongs to another process or to a run with other settings.
+        SettingError: when the folder belongs to another process or to a run with other settings, or a recipe
+            of training needs soft labels.
     """
     folder = settings.folder
+    refuse_soft_labels(settings)
     clock.restart()
     with locks.locked(folder, wait=False, below=Path(settings.results_root)) as mine:
         if not mine:

@@ -12,6 +12,7 @@ from cmidd.compute.devices import pick_device
 from cmidd.compute.engine import using
 from cmidd.runs.baseline_record import record_baselines
 from cmidd.runs.build import fitting_engine, make_context
+from cmidd.runs.recipes import refuse_soft_labels
 from cmidd.runs.settings import Settings
 from cmidd.utils.errors import SettingError
 
@@ -20,6 +21,7 @@ def main(settings: Settings, admission: Admission) -> None:
     """Measure the baselines that the settings name."""
     if not settings.evaluation.baselines:
         raise SettingError("evaluation.baselines=[]: nothing to measure; give [random], [whole] or [random,whole]")
+    refuse_soft_labels(settings)
     context = make_context(settings, pick_device(settings.device))
     with using(fitting_engine(settings, context)):
         record_baselines(settings, context, admission.differs_from_recipe)

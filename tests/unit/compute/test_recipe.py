@@ -19,7 +19,7 @@ from cmidd.data.split import Split
 from cmidd.evaluation.baselines import baseline_file
 from cmidd.evaluation.train_on_set import digest, train_through
 from cmidd.runs.run import _about
-from cmidd.utils import cache, files
+from cmidd.utils import cache, files, tensor_files
 from cmidd.utils.errors import SettingError
 from cmidd.utils.random_streams import Streams
 from tests.support.contexts import context
@@ -153,6 +153,14 @@ def test_training_by_any_optimiser_goes_on_to_the_bits_that_it_would_have_had(tm
     stopped(monkeypatch, recipe, tmp_path / "kept", after=2)
     train_kept(resumed, DATA, recipe, Streams(3), what=None, keep=tmp_path / "kept", made_by={})
     assert all(torch.equal(one, other) for one, other in zip(whole.parameters(), resumed.parameters(), strict=True))
+
+
+def test_an_unfinished_training_by_sgd_is_called_in_its_file_what_it_was_before_there_were_others(
+    tmp_path, monkeypatch
+):
+    stopped(monkeypatch, TrainingRecipe(epochs=3, batch=7), tmp_path / "kept", after=2)
+    names = {"1.weight", "1.bias", "3.weight", "3.bias"} | {f"momentum_000{number}" for number in range(4)}
+    assert tensor_files.read_tensors(tmp_path / "kept")[0].keys() == names
 
 
 def test_what_adam_remembers_is_carried_from_stage_to_stage():
