@@ -70,7 +70,7 @@ def page(command: str, *, everything: bool = False) -> str:
     """
     summary, text, examples = _documented(command)
     own = command_line(command)
-    wanted = " RUN FOLDER" if command == "export" else " [name=value ...]"
+    wanted = " RUN FOLDER [format=...] [labels=hard]" if command == "export" else " [name=value ...]"
     parts = [f"usage: {own}{wanted}", f"{summary}\n\n{text}".rstrip(), f"Examples:\n{examples}"]
     if command == "export":
         return "\n\n".join(parts)

@@ -3,12 +3,9 @@
 Nothing heavy is imported here: the words are checked before torch is.
 """
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-from cmidd.utils.errors import SettingError
 
 
 @dataclass(frozen=True)
@@ -38,16 +35,3 @@ MAKERS = {
     "kip": Maker("dm"),
     "frepo": Maker("dm"),
 }
-
-
-def maker_of(word: str) -> Maker:
-    """The maker that ``method=<word>`` names.
-
-    Raises:
-        SettingError: when it is none, with the near one and all there are.
-    """
-    if word not in MAKERS:
-        close = difflib.get_close_matches(word, MAKERS, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise SettingError(f"method={word}: unknown; {hint}choose one of {', '.join(MAKERS)}")
-    return MAKERS[word]

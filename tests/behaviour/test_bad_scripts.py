@@ -126,6 +126,9 @@ BAD = {
         ["good.safetensors", "full/file"],
         ["images_best.pt", "new"],
         ["full", "new"],
+        ["good.safetensors", "new", "format=pngs"],
+        ["good.safetensors", "new", "formt=png"],
+        ["good.safetensors", "new", "labels=soft"],
         ["good.safetensors"],
     ],
     "table": [

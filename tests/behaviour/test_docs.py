@@ -114,6 +114,7 @@ LEVELS = {
     "cmidd evaluate synthetic=results/evidence/cifar10_dm_ipc10_cmi8000_seed0.safetensors": ("run", []),
     "cmidd evaluate synthetic=<run> scores=true scores_real=97.5": ("run", []),
     "cmidd export <run> pictures": ("run", []),
+    "cmidd export <run> tensors format=mtt": ("run", []),
     "cmidd table": ("run", []),
     "cmidd table table=cifar results_root=results/evidence": ("run", []),
     "cmidd table table=cifar results_root=results/evidence to=cifar": ("run", []),

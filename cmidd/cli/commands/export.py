@@ -4,8 +4,8 @@ RUN is a run's folder, its synthetic.safetensors, or a folder that this command 
 which must be new.
 
 format=png, the default, writes PNGs, labels.csv and synthetic.json: all of a set but what eight-bit pictures lose.
-Others hold less, and refuse what they cannot: mtt (images_best.pt, labels_best.pt, lr_best.pt), dc (res_*.pt), idc (data.pt, args.txt), parquet (the Hugging
-Face hub's). labels=hard leaves soft labels out.
+Others hold less, and refuse what they cannot: format=mtt (images_best.pt, labels_best.pt, lr_best.pt), dc (res_*.pt),
+idc (data.pt, args.txt) and parquet (the Hugging Face hub's). labels=hard leaves soft labels out.
 
 Examples:
     cmidd export results/digits/mtt/ipc10/cmi0.1/seed0 digits_mtt

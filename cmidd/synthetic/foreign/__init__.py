@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cmidd.synthetic.foreign import arrays, dc, folders, haba, idc, idm, mtt, names
 from cmidd.synthetic.foreign.imported import KINDS, Imported
-from cmidd.synthetic.makers import MAKERS, maker_of
+from cmidd.synthetic.makers import MAKERS
 from cmidd.utils.errors import SettingError
 
 __all__ = ["KINDS", "Imported", "guess", "read", "refuse_open_normalisation"]
@@ -34,20 +34,20 @@ def read(
 
     Args:
         classes: the class names of the data set, by label; ``channels`` are those of its images.
-        method: who made it, a word of :data:`cmidd.synthetic.makers.MAKERS`, where the user says so; None: as far as
-            the names of files tell.
+        method: who made it, where the user says so: a word of :data:`cmidd.synthetic.makers.MAKERS`, or a method of the
+            user's own, of which nothing is known here; None: as far as the names of files tell.
         factor: tiles per side of its grids, where the user says so; None: what its files say, else as published.
 
     Raises:
         SettingError: when it is absent, damaged or none of the known kinds, or has labels beyond the classes.
     """
-    if method is not None:
-        maker_of(method)
     found = _read(path, classes, channels, factor)
     known = names.maker_of(path)
-    found = dataclasses.replace(
-        found, maker=method or (known if known in MAKERS else None), dataset=names.dataset_of(path)
-    )
+    if known == "datm" and found.soft_labels is None:  # Others may keep a step size as well.
+        known = "mtt"
+    word = method or known
+    maker = word if word in MAKERS else None
+    found = dataclasses.replace(found, maker=maker, maker_typed=method is not None, dataset=names.dataset_of(path))
     _refuse_misshapen(path, found, len(classes))
     if factor is not None:
         found = dataclasses.replace(found, factor=factor)

@@ -28,7 +28,8 @@ class Imported:
         factor: tiles per side of its grids, with ``tile_order`` and ``shrink`` as a formation has them; None: the files
             say nothing of grids.
         maker: who made it, as far as the names of the files or the user tell (:data:`cmidd.synthetic.makers.MAKERS`).
-        dataset: of what, likewise.
+        maker_typed: whether that is the user's word.
+        dataset: of what it was made, as far as the names of the files tell.
         zca: whether the network that it was made for saw whitened images; None: the files leave it open.
         whitening: which one, where it is none of ours (:func:`cmidd.data.whitening.fit`).
         normalised: the ways in which its pixels may be normalised, as they are typed, where the files leave it open.
@@ -44,6 +45,7 @@ class Imported:
     tile_order: Literal["rows", "columns"] | None = None
     shrink: Literal["nearest", "bilinear"] | None = None
     maker: str | None = None
+    maker_typed: bool = False
     dataset: str | None = None
     zca: bool | None = None
     whitening: Kind | None = None
@@ -62,6 +64,8 @@ class Imported:
 
     @property
     def dataset_settings(self) -> dict[str, Any]:
-        """Settings of the data set that the files or their maker decide, and that its recipe may have otherwise."""
-        said = {} if self.maker is None else dict(MAKERS[self.maker].dataset)
+        """Settings of the data set that the files decide, or the maker whom the user named, and that its recipe may
+        have otherwise. A maker who is only guessed decides nothing that is open.
+        """
+        said = dict(MAKERS[self.maker].dataset) if self.maker is not None and self.maker_typed else {}
         return said if self.zca is None else {**said, "zca": self.zca}

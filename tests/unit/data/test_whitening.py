@@ -74,9 +74,11 @@ def test_what_is_stored_makes_the_same_map(kind):
     assert torch.equal(from_tensors(stored)(PIXELS), made(PIXELS))
 
 
-def test_a_set_in_such_a_space_is_kept_and_exported_whole(tmp_path):
+@pytest.mark.parametrize("kind", ["kip", "frepo"])
+def test_a_set_in_such_a_space_is_kept_and_exported_whole(tmp_path, monkeypatch, kind):
+    monkeypatch.setitem(OF_FREPO, "digits", ((0.3,), (0.37,)))
     pixels = load_dataset("digits").preprocessing.inverse(load_dataset("digits").train.images)
-    data = load_dataset("digits", preprocessing=fit("kip", pixels, "digits"))
+    data = load_dataset("digits", preprocessing=fit(kind, pixels, "digits"))
     synthetic = SyntheticSet.from_real(data, 1, Streams(0)("init"))
     synthetic.save(tmp_path / "synthetic.safetensors")
     export(synthetic, tmp_path / "out")

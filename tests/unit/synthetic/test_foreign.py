@@ -14,8 +14,9 @@ from PIL import Image
 
 from cmidd.synthetic import foreign
 from cmidd.synthetic.foreign import idm
-from cmidd.synthetic.makers import MAKERS, maker_of
+from cmidd.synthetic.makers import MAKERS
 from cmidd.utils.errors import SettingError
+from tests.support.refusals import ROOT
 
 CLASSES = tuple("abcde")
 IMAGES = torch.randn(10, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -93,7 +94,15 @@ def test_datm_has_logits_and_its_step_size(tmp_path):
     assert not found.soft_labels.values.requires_grad
     assert found.syn_lr == pytest.approx(0.03)
     assert (found.maker, found.method, found.protocol) == ("datm", "mtt", "datm")
-    assert found.dataset_settings == {"zca": True}
+    # Only who is named decides how the pixels were normalised; DATM whitens in all of its settings.
+    assert found.dataset_settings == {}
+    assert read(folder / "images_best.pt", method="datm").dataset_settings == {"zca": True}
+
+
+def test_a_step_size_beside_hard_labels_makes_no_set_of_datm(tmp_path):
+    save(tmp_path, images_best=IMAGES, labels_best=LABELS, lr_best=torch.tensor(0.03))
+    found = read(tmp_path / "images_best.pt")
+    assert (found.maker, found.syn_lr) == ("mtt", pytest.approx(0.03))
 
 
 def test_tesla_may_have_probabilities(tmp_path):
@@ -416,12 +425,17 @@ def test_open_normalisation_is_refused_with_the_words_to_type(tmp_path):
     foreign.refuse_open_normalisation(read(settled), settled, [])
 
 
-def test_makers_are_named_or_refused_with_the_near_one(tmp_path):
+def test_a_method_of_the_users_own_is_known_to_nobody_here(tmp_path):
     path = save(tmp_path, images_best=IMAGES, labels_best=LABELS) / "images_best.pt"
+    found = read(path, method="mine")
+    assert found.maker is found.method is found.protocol is None
+    same(found)
+
+
+def test_every_maker_is_evaluated_under_a_method_of_ours():
     assert {maker.method for maker in MAKERS.values()} == {"dc", "dsa", "dm", "mtt", "idc", "idm"}
-    assert maker_of("datm").protocol == "datm"
-    with pytest.raises(SettingError, match="method=dattm: unknown; did you mean datm"):
-        read(path, method="dattm")
+    protocols = {maker.protocol for maker in MAKERS.values()} - {None}
+    assert protocols <= {path.stem for path in (ROOT / "configs" / "evaluation").glob("*.yaml")}
 
 
 def test_the_users_word_for_the_maker_goes_before_the_name(tmp_path):
