@@ -5,8 +5,6 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy import stats
-
 ERRORS = 2.0  # standard errors that a difference must reach
 LEVEL = 0.05  # that p must not exceed: with few values, two standard errors come about by chance too often
 RULE = f"a difference is inside the noise below {ERRORS:g} standard errors, or where Welch's p exceeds {LEVEL:g}"
@@ -34,5 +32,7 @@ def noise_of(one: Sequence[float], other: Sequence[float]) -> Noise | None:
     error = math.sqrt(sum(statistics.variance(values) / len(values) for values in (one, other)))
     if error == 0:  # Welch's test divides by it.
         return Noise(error, 1.0 if statistics.fmean(one) == statistics.fmean(other) else 0.0)
+    from scipy import stats  # Here: it takes a second, and few commands compare.
+
     moments = [(statistics.fmean(values), statistics.stdev(values), len(values)) for values in (one, other)]
     return Noise(error, float(stats.ttest_ind_from_stats(*moments[0], *moments[1], equal_var=False).pvalue))
