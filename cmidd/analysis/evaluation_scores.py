@@ -6,18 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
+from cmidd.analysis.evaluation_protocol import Asked
 from cmidd.analysis.evaluation_settings import TEACHERS, Request
-from cmidd.analysis.evaluation_subject import Asked
 from cmidd.compute.training import Teacher
-from cmidd.core.context import Context
 from cmidd.evaluation.baselines import baseline_file, baselines
 from cmidd.evaluation.score_terms import ipc_of, measure_scores, refuse_unscorable
 from cmidd.evaluation.scores import Scores
-from cmidd.runs.build import data_key, make_teachers
-from cmidd.samplers.random import RandomSampler
+from cmidd.runs.teaching import context_of
 from cmidd.utils.errors import SettingError
 from cmidd.utils.random_streams import Streams
 
@@ -48,7 +43,7 @@ def refuse_unfit_for_scores(request: Request, asked: Asked, networks: int) -> No
             f"evaluation.selection={asked.protocol.selection}: scores are of networks after their last epoch; give "
             "evaluation.selection=last, or scores=false"
         )
-    refuse_unscorable(asked.subject, taught=_taught(request, asked))
+    refuse_unscorable(asked.subject, taught=needs_teacher(request, asked))
 
 
 def with_scores(
@@ -58,6 +53,7 @@ def with_scores(
     options: dict[str, Any],
     accuracies: list[float],
     *,
+    taught_by: tuple[Teacher, dict[str, Any]] | None,
     kept: Path | None,
     made_by: Mapping[str, Any],
 ) -> Scores:
@@ -66,13 +62,11 @@ def with_scores(
     Args:
         title, options: the network's.
         accuracies: of the set as it is, which were measured before.
+        taught_by: the teacher of random images and what it is, where one was named.
         kept, made_by: as for :func:`cmidd.evaluation.evaluate.evaluate`.
     """
-    context, teacher = context_of(asked, options), None
-    real, real_from = _real(request, asked, context)
-    if asked.subject.recipe.loss != "hard" and _taught(request, asked):
-        pool = make_teachers(asked.settings, context)()
-        teacher, made_by = mean_logits(pool.networks), {**made_by, "teachers": pool.about}
+    real, real_from = _real(request, asked, options)
+    teacher, about = taught_by or (None, None)
     return measure_scores(
         asked.subject,
         options,
@@ -83,50 +77,30 @@ def with_scores(
         teacher=teacher,
         syn_any=accuracies,
         kept=kept,
-        made_by=made_by,
+        made_by={**made_by, **({} if about is None else {"teacher": about})},
     )
 
 
-def context_of(asked: Asked, options: dict[str, Any]) -> Context:
-    """The world of a run that would have made the set with a network: what caches of baselines and teachers go by."""
-    subject, settings = asked.subject, asked.settings
-    return Context(
-        data=subject.data,
-        synthetic=subject.synthetic,
-        streams=Streams(settings.seed),
-        buffers=Path(settings.buffers_root),
-        network=options,
-        data_key=data_key(subject.given, subject.data),
-        sampler=RandomSampler(subject.data),
+def needs_teacher(request: Request, asked: Asked) -> bool:
+    """Whether a teacher labels random images: the set has soft labels, and one was named, as many may be trained."""
+    return (
+        request.own.scores and asked.subject.recipe.loss != "hard" and any(name in request.typed for name in TEACHERS)
     )
 
 
-def mean_logits(networks: list[Any]) -> Teacher:
-    """A teacher whose logits are the mean of those of several networks."""
-
-    @torch.no_grad()
-    def teacher(images: Tensor) -> Tensor:
-        return torch.stack([network(images) for network in networks]).mean(0)
-
-    return teacher
-
-
-def _taught(request: Request, asked: Asked) -> bool:
-    """Whether somebody asked for teachers: many are trained where there are none yet."""
-    return asked.subject.recipe.targets == "teacher" or any(name in request.typed for name in TEACHERS)
-
-
-def _real(request: Request, asked: Asked, context: Context) -> tuple[list[float], str]:
-    """Accuracies of the whole training set, and where they come from."""
+def _real(request: Request, asked: Asked, options: dict[str, Any]) -> tuple[list[float], str]:
+    """Accuracies of a network trained on the whole training set, and where they come from."""
     if request.own.scores_real is not None:
         return [request.own.scores_real], f"scores_real={request.own.scores_real:g}, as given"
+    subject = asked.subject
+    context = context_of(asked.settings, subject.synthetic, subject.data, options, asked.dataset)
     protocol = dataclasses.replace(asked.protocol, baselines=("whole",))
-    path, _ = baseline_file(context, protocol, ipc_of(asked.subject), "whole")
+    path, _ = baseline_file(context, protocol, ipc_of(subject), "whole")
     if not path.exists():
         log.info(
             "scores: %d networks are trained on the whole training set, by evaluation.whole, and kept for later; "
             "scores_real=<per cent> gives a known accuracy instead",
             protocol.repeats,
         )
-    values = baselines(context, protocol, ipc_of(asked.subject))["whole"]
+    values = baselines(context, protocol, ipc_of(subject))["whole"]
     return values, f"{len(values)} networks trained on it by evaluation.whole"

@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from cmidd.networks import NETWORKS
 from cmidd.runs.settings import Settings
+from cmidd.synthetic.makers import MAKERS
 from cmidd.utils.checking import checked, own_of, shown
 from cmidd.utils.errors import SettingError
 from cmidd.utils.setting_types import PathText
@@ -30,18 +31,25 @@ SWEEPING = ("sweep", "launch")
 HELD_OUT = 0.1  # of the training set, where dataset.validation does not say it
 
 
+def _maker(word: str) -> str:
+    if word not in MAKERS:
+        raise ValueError(f"unknown; choose one of {', '.join(MAKERS)}")
+    return word
+
+
 @dataclass(frozen=True)
 class EvaluationSettings:
     """What an evaluation has beside the settings of a run (``configs/evaluate.yaml``).
 
     ``synthetic``: the sets, each a path. ``networks``: names of the zoo, or dictionaries with settings beside the name;
-    None: the network that is chosen, or the set's own. ``scores_real``: the accuracy of the whole training set, in per
-    cent, where it is known. ``to``: the table's path without its ending; None: beside the
-    first set.
+    None: the network that is chosen, or the set's own. ``maker``: who made a set of others, where that is no method
+    here. ``scores_real``: the accuracy of the whole training set, in per cent, where it is known. ``to``: the table's
+    path without its ending; None: beside the first set.
     """
 
     synthetic: Annotated[list[PathText], Field(min_length=1)]
     networks: Annotated[list[str | dict[str, Any]], Field(min_length=1)] | None
+    maker: Annotated[str, AfterValidator(_maker)] | None
     scores: Annotated[bool, Field(strict=True)]
     scores_real: Annotated[float, Field(strict=True, ge=0, le=100)] | None
     to: PathText | None
@@ -90,8 +98,12 @@ class Request:
         Raises:
             SettingError: one line for the first that is wrong.
         """
-        typed = [word for word in self.words if not _among(_name(word), (*SWEEPING, *leaving))]
+        typed = [word for word in self.words if not among(_name(word), (*SWEEPING, *leaving))]
         return self.compose([*before, *typed])
+
+    def without(self, names: Sequence[str]) -> "Request":
+        """The request as if nobody had typed settings of these names and groups."""
+        return replace(self, words=[word for word in self.words if not among(_name(word), names)])
 
     def value(self, name: str) -> str:
         """A setting that was typed, in an error."""
@@ -127,16 +139,16 @@ def read_evaluation(given: Mapping[str, Any], words: Sequence[str], compose: Com
 def _refuse_unread(name: str, request: Request) -> None:
     """Refuse a setting of a run that changes no evaluation."""
     group = name.partition(".")[0]
-    read = group in (*OWN, *READ) and not _among(name, UNREAD)
+    read = group in (*OWN, *READ) and not among(name, UNREAD)
     if group == "method":
-        read = name == group or _among(name, OF_METHOD)
+        read = name == group or among(name, OF_METHOD)
     if not read and name not in TEACHERS:
         raise SettingError(
             f"{request.value(name)}: changes no evaluation, which reads {', '.join((*OWN, *READ))}; remove it"
         )
 
 
-def _among(name: str, groups: Sequence[str]) -> bool:
+def among(name: str, groups: Sequence[str]) -> bool:
     """Whether a name is one of some, or below one."""
     return any(name == group or name.startswith(f"{group}.") for group in groups)
 

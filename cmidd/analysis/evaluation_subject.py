@@ -2,20 +2,21 @@
 
 import copy
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from cmidd.analysis.evaluation_settings import HELD_OUT, Request
+from cmidd.analysis.evaluation_foreign import foreign_set
+from cmidd.analysis.evaluation_protocol import Asked, finished, place_to_read, protocol_of
+from cmidd.analysis.evaluation_settings import Request, among
 from cmidd.data.load import DATASETS
 from cmidd.evaluation.protocols import EvaluationProtocol
-from cmidd.evaluation.subject import Place, Recipe, Subject, foreign_subject, refuse_silent, subject_of
+from cmidd.evaluation.subject import refuse_silent, subject_of
 from cmidd.methods import METHODS
 from cmidd.networks import NETWORKS
 from cmidd.runs.settings import Settings
-from cmidd.synthetic import foreign
 from cmidd.synthetic.load import load_synthetic
 from cmidd.synthetic.places import header_of, is_own, place_of
 from cmidd.synthetic.synthetic_set import SyntheticSet
@@ -25,25 +26,7 @@ from cmidd.utils.errors import SettingError
 # Data sets of one's own images, which may have the classes of another.
 OWN_IMAGES = ("folder", "arrays")
 # What a set of ours carries: its own file says it, and everything rests on it.
-CARRIED = ("method", "recipe", "ipc", "dataset.zca", "dataset.statistics")
-# What a protocol is composed from, beside the method that it is of.
-OF_PROTOCOL = ("method", "recipe", "network", "cmi")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A set to be evaluated as was asked for.
-
-    Attributes:
-        path: the set's.
-        settings: those of a run like the one that made it, with what was typed.
-        protocol: how networks are trained on it, and how many; its ``training`` is the subject's.
-    """
-
-    path: str
-    subject: Subject
-    settings: Settings
-    protocol: EvaluationProtocol
+CARRIED = ("method", "maker", "recipe", "ipc", "dataset.zca", "dataset.statistics")
 
 
 def load_subject(request: Request, path: str, device: torch.device, synthetic: SyntheticSet | None = None) -> Asked:
@@ -55,36 +38,39 @@ def load_subject(request: Request, path: str, device: torch.device, synthetic: S
     Raises:
         SettingError: when the set is unreadable, or something it does not say is not given either.
     """
-    place = Path(path) if synthetic is not None else place_of(Path(path))
     if synthetic is not None:
-        device = synthetic.images.device
-    elif is_own(place):
-        synthetic, place = load_synthetic(place, device), header_of(place)
-    found = _foreign(request, place, device) if synthetic is None else _own(request, place, synthetic, device)
-    subject, settings, protocol = found
-    if "evaluation.training.lr" in request.typed:
-        subject.synthetic.forget_syn_lr()
-    return Asked(path, subject, settings, replace(protocol, training=subject.recipe, optimizer=subject.optimizer))
+        return _own(request, path, Path(path), synthetic, synthetic.images.device)
+    place = place_of(Path(path))
+    if is_own(place):
+        return _own(request, path, header_of(place), load_synthetic(place, device), device)
+    return foreign_set(request, path, place, device)
 
 
-def _own(
-    request: Request, path: Path, synthetic: SyntheticSet, device: torch.device
-) -> tuple[Subject, Settings, EvaluationProtocol]:
+def _own(request: Request, name: str, path: Path, synthetic: SyntheticSet, device: torch.device) -> Asked:
     about = refuse_silent(synthetic.about, str(path))
-    for name in request.typed:
-        if any(name == carried or name.startswith(f"{carried}.") for carried in CARRIED):
-            raise SettingError(f"{request.value(name)}: {path} carries its own; leave {name} out")
+    if others_beside(request):
+        request = request.without((*CARRIED, "dataset"))
+    for typed in request.typed:
+        if among(typed, CARRIED):
+            raise SettingError(f"{request.value(typed)}: {path} carries its own; leave {typed} out")
     about = {**about, **{part: mapping(about[part], f"{path}: {part}") for part in ("data", "network", "training")}}
     before = _words_of(about)
     settings = request.composed(before, ["evaluation"] if "evaluation" in request.typed else [])
-    protocol = _protocol(request, settings, before)
+    protocol = protocol_of(request, settings, before, request.typed.get("evaluation"))
     asked = {
         **about,
         "data": _data(request, path, about["data"], settings),
         "network": _network(request, about["network"], settings),
         **_training(request, path, about, protocol),
     }
-    return subject_of(synthetic, str(path), _place(settings, protocol, device), asked), settings, protocol
+    subject = subject_of(synthetic, str(path), place_to_read(settings, protocol, device), asked)
+    return finished(request, Asked(name, subject, settings, protocol, asked["data"]))
+
+
+def others_beside(request: Request) -> bool:
+    """Whether some of the sets are others', of which method and data set are typed: then not of ours."""
+    paths = [Path(path) for path in request.own.synthetic]
+    return len(paths) > 1 and any(path.exists() and not is_own(place_of(path)) for path in paths)
 
 
 def _words_of(about: Mapping[str, Any]) -> list[str]:
@@ -152,49 +138,3 @@ def _value(settings: Any, keys: list[str]) -> Any:
     for key in keys:
         settings = settings[key]
     return settings
-
-
-def _protocol(request: Request, settings: Settings, before: list[str]) -> EvaluationProtocol:
-    """The protocol that was typed, with the values of the method that it is of; else that of the settings."""
-    name = request.typed.get("evaluation")
-    if name is None:
-        return settings.evaluation
-    others = [word for word in before if not word.startswith(("method=", "network="))]
-    of_method = [f"method={name}"] if name in METHODS else [word for word in before if word.startswith("method=")]
-    return request.composed([*others, *of_method], OF_PROTOCOL).evaluation
-
-
-def _foreign(request: Request, path: Path, device: torch.device) -> tuple[Subject, Settings, EvaluationProtocol]:
-    if not path.exists():
-        raise SettingError(f"synthetic={path}: no such file or folder; give {foreign.KINDS}")
-    guessed = dict(zip(("method", "dataset"), foreign.guess(path), strict=True))
-    words = []
-    for name, value in guessed.items():
-        if name not in request.typed:
-            if value is None:
-                raise SettingError(f"{name}: {path} does not say it; give {name}=..., as for distill.py")
-            words.append(f"{name}={value}")
-    if request.typed.get("method", guessed["method"]) == "mtt" and "evaluation.training.lr" not in request.typed:
-        raise SettingError(
-            f"evaluation.training.lr: {path} does not hold the learned step size of MTT; give "
-            "evaluation.training.lr=..."
-        )
-    found: list[tuple[Settings, EvaluationProtocol]] = []
-
-    def recipe_of(ipc: int) -> Recipe:
-        before = [*words, *([] if "ipc" in request.typed else [f"ipc={ipc}"])]
-        settings = request.composed(before, ["evaluation"] if "evaluation" in request.typed else [])
-        protocol = _protocol(request, settings, before)
-        found.append((settings, protocol))
-        return Recipe(settings.dataset, settings.network, settings.formation, protocol.training, protocol.optimizer)
-
-    recipe_of(1)
-    subject = foreign_subject(path, recipe_of, _place(*found[-1], device))
-    return subject, *found[-1]
-
-
-def _place(settings: Settings, protocol: EvaluationProtocol, device: torch.device) -> Place:
-    """Where the data set is; of ``held_out`` tests ``dataset.validation`` is the part that chooses among them."""
-    fraction = settings.dataset.get("validation") or HELD_OUT
-    held_out = fraction if protocol.selection == "held_out" else None
-    return Place(settings.data, device, Path(settings.buffers_root, "images"), held_out)

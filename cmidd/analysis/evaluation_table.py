@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from cmidd.analysis.evaluation_protocol import Asked
 from cmidd.analysis.evaluation_settings import EvaluationSettings
-from cmidd.analysis.evaluation_subject import Asked
 from cmidd.compute.recipe import stated
 from cmidd.data.dataset import Dataset
 from cmidd.evaluation.class_order import Permuted
@@ -47,11 +47,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Measured:
-    """A set, how networks were trained on it (``stages``), and a row for each kind of them."""
+    """A set, how networks were trained on it (``stages``), a row for each kind of them, and what taught them, if
+    anything did.
+    """
 
     asked: Asked
     stages: Sequence[TrainingStage]
     rows: list[Row]
+    teacher: dict[str, Any] | None = None
 
     @property
     def accuracies(self) -> dict[str, list[float]]:
@@ -65,6 +68,8 @@ class Measured:
         if protocol.tests > 1:
             found["tests"] = {row.title: [each.tested for each in row.tests] for row in self.rows}
             found["best_of_tests_picked_on_the_test_set"] = {row.title: row.best for row in self.rows}
+        if self.teacher is not None:
+            found["teacher"] = self.teacher
         if protocol.selection == "held_out":
             found["held_out"] = {row.title: [each.held_out for each in row.tests] for row in self.rows}
         if scored := {row.title: row.scores.record(row.title) for row in self.rows if row.scores is not None}:

@@ -1,7 +1,8 @@
-"""Words of ``cmidd evaluate`` from before it took those of a run, and what they are now."""
+"""Words of ``cmidd evaluate`` that are not those of a run: the earlier ones, and makers of others' sets."""
 
 import re
 
+from cmidd.synthetic.makers import MAKERS
 from cmidd.utils.errors import SettingError
 
 # A grid's factor belongs to methods of which some have none by themselves: it is added where it is not there.
@@ -16,12 +17,20 @@ WORD = re.compile(r"(\+{0,2})([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
 
 
 def as_of_a_run(words: list[str]) -> list[str]:
-    """The words with settings under the names that they have for a run.
+    """The words with settings under the names that they have for a run; ``method=datm``, whose sets are read and which
+    is no method here, becomes the method whose recipes are nearest, and ``maker=datm``.
 
     Raises:
         SettingError: for several networks, or one with settings, under the name of the group.
     """
-    return [_renamed(word) for word in words]
+    return [new for word in words for new in _made_by(_renamed(word))]
+
+
+def _made_by(word: str) -> list[str]:
+    name, _, value = word.partition("=")
+    if name == "method" and value in MAKERS and MAKERS[value].method != value:
+        return [f"method={MAKERS[value].method}", f"maker={value}"]
+    return [word]
 
 
 def _renamed(word: str) -> str:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,15 +10,19 @@ import torch
 
 from cmidd.compute.training import TrainingRecipe
 from cmidd.data.dataset import Dataset
+from cmidd.data.held import Held, unit
 from cmidd.data.load import DataSettings, check_dataset, load_dataset
 from cmidd.data.split import Split
+from cmidd.data.whitening import fit
 from cmidd.evaluation.train_on_set import Optimizer
 from cmidd.networks import NETWORKS
 from cmidd.synthetic import foreign
 from cmidd.synthetic.classes import by_name
+from cmidd.synthetic.foreign import Imported
 from cmidd.synthetic.formation import Formation
 from cmidd.synthetic.load import load_synthetic
 from cmidd.synthetic.places import header_of
+from cmidd.synthetic.soft_labels import SoftLabels
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils.checking import checked, choose, mapping, own_of
 from cmidd.utils.errors import SettingError
@@ -31,8 +35,7 @@ class Subject:
     ``optimizer``: what a network takes from one stage of the set to the next
     (:class:`cmidd.evaluation.protocols.EvaluationProtocol`). ``reordered``: whether the set counts the classes in
     another order than the data set; its labels are then mapped by their names. ``held_out``: a part of the training set
-    on which one of several tests is chosen, where that is asked for. ``given``: the settings of the data set, which
-    caches are named by.
+    on which one of several tests is chosen, where that is asked for.
     """
 
     synthetic: SyntheticSet
@@ -42,7 +45,6 @@ class Subject:
     optimizer: Optimizer = "fresh"
     reordered: bool = False
     held_out: Split | None = None
-    given: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def subject_of(synthetic: SyntheticSet, path: str, place: Place, asked: Mapping[
     check_dataset(given, f"{path}: data")
     data, held_out = place.read(given, preprocessing=synthetic.transform)
     named = by_name(synthetic, data.classes, path, f"{data.name} in data.root={place.where.root}")
-    return _fitting(path, Subject(named, data, network, recipe, optimizer, named is not synthetic, held_out, given))
+    return _fitting(path, Subject(named, data, network, recipe, optimizer, named is not synthetic, held_out))
 
 
 def refuse_silent(about: Mapping[str, Any], path: str) -> Mapping[str, Any]:
@@ -129,28 +131,47 @@ def refuse_silent(about: Mapping[str, Any], path: str) -> Mapping[str, Any]:
     return about
 
 
-def foreign_subject(path: Path, recipe_of: Callable[[int], Recipe], place: Place) -> Subject:
+def foreign_subject(
+    path: Path,
+    recipe_of: Callable[[Imported | None, int], Recipe],
+    place: Place,
+    *,
+    maker: str | None = None,
+    factor: int | None = None,
+) -> Subject:
     """Another's set.
 
     Args:
-        recipe_of: the recipe for a number of images per class, which is known only once the file is read.
+        recipe_of: the recipe for what was read, and a number of images per class; for None: of the data set.
+        maker, factor: as for :func:`cmidd.synthetic.foreign.read`.
 
     Raises:
         SettingError: when it is absent, damaged, or does not fit the data set.
     """
-    unwhitened, _ = dataclasses.replace(place, device=torch.device("cpu"), held_out=None).read(
-        {**recipe_of(1).dataset, "zca": False}
-    )
-    found = foreign.read(path, unwhitened.classes, unwhitened.image_shape[0])
-    recipe = recipe_of(max(1, len(found.labels) // unwhitened.num_classes))
+    on_cpu = dataclasses.replace(place, device=torch.device("cpu"), held_out=None)
+    plain, _ = on_cpu.read({**recipe_of(None, 1).dataset, "zca": False})
+    found = foreign.read(path, plain.classes, plain.image_shape[0], method=maker, factor=factor)
+    recipe = recipe_of(found, max(1, len(found.labels) // plain.num_classes))
     check_dataset(recipe.dataset)
-    data, held_out = place.read(recipe.dataset)
-    formation = dataclasses.replace(recipe.formation, stored_as=found.stored_as)
-    images, labels = found.images.to(place.device), found.labels.to(place.device)
-    synthetic = SyntheticSet(images, labels, data.preprocessing, data.classes, formation)
-    subject = Subject(
-        synthetic, data, recipe.network, recipe.training, recipe.optimizer, held_out=held_out, given=recipe.dataset
+    own = {}
+    if found.whitening is not None:
+        pixels = unit(plain.train.pixels) if isinstance(plain.train, Held) else plain.train.images
+        own["preprocessing"] = fit(found.whitening, pixels, plain.name)
+    data, held_out = place.read(recipe.dataset, **own)
+    said = {name: getattr(found, name) for name in ("factor", "tile_order", "shrink")}
+    given = {name: value for name, value in said.items() if value is not None}
+    formation = dataclasses.replace(recipe.formation, stored_as=found.stored_as, **given)
+    soft = found.soft_labels
+    synthetic = SyntheticSet(
+        found.images.to(place.device),
+        found.labels.to(place.device),
+        data.preprocessing,
+        data.classes,
+        formation,
+        syn_lr=None if found.syn_lr is None else torch.tensor(found.syn_lr),
+        soft_labels=None if soft is None else SoftLabels(soft.values.to(place.device), soft.kind),
     )
+    subject = Subject(synthetic, data, recipe.network, recipe.training, recipe.optimizer, held_out=held_out)
     return _fitting(path, subject)
 
 

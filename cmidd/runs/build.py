@@ -4,7 +4,6 @@ import functools
 import hashlib
 import logging
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from cmidd.core.sampler import Sampler
 from cmidd.core.teachers import Teachers
 from cmidd.data.dataset import Dataset
 from cmidd.data.load import load_dataset
+from cmidd.data.preprocessing import Whitened
 from cmidd.data.split import Split
 from cmidd.loop.balance import Ratio
 from cmidd.methods import METHODS
@@ -113,13 +113,15 @@ def make_context(settings: Settings, device: torch.device) -> Context:
     )
 
 
-def data_key(given: Mapping[str, Any], data: Dataset) -> dict[str, Any]:
-    """What caches are named by of a data set of some settings."""
+def data_key(given: dict[str, Any], data: Dataset) -> dict[str, Any]:
+    """What caches say of a data set, which was read with the settings ``given``."""
     key = {name: value for name, value in given.items() if EARLIER.get(f"dataset.{name}") != value}
     if data.content is not None:
         key["content"] = data.content
     if data.name == "folder":  # The user may change the images: the caches go by their content.
         key["content"] = _hash(data.train)
+    if isinstance(data.preprocessing, Whitened):  # Of others' sets; no setting says it.
+        key["whitened"] = type(data.preprocessing.first).__name__
     return key
 
 

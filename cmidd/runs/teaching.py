@@ -1,0 +1,79 @@
+"""A teacher that labels what networks are trained on: the mean of the logits of a pool."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cmidd.buffers.teacher_files import refuse_unfit
+from cmidd.compute import passes
+from cmidd.compute.training import Teacher
+from cmidd.core.context import Context
+from cmidd.data.dataset import Dataset
+from cmidd.networks import Network, blank_network
+from cmidd.runs.build import data_key, make_teachers
+from cmidd.runs.settings import Settings
+from cmidd.samplers.random import RandomSampler
+from cmidd.synthetic.synthetic_set import SyntheticSet
+from cmidd.utils.random_streams import Streams
+
+
+def refuse_unfit_teachers(settings: Settings, data: Dataset, network: dict[str, Any]) -> None:
+    """Check that the teachers of ``cmi.teachers`` fit a data set, or that such images fit those to be trained.
+
+    Args:
+        network: the options of the network that the set was made with, which a teacher of its name has as well.
+
+    Raises:
+        SettingError: naming what differs and the way out.
+    """
+    cmi = settings.cmi
+    if cmi.teachers is not None and cmi.teachers.path is not None:
+        refuse_unfit(cmi.teachers.path, cmi.pool, cmi.teacher, data, network)
+    else:
+        options = network if network["name"] == cmi.teacher else {"name": cmi.teacher}
+        blank_network(image_shape=data.image_shape, num_classes=data.num_classes, **options)
+
+
+def teacher_of(
+    settings: Settings, synthetic: SyntheticSet, data: Dataset, network: dict[str, Any], dataset: dict[str, Any]
+) -> tuple[Teacher, dict[str, Any]]:
+    """The teacher that a run's settings of CMI name, made or read as for a run, and what it is for records and keys.
+
+    Args:
+        dataset: as for :func:`context_of`.
+    """
+    pool = make_teachers(settings, context_of(settings, synthetic, data, network, dataset))()
+    return Mean(pool.networks), pool.about
+
+
+def context_of(
+    settings: Settings, synthetic: SyntheticSet, data: Dataset, network: dict[str, Any], dataset: dict[str, Any]
+) -> Context:
+    """The world of a run that would have made a set, for caches of teachers and baselines.
+
+    Args:
+        dataset: the settings that ``data`` was read with: what a run on them left in caches is found.
+    """
+    return Context(
+        data=data,
+        synthetic=synthetic,
+        streams=Streams(settings.seed),
+        buffers=Path(settings.buffers_root),
+        network=network,
+        data_key=data_key(dataset, data),
+        sampler=RandomSampler(data),
+    )
+
+
+class Mean:
+    """The mean of the logits of several networks."""
+
+    def __init__(self, networks: list[Network]) -> None:
+        self.networks = networks
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """The logits ``[B, K]`` for images in network input space ``[B, C, H, W]``."""
+        return torch.stack([passes.logits(network, images) for network in self.networks]).mean(0)
