@@ -43,6 +43,11 @@ def refuse_unfit_for_scores(request: Request, asked: Asked, networks: int) -> No
             f"evaluation.selection={asked.protocol.selection}: scores are of networks after their last epoch; give "
             "evaluation.selection=last, or scores=false"
         )
+    if asked.subject.recipe.loss == "hard" and (named := _named(request)):
+        raise SettingError(
+            f"{request.value(named[0])}: the set is trained on with hard labels, as are random images beside it; remove "
+            f"{named[0]}, or give evaluation.training.loss="
+        )
     refuse_unscorable(asked.subject, taught=needs_teacher(request, asked))
 
 
@@ -83,9 +88,12 @@ def with_scores(
 
 def needs_teacher(request: Request, asked: Asked) -> bool:
     """Whether a teacher labels random images: the set has soft labels, and one was named, as many may be trained."""
-    return (
-        request.own.scores and asked.subject.recipe.loss != "hard" and any(name in request.typed for name in TEACHERS)
-    )
+    return request.own.scores and asked.subject.recipe.loss != "hard" and bool(_named(request))
+
+
+def _named(request: Request) -> list[str]:
+    """What was typed of teachers."""
+    return [name for name in TEACHERS if name in request.typed]
 
 
 def _real(request: Request, asked: Asked, options: dict[str, Any]) -> tuple[list[float], str]:
