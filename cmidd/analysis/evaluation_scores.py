@@ -45,8 +45,8 @@ def refuse_unfit_for_scores(request: Request, asked: Asked, networks: int) -> No
         )
     if asked.subject.recipe.loss == "hard" and (named := _named(request)):
         raise SettingError(
-            f"{request.value(named[0])}: the set is trained on with hard labels, as are random images beside it; remove "
-            f"{named[0]}, or give evaluation.training.loss="
+            f"{request.value(named[0])}: the set is trained on with hard labels, as are random images beside it; "
+            f"remove {named[0]}, or give evaluation.training.loss="
         )
     refuse_unscorable(asked.subject, taught=needs_teacher(request, asked))
 
