@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cmidd.analysis.cells import cells
-from cmidd.analysis.comparison import Sample, difference
+from cmidd.analysis.comparison import Sample, difference, over_pairs
 from cmidd.analysis.evaluation_records import NAME, read_evaluated
 from cmidd.analysis.measured import MOST_NAMED, BaselineCell, Cell, Key, in_words
 from cmidd.analysis.results import Result, read_results, records
@@ -31,7 +31,8 @@ class Side:
     """One of the two: what it is in words, its accuracies by set, and what makes it comparable.
 
     ``dataset``, ``ipc`` and ``content`` (of the images) are None where nothing tells, and ``ipc`` for the whole data
-    set. ``protocol`` has the ``network`` and the ``training`` that measured it.
+    set. ``protocol`` has the ``network`` and the ``training`` that measured it; ``begun`` names what each set of runs
+    began with, its seed among them.
     """
 
     what: str
@@ -42,6 +43,7 @@ class Side:
     content: str | None = None
     protocol: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    begun: tuple[Any, ...] = ()
 
 
 def read_side(word: str, name: str, roots: Sequence[str], network: str | None) -> Side:
@@ -116,6 +118,7 @@ def _of_cell(cell: Cell) -> Side:
             "training": first.settings.get("evaluation", {}).get("training", {}),
         },
         (*filter(None, [cell.of_recipe]), *left_out),
+        tuple((result.system, result.settings.get("init"), result.seed) for result in cell.results),
     )
 
 
@@ -188,6 +191,8 @@ def compared(one: Side, other: Side) -> list[str]:
             "Over networks, as of one side there is a single set: it holds for these sets, not for others that the "
             "same settings make; run more seeds."
         )
+    if one.begun and one.begun == other.begun and (pairs := over_pairs(one.sample, other.sample)):
+        lines.append(pairs)
     lines += [f"{name}: {note}" for name, side in _named(one, other) for note in side.notes]
     if differing := _unlike_protocols(one.protocol, other.protocol):
         lines.append(f"Not measured alike, which may be the difference: B has {in_words(differing)}")

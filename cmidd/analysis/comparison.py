@@ -5,7 +5,7 @@ import statistics
 from dataclasses import dataclass
 from typing import Literal
 
-from cmidd.utils.noise import Noise, noise_of
+from cmidd.utils.noise import Noise, noise_of, noise_of_pairs
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,18 @@ class Difference:
         if self.inside_noise:
             return f"inside the noise: {better} is {points} above {worse} ({self.certainty})"
         return f"{better} is better by {points} ({self.certainty})"
+
+
+def over_pairs(one: Sample, other: Sample) -> str:
+    """The difference once more over pairs, the n-th set of one with the n-th of the other, in a sentence."""
+    noise, value = noise_of_pairs(one.set_means, other.set_means), other.mean - one.mean
+    if noise is None:
+        return ""
+    verdict = "inside the noise" if noise.covers(value) else "beyond the noise"
+    return (
+        f"Over {len(one.sets)} pairs of the same seed, which begin with the same images: {value:+.2f} points, standard "
+        f"error {noise.standard_error:.2f}, {noise} by the paired t test, {verdict}."
+    )
 
 
 def difference(one: Sample, other: Sample) -> Difference:

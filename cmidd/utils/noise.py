@@ -1,11 +1,9 @@
-"""The noise of a difference of two means: its standard error, and Welch's test."""
+"""The noise of a difference of two means: its standard error, and Welch's test, or that of pairs."""
 
 import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from scipy import stats
 
 ERRORS = 2.0  # standard errors that a difference must reach
 LEVEL = 0.05  # that p must not exceed: with few values, two standard errors come about by chance too often
@@ -14,7 +12,7 @@ RULE = f"a difference is inside the noise below {ERRORS:g} standard errors, or w
 
 @dataclass(frozen=True)
 class Noise:
-    """The standard error of a difference, in its unit, and p of Welch's test that it is 0."""
+    """The standard error of a difference, in its unit, and p of a test that it is 0."""
 
     standard_error: float
     p: float
@@ -33,6 +31,25 @@ def noise_of(one: Sequence[float], other: Sequence[float]) -> Noise | None:
         return None
     error = math.sqrt(sum(statistics.variance(values) / len(values) for values in (one, other)))
     if error == 0:  # Welch's test divides by it.
-        return Noise(error, 1.0 if statistics.fmean(one) == statistics.fmean(other) else 0.0)
+        return _without_spread(one, other)
+    from scipy import stats  # Here: it takes a second, and few commands compare.
+
     moments = [(statistics.fmean(values), statistics.stdev(values), len(values)) for values in (one, other)]
     return Noise(error, float(stats.ttest_ind_from_stats(*moments[0], *moments[1], equal_var=False).pvalue))
+
+
+def noise_of_pairs(one: Sequence[float], other: Sequence[float]) -> Noise | None:
+    """Of the mean difference of two or more pairs, by the paired t test; None for a single pair."""
+    if len(one) < 2:
+        return None
+    differences = [second - first for first, second in zip(one, other, strict=True)]
+    error = statistics.stdev(differences) / math.sqrt(len(differences))
+    if error == 0:
+        return _without_spread(one, other)
+    from scipy import stats
+
+    return Noise(error, float(stats.ttest_rel(one, other).pvalue))
+
+
+def _without_spread(one: Sequence[float], other: Sequence[float]) -> Noise:
+    return Noise(0.0, 1.0 if statistics.fmean(one) == statistics.fmean(other) else 0.0)

@@ -147,6 +147,21 @@ def test_both_sides_the_difference_and_a_sentence_are_said(root):
     assert any("it holds for these sets, not for others" in line for line in alone)
 
 
+def test_cells_of_a_system_with_the_same_seeds_are_compared_over_pairs_too(root):
+    lines = compared(side("dm:cifar10:10:0", root), side("dm:cifar10:10:8000", root))
+    (line,) = [line for line in lines if line.startswith("Over 3 pairs of the same seed")]
+    gains = [53.5 - 48.5, 55.0 - 50.5, 52.5 - 46.5]
+    error = statistics.stdev(gains) / math.sqrt(3)
+    p = 2 * float(stats.t.sf(statistics.fmean(gains) / error, 2))
+    assert f"+5.17 points, standard error {error:.2f}, p = {p:.2g} by the paired t test, beyond the noise." in line
+    for other in ("idm", "dm"):
+        record(root / other, other, "cifar10", 10, 1.0, 0, [50.0])
+        record(root / other, other, "cifar10", 10, 1.0, 5, [51.0])
+        record(root / other, other, "cifar10", 10, 1.0, 6, [52.0])
+        unlike = compared(side("dm:cifar10:10:0", root), side(f"{other}:cifar10:10:1", root / other))
+        assert not any("pairs" in line for line in unlike)
+
+
 def test_protocols_that_differ_are_named(root):
     networks = {"network": {"name": "convnet", "width": 64}, "evaluation": {"training": {"epochs": 1000}}}
     record(root / "more", "dm", "cifar10", 10, 0.0, 0, [40.0, 41.0], settings=networks)

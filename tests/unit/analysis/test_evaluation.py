@@ -225,7 +225,9 @@ def test_a_killed_table_of_several_sets_and_networks_goes_on_to_the_same_bits(pa
         name: each["accuracies"] for name, each in whole["sets"].items()
     }
     assert [line.split("|")[1:4] for line in page.splitlines() if ".safetensors |" in line] == [
-        [f" {name}.safetensors ", " digits ", f" {network} "] for name in ("one", "two") for network in ("convnet", "mlp")
+        [f" {name}.safetensors ", " digits ", f" {network} "]
+        for name in ("one", "two")
+        for network in ("convnet", "mlp")
     ]
     assert (tmp_path / "one.evaluation1.json").exists()
     assert not list(tmp_path.glob("*.evaluating.json"))

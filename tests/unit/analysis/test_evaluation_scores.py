@@ -87,6 +87,7 @@ def test_beside_a_set_with_soft_labels_random_images_have_those_of_the_teachers_
     [
         (["scores=false", "scores_real=95"], ["scores_real=95", "give scores=true"]),
         (["networks=[mlp,{name: convnet, width: 8}]", "scores_real=95"], ["scores_real=95", "one network"]),
+        (["cmi.teacher=mlp"], ["cmi.teacher=mlp", "hard labels"]),
         (["scores_real=101"], ["scores_real=101"]),
         (["evaluation.selection=held_out", "evaluation.tests=2"], ["evaluation.selection=held_out"]),
     ],
