@@ -4,7 +4,7 @@ import cmidd
 
 run = cmidd.distill(method="dm", dataset="digits", ipc=10)
 run.synthetic.show()
-cmidd.evaluate(run, network=["convnet", "resnet18"])
+cmidd.evaluate(run, networks=["convnet", "resnet18"])
 """
 
 from typing import TYPE_CHECKING, Any

@@ -9,15 +9,14 @@ from typing import Any
 
 import torch
 
-from cmidd.analysis.evaluation_protocol import Asked
-from cmidd.analysis.evaluation_scores import needs_teacher, refuse_unfit_for_scores, with_scores
+from cmidd.analysis.evaluation_protocol import Asked, wants_teacher
+from cmidd.analysis.evaluation_scores import refuse_unfit_for_scores, with_scores
 from cmidd.analysis.evaluation_settings import Request
 from cmidd.analysis.evaluation_subject import load_subject
 from cmidd.analysis.evaluation_table import Measured, Row, of_reordered, places_of_tables, write_tables
 from cmidd.compute import engine
 from cmidd.compute.devices import pick_device
 from cmidd.compute.losses import refuse_unlabelled
-from cmidd.compute.training import Teacher
 from cmidd.evaluation.class_order import Confusion, permuted
 from cmidd.evaluation.evaluate import evaluate_tests
 from cmidd.evaluation.train_on_set import digest, stages_of, training_passes
@@ -92,8 +91,7 @@ def measure(request: Request, asked: Asked, kept: Path | None = None) -> Measure
         log.warning("%s", of_reordered(data))
     with _engine(request, data.device) as label:
         made_by |= {} if label == "float32" else {"engine": label}
-        named = teacher_of_set(asked) if asked.taught or needs_teacher(request, asked) else None
-        teacher, about = named if named and asked.taught else (None, None)
+        teacher, about = teacher_of(asked.settings, subject) if wants_teacher(request, asked) else (None, None)
         made_by |= {} if about is None else {"teacher": about}
         for title, options in networks_of(request, asked).items():
             _warn_of_batch_norm(title, options, asked)
@@ -117,9 +115,8 @@ def measure(request: Request, asked: Asked, kept: Path | None = None) -> Measure
                 log.warning("%s: %s", title, moved.said(data.classes))
             rows.append(row := Row(title, tests, moved))
             if request.own.scores:
-                how: Any = {"taught_by": named, "kept": kept, "made_by": made_by}
-                scores = with_scores(request, asked, title, options, row.accuracies, **how)
-                rows[-1] = dataclasses.replace(row, scores=scores)
+                found = with_scores(request, asked, title, options, row.accuracies, teacher, kept=kept, made_by=made_by)
+                rows[-1] = dataclasses.replace(row, scores=found)
     return Measured(asked, stages, rows, about)
 
 
@@ -152,11 +149,11 @@ def _refuse_unfit(request: Request, asked: Asked) -> None:
     networks = networks_of(request, asked)
     for options in networks.values():
         blank_network(image_shape=data.image_shape, num_classes=data.num_classes, **options)
-    refuse_unfit_for_scores(request, asked, len(networks))
     stages = stages_of(asked.subject.synthetic, asked.subject.recipe)
     for images, recipe in stages:
         refuse_unlabelled(recipe, images.soft, is_taught=asked.taught)
-    if asked.taught or needs_teacher(request, asked):
+    refuse_unfit_for_scores(request, asked, len(networks))
+    if wants_teacher(request, asked):
         refuse_unfit_teachers(asked.settings, data, asked.subject.network)
     passes = training_passes(stages)
     if protocol.tests > passes:
@@ -169,12 +166,6 @@ def _refuse_unfit(request: Request, asked: Asked) -> None:
             "evaluation.selection=held_out: chooses among several tests of a network, and evaluation.tests=1; give "
             "evaluation.tests=10, or evaluation.selection=last"
         )
-
-
-def teacher_of_set(asked: Asked) -> tuple[Teacher, dict[str, Any]]:
-    """The teacher that the settings name, and what it is."""
-    subject = asked.subject
-    return teacher_of(asked.settings, subject.synthetic, subject.data, subject.network, asked.dataset)
 
 
 @contextlib.contextmanager

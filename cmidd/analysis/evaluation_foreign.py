@@ -43,7 +43,7 @@ def foreign_set(request: Request, path: str, place: Path, device: torch.device) 
     where = place_to_read(*found[-1], device)
     subject = foreign_subject(place, recipe_of, where, maker=maker, factor=factor)
     settings, protocol = found[-1]
-    return finished(request, Asked(path, subject, settings, protocol, settings.dataset))
+    return finished(request, Asked(path, subject, settings, protocol))
 
 
 def _guessed(request: Request, place: Path) -> list[str]:

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -27,14 +26,12 @@ class Asked:
         path: the set's, as it was given.
         settings: those of a run like the one that made it, with what was typed.
         protocol: how networks are trained on it, and how many; its ``training`` is the subject's.
-        dataset: the settings that its data set was read with.
     """
 
     path: str
     subject: Subject
     settings: Settings
     protocol: EvaluationProtocol
-    dataset: dict[str, Any]
 
     @property
     def taught(self) -> bool:
@@ -61,6 +58,12 @@ def place_to_read(settings: Settings, protocol: EvaluationProtocol, device: torc
     fraction = settings.dataset.get("validation") or HELD_OUT
     held_out = fraction if protocol.selection == "held_out" else None
     return Place(settings.data, device, Path(settings.buffers_root, "images"), held_out)
+
+
+def wants_teacher(request: Request, asked: Asked) -> bool:
+    """Whether teachers label something: what networks are trained on, or for scores random images like the set's."""
+    named = any(name in request.typed for name in TEACHERS)
+    return asked.taught or (request.own.scores and asked.subject.recipe.loss != "hard" and named)
 
 
 def finished(request: Request, asked: Asked) -> Asked:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cmidd.analysis.evaluation_protocol import Asked
+from cmidd.analysis.evaluation_protocol import Asked, wants_teacher
 from cmidd.analysis.evaluation_settings import TEACHERS, Request
 from cmidd.compute.training import Teacher
+from cmidd.core.context import Context
 from cmidd.evaluation.baselines import baseline_file, baselines
 from cmidd.evaluation.score_terms import ipc_of, measure_scores, refuse_unscorable
 from cmidd.evaluation.scores import Scores
@@ -43,12 +44,12 @@ def refuse_unfit_for_scores(request: Request, asked: Asked, networks: int) -> No
             f"evaluation.selection={asked.protocol.selection}: scores are of networks after their last epoch; give "
             "evaluation.selection=last, or scores=false"
         )
-    if asked.subject.recipe.loss == "hard" and (named := _named(request)):
+    if asked.subject.recipe.loss == "hard" and (named := [name for name in TEACHERS if name in request.typed]):
         raise SettingError(
             f"{request.value(named[0])}: the set is trained on with hard labels, as are random images beside it; "
             f"remove {named[0]}, or give evaluation.training.loss="
         )
-    refuse_unscorable(asked.subject, taught=needs_teacher(request, asked))
+    refuse_unscorable(asked.subject, taught=wants_teacher(request, asked))
 
 
 def with_scores(
@@ -57,8 +58,8 @@ def with_scores(
     title: str,
     options: dict[str, Any],
     accuracies: list[float],
+    teacher: Teacher | None,
     *,
-    taught_by: tuple[Teacher, dict[str, Any]] | None,
     kept: Path | None,
     made_by: Mapping[str, Any],
 ) -> Scores:
@@ -67,11 +68,10 @@ def with_scores(
     Args:
         title, options: the network's.
         accuracies: of the set as it is, which were measured before.
-        taught_by: the teacher of random images and what it is, where one was named.
+        teacher: labels random images, where the set's are soft.
         kept, made_by: as for :func:`cmidd.evaluation.evaluate.evaluate`.
     """
-    real, real_from = _real(request, asked, options)
-    teacher, about = taught_by or (None, None)
+    real, real_from = _real(request, asked, context_of(asked.settings, asked.subject, options))
     return measure_scores(
         asked.subject,
         options,
@@ -82,33 +82,21 @@ def with_scores(
         teacher=teacher,
         syn_any=accuracies,
         kept=kept,
-        made_by={**made_by, **({} if about is None else {"teacher": about})},
+        made_by=made_by,
     )
 
 
-def needs_teacher(request: Request, asked: Asked) -> bool:
-    """Whether a teacher labels random images: the set has soft labels, and one was named, as many may be trained."""
-    return request.own.scores and asked.subject.recipe.loss != "hard" and bool(_named(request))
-
-
-def _named(request: Request) -> list[str]:
-    """What was typed of teachers."""
-    return [name for name in TEACHERS if name in request.typed]
-
-
-def _real(request: Request, asked: Asked, options: dict[str, Any]) -> tuple[list[float], str]:
-    """Accuracies of a network trained on the whole training set, and where they come from."""
+def _real(request: Request, asked: Asked, context: Context) -> tuple[list[float], str]:
+    """Accuracies of the whole training set, and where they come from."""
     if request.own.scores_real is not None:
         return [request.own.scores_real], f"scores_real={request.own.scores_real:g}, as given"
-    subject = asked.subject
-    context = context_of(asked.settings, subject.synthetic, subject.data, options, asked.dataset)
     protocol = dataclasses.replace(asked.protocol, baselines=("whole",))
-    path, _ = baseline_file(context, protocol, ipc_of(subject), "whole")
+    path, _ = baseline_file(context, protocol, ipc_of(asked.subject), "whole")
     if not path.exists():
         log.info(
             "scores: %d networks are trained on the whole training set, by evaluation.whole, and kept for later; "
             "scores_real=<per cent> gives a known accuracy instead",
             protocol.repeats,
         )
-    values = baselines(context, protocol, ipc_of(subject))["whole"]
+    values = baselines(context, protocol, ipc_of(asked.subject))["whole"]
     return values, f"{len(values)} networks trained on it by evaluation.whole"

@@ -77,7 +77,7 @@ class Request:
     @cached_property
     def run(self) -> Settings:
         """The settings of a run without a look at a set: seed, device, folders and engine are the same for all."""
-        return self.composed([])
+        return self.composed([], ("method", "recipe", "dataset", "network"))
 
     @cached_property
     def typed(self) -> dict[str, str]:

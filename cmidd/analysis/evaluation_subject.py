@@ -64,7 +64,7 @@ def _own(request: Request, name: str, path: Path, synthetic: SyntheticSet, devic
         **_training(request, path, about, protocol),
     }
     subject = subject_of(synthetic, str(path), place_to_read(settings, protocol, device), asked)
-    return finished(request, Asked(name, subject, settings, protocol, asked["data"]))
+    return finished(request, Asked(name, subject, settings, protocol))
 
 
 def others_beside(request: Request) -> bool:

@@ -28,6 +28,11 @@ SHOWN = {
         *WHERE,
         *("tracking", "dry_run", "overwrite"),
     ),
+    "evaluate": (
+        *("synthetic", "networks", "network", "evaluation", "evaluation.repeats", "evaluation.tests"),
+        *("evaluation.selection", "method", "dataset", "dataset.zca", "dataset.statistics", *TEACHERS),
+        *("scores", "scores_real", "to", "seed", "data.root", "buffers_root", "device"),
+    ),
     "buffer": (*WHAT, *EXPERTS, *WHERE),
     "teachers": ("dataset", "seed", *TEACHERS, "regularizer", *WHERE),
     "baselines": (*WHAT, *MEASURED, *WHERE),
@@ -100,7 +105,7 @@ def _settings(command: str) -> str:
         if not (each := found.get(name)):
             continue
         about = each.about
-        if command in SHOWN and name in (*ROOMS, "cmi"):
+        if command in SHOWN and name in (*ROOMS, "cmi", "evaluation"):
             about = f"{about}: {', '.join(options(name))}" if about else ", ".join(options(name))
         default = "" if each.default in ("???", "") or "${" in each.default else each.default
         rows.append((f"{name}={default}", about))

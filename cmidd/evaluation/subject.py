@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
@@ -35,7 +35,8 @@ class Subject:
     ``optimizer``: what a network takes from one stage of the set to the next
     (:class:`cmidd.evaluation.protocols.EvaluationProtocol`). ``reordered``: whether the set counts the classes in
     another order than the data set; its labels are then mapped by their names. ``held_out``: a part of the training set
-    on which one of several tests is chosen, where that is asked for.
+    on which one of several tests is chosen, where that is asked for. ``given``: the settings of the data set, which
+    caches are named by.
     """
 
     synthetic: SyntheticSet
@@ -45,6 +46,7 @@ class Subject:
     optimizer: Optimizer = "fresh"
     reordered: bool = False
     held_out: Split | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def subject_of(synthetic: SyntheticSet, path: str, place: Place, asked: Mapping[
     check_dataset(given, f"{path}: data")
     data, held_out = place.read(given, preprocessing=synthetic.transform)
     named = by_name(synthetic, data.classes, path, f"{data.name} in data.root={place.where.root}")
-    return _fitting(path, Subject(named, data, network, recipe, optimizer, named is not synthetic, held_out))
+    return _fitting(path, Subject(named, data, network, recipe, optimizer, named is not synthetic, held_out, given))
 
 
 def refuse_silent(about: Mapping[str, Any], path: str) -> Mapping[str, Any]:
@@ -153,26 +155,37 @@ def foreign_subject(
     found = foreign.read(path, plain.classes, plain.image_shape[0], method=maker, factor=factor)
     recipe = recipe_of(found, max(1, len(found.labels) // plain.num_classes))
     check_dataset(recipe.dataset)
-    own = {}
+    own: dict[str, Any] = {}
     if found.whitening is not None:
         pixels = unit(plain.train.pixels) if isinstance(plain.train, Held) else plain.train.images
         own["preprocessing"] = fit(found.whitening, pixels, plain.name)
     data, held_out = place.read(recipe.dataset, **own)
+    subject = Subject(
+        _as_stored(found, recipe.formation, data, place.device),
+        data,
+        recipe.network,
+        recipe.training,
+        recipe.optimizer,
+        held_out=held_out,
+        given=recipe.dataset,
+    )
+    return _fitting(path, subject)
+
+
+def _as_stored(found: Imported, formation: Formation, data: Dataset, device: torch.device) -> SyntheticSet:
+    """What was read as a set of ours, with the grids of its recipe where its files say nothing of them."""
     said = {name: getattr(found, name) for name in ("factor", "tile_order", "shrink")}
-    given = {name: value for name, value in said.items() if value is not None}
-    formation = dataclasses.replace(recipe.formation, stored_as=found.stored_as, **given)
+    grids = {name: value for name, value in said.items() if value is not None}
     soft = found.soft_labels
-    synthetic = SyntheticSet(
-        found.images.to(place.device),
-        found.labels.to(place.device),
+    return SyntheticSet(
+        found.images.to(device),
+        found.labels.to(device),
         data.preprocessing,
         data.classes,
-        formation,
+        dataclasses.replace(formation, stored_as=found.stored_as, **grids),
         syn_lr=None if found.syn_lr is None else torch.tensor(found.syn_lr),
-        soft_labels=None if soft is None else SoftLabels(soft.values.to(place.device), soft.kind),
+        soft_labels=None if soft is None else SoftLabels(soft.values.to(device), soft.kind),
     )
-    subject = Subject(synthetic, data, recipe.network, recipe.training, recipe.optimizer, held_out=held_out)
-    return _fitting(path, subject)
 
 
 def _fitting(path: str | Path, subject: Subject) -> Subject:

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -113,8 +114,8 @@ def make_context(settings: Settings, device: torch.device) -> Context:
     )
 
 
-def data_key(given: dict[str, Any], data: Dataset) -> dict[str, Any]:
-    """What caches say of a data set, which was read with the settings ``given``."""
+def data_key(given: Mapping[str, Any], data: Dataset) -> dict[str, Any]:
+    """What caches are named by of a data set of some settings."""
     key = {name: value for name, value in given.items() if EARLIER.get(f"dataset.{name}") != value}
     if data.content is not None:
         key["content"] = data.content

@@ -11,11 +11,11 @@ from cmidd.compute import passes
 from cmidd.compute.training import Teacher
 from cmidd.core.context import Context
 from cmidd.data.dataset import Dataset
+from cmidd.evaluation.subject import Subject
 from cmidd.networks import Network, blank_network
 from cmidd.runs.build import data_key, make_teachers
 from cmidd.runs.settings import Settings
 from cmidd.samplers.random import RandomSampler
-from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils.random_streams import Streams
 
 
@@ -36,33 +36,24 @@ def refuse_unfit_teachers(settings: Settings, data: Dataset, network: dict[str, 
         blank_network(image_shape=data.image_shape, num_classes=data.num_classes, **options)
 
 
-def teacher_of(
-    settings: Settings, synthetic: SyntheticSet, data: Dataset, network: dict[str, Any], dataset: dict[str, Any]
-) -> tuple[Teacher, dict[str, Any]]:
-    """The teacher that a run's settings of CMI name, made or read as for a run, and what it is for records and keys.
-
-    Args:
-        dataset: as for :func:`context_of`.
+def teacher_of(settings: Settings, subject: Subject) -> tuple[Teacher, dict[str, Any]]:
+    """The teacher that a run's settings of CMI name, made or read as for a run that made the set, and what it is for
+    records and keys.
     """
-    pool = make_teachers(settings, context_of(settings, synthetic, data, network, dataset))()
+    pool = make_teachers(settings, context_of(settings, subject, subject.network))()
     return Mean(pool.networks), pool.about
 
 
-def context_of(
-    settings: Settings, synthetic: SyntheticSet, data: Dataset, network: dict[str, Any], dataset: dict[str, Any]
-) -> Context:
-    """The world of a run that would have made a set, for caches of teachers and baselines.
-
-    Args:
-        dataset: the settings that ``data`` was read with: what a run on them left in caches is found.
-    """
+def context_of(settings: Settings, subject: Subject, network: dict[str, Any]) -> Context:
+    """The world of a run that would have made the set with a network: what caches of baselines and teachers go by."""
+    data = subject.data
     return Context(
         data=data,
-        synthetic=synthetic,
+        synthetic=subject.synthetic,
         streams=Streams(settings.seed),
         buffers=Path(settings.buffers_root),
         network=network,
-        data_key=data_key(dataset, data),
+        data_key=data_key(subject.given, data),
         sampler=RandomSampler(data),
     )
 

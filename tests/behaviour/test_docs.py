@@ -98,9 +98,18 @@ LEVELS = {
         "sweep",
         RAY,
     ),
-    "cmidd evaluate synthetic=results/digits/dm/ipc10/cmi0/seed0 'network=[convnet,mlp]'": ("run", []),
-    "cmidd evaluate synthetic=<run> 'network=[convnet,alexnet,vgg11,resnet18]' repeats=5": ("ci", []),
-    "cmidd evaluate synthetic=images_best.pt method=mtt dataset=cifar10 zca=true training.lr=0.02": ("ci", []),
+    "cmidd evaluate synthetic=results/digits/dm/ipc10/cmi0/seed0 'networks=[convnet,mlp]'": ("run", []),
+    "cmidd evaluate synthetic=<run> 'networks=[convnet,alexnet,vgg11,resnet18]'": ("ci", []),
+    "cmidd evaluate synthetic=<run> evaluation=dsa evaluation.tests=10 evaluation.selection=held_out": (
+        "run",
+        ["evaluation.tests=2"],
+    ),
+    "cmidd evaluate synthetic=images_best.pt method=mtt dataset=cifar10 dataset.zca=true evaluation.training.lr=0.02": (
+        "ci",
+        [],
+    ),
+    "cmidd evaluate 'synthetic=[results/evidence/cifar10_dm_ipc10_cmi0_seed0.safetensors,results/evidence/"
+    "cifar10_dm_ipc10_cmi8000_seed0.safetensors]' to=with_and_without": ("ci", []),
     "cmidd evaluate synthetic=results/evidence/cifar10_dm_ipc10_cmi0_seed0.safetensors": ("run", []),
     "cmidd evaluate synthetic=results/evidence/cifar10_dm_ipc10_cmi8000_seed0.safetensors": ("run", []),
     "cmidd evaluate synthetic=<run> scores=true scores_real=97.5": ("run", []),
