@@ -93,12 +93,12 @@ def _real(request: Request, asked: Asked, options: dict[str, Any]) -> tuple[list
     subject = asked.subject
     context = context_of(asked.settings, subject, options)
     protocol = dataclasses.replace(asked.protocol, baselines=("whole",))
-    path, _ = baseline_file(context, protocol, ipc_of(subject), "whole")
+    path, _ = baseline_file(context, protocol, ipc_of(asked.subject), "whole")
     if not path.exists():
         log.info(
             "scores: %d networks are trained on the whole training set, by evaluation.whole, and kept for later; "
             "scores_real=<per cent> gives a known accuracy instead",
             protocol.repeats,
         )
-    values = baselines(context, protocol, ipc_of(subject))["whole"]
+    values = baselines(context, protocol, ipc_of(asked.subject))["whole"]
     return values, f"{len(values)} networks trained on it by evaluation.whole"

@@ -48,8 +48,8 @@ class EvaluationProtocol:
     (:mod:`cmidd.evaluation.coresets`, by networks as ``features`` says), trained on like the synthetic set, and the
     ``whole`` data set, trained on by the recipe ``whole`` (hours on a CPU, but for the digits).
     ``optimizer`` is what a network takes from one stage of a set to the next.
-    ``tests``: how often a network is tested while it trains, at equal distances, the last time at its end. ``selection``:
-    which of them counts, the ``last``, or the one that is best on a ``held_out`` part of the training set.
+    ``tests``: how often a network is tested while it trains, at equal distances, the last time at its end.
+    ``selection``: which of them counts, the ``last``, or the one that is best on a ``held_out`` part of the training set.
     """
 
     repeats: Count

@@ -1,14 +1,8 @@
 """The plan of a run: what is left of it, and how long that takes by what is on record."""
 
-import functools
-import statistics
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from typing_extensions import TypedDict
 
 from cmidd.buffers.experts import Experts
 from cmidd.buffers.teachers import pool_files, teacher_recipe
@@ -21,26 +15,10 @@ from cmidd.evaluation.feature_networks import feature_files
 from cmidd.loop.checkpoints import progress_of
 from cmidd.runs.additions import asked_beside
 from cmidd.runs.build import expert_settings, fitting_engine
-from cmidd.runs.identity import BASELINE, dataset_name, strength, system
+from cmidd.runs.costs import costs, kind_of
 from cmidd.runs.recipes import refuse_soft_labels
-from cmidd.runs.record import read_record
 from cmidd.runs.run_folder import read_finished, refuse_other_settings
 from cmidd.runs.settings import Settings
-from cmidd.utils import files
-from cmidd.utils.checking import validate
-from cmidd.utils.setting_types import Count, NonNegative
-
-
-class BenchCell(TypedDict):
-    method: str
-    dataset: str
-    ipc: Count
-    cmi: NonNegative
-    seconds_per_iteration: NonNegative
-
-
-class BenchTable(TypedDict):
-    cells: list[BenchCell]
 
 
 @dataclass(frozen=True)
@@ -222,31 +200,3 @@ def _measured(settings: Settings, timed: Timed, at: int, iterations: int) -> tup
     """As :func:`_recorded`, at measured seconds."""
     networks = _evaluations_left(settings, at, iterations) * settings.evaluation.repeats
     return timed.iteration * (iterations - at), timed.evaluation * networks
-
-
-@functools.cache
-def costs(results_root: Path) -> dict[tuple[Any, ...], tuple[float, float]]:
-    """Median seconds of an iteration, and of all evaluations of a run, for every kind of run on record.
-
-    From ``result.json`` files, and for kinds without one from the tables of ``bench.py``, which know no evaluation.
-    """
-    found: dict[tuple[Any, ...], list[tuple[float, float]]] = defaultdict(list)
-    for path in results_root.rglob("result.json"):
-        record = read_record(path)
-        if record.seconds is not None:
-            per_iteration = record.seconds / record.last["iteration"]
-            found[kind_of(record.settings)].append((per_iteration, record.evaluation_seconds or 0.0))
-    for path in results_root.glob("bench*.json"):
-        for cell in validate(path, files.read_json(path), BenchTable)["cells"]:
-            kind = (cell["method"], cell["dataset"], cell["ipc"], cell["cmi"] > 0)
-            if kind not in found:
-                found[kind].append((cell["seconds_per_iteration"], 0.0))
-    return {
-        kind: (statistics.median(seconds for seconds, _ in pairs), statistics.median(more for _, more in pairs))
-        for kind, pairs in found.items()
-    }
-
-
-def kind_of(identity: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What runs have in common that take about as long an iteration."""
-    return system(identity), dataset_name(identity), identity["ipc"], strength(identity["cmi"]) != BASELINE

@@ -15,7 +15,7 @@ from cmidd.buffers.experts import Experts, ExpertSettings
 from cmidd.buffers.teachers import TeacherPool
 from cmidd.cli.compose import compose
 from cmidd.compute.training import TrainingRecipe
-from cmidd.runs.plan import costs
+from cmidd.runs.costs import costs
 from cmidd.runs.run import run
 from cmidd.utils import files
 from tests.support.contexts import context
