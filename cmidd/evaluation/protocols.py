@@ -49,7 +49,7 @@ class EvaluationProtocol:
     ``whole`` data set, trained on by the recipe ``whole`` (hours on a CPU, but for the digits).
     ``optimizer`` is what a network takes from one stage of a set to the next.
     ``tests``: how often a network is tested while it trains, at equal distances, the last time at its end.
-    ``selection``: which of them counts, the ``last``, or the one that is best on a ``held_out`` part of the training set.
+    ``selection``: which of them counts, the ``last``, or the best one on a ``held_out`` part of the training set.
     """
 
     repeats: Count
