@@ -167,7 +167,7 @@ def foreign_subject(
         recipe.training,
         recipe.optimizer,
         held_out=held_out,
-        given=recipe.dataset,
+        given=recipe.dataset if found.whitening is None else {**recipe.dataset, "whitening": found.whitening},
     )
     return _fitting(path, subject)
 

@@ -21,7 +21,6 @@ from cmidd.core.sampler import Sampler
 from cmidd.core.teachers import Teachers
 from cmidd.data.dataset import Dataset
 from cmidd.data.load import load_dataset
-from cmidd.data.preprocessing import Whitened
 from cmidd.data.split import Split
 from cmidd.loop.balance import Ratio
 from cmidd.methods import METHODS
@@ -121,8 +120,6 @@ def data_key(given: Mapping[str, Any], data: Dataset) -> dict[str, Any]:
         key["content"] = data.content
     if data.name == "folder":  # The user may change the images: the caches go by their content.
         key["content"] = _hash(data.train)
-    if isinstance(data.preprocessing, Whitened):  # Of others' sets; no setting says it.
-        key["whitened"] = type(data.preprocessing.first).__name__
     return key
 
 

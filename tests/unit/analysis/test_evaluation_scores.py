@@ -1,5 +1,6 @@
 """An evaluation with scores: what it writes, what it measures once for all, and what has no scores."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,7 +11,7 @@ from cmidd.data.load import load_dataset
 from cmidd.synthetic.soft_labels import SoftLabels
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils.random_streams import Streams
-from tests.support.evaluations import evaluated
+from tests.support.evaluations import evaluated, subject
 from tests.support.refusals import refused, script
 
 SHORT = ["evaluation.repeats=2", "scores=true", "evaluation.whole.epochs=1"]
@@ -95,3 +96,11 @@ def test_beside_a_set_with_soft_labels_random_images_have_those_of_the_teachers_
 def test_what_has_no_scores_is_refused_before_anything_is_trained(tmp_path, words, said):
     path = saved(tmp_path / "set.safetensors")
     refused("scores", words, lambda: evaluated(f"synthetic={path}", *SHORT, *words), *said)
+
+
+def test_what_is_kept_of_anothers_whitening_is_not_taken_for_the_plain_data_set(tmp_path):
+    images, labels = np.zeros((10, 8, 8, 1), np.float32), np.eye(10, dtype=np.float32)
+    np.savez(tmp_path / "kip_digits_ConvNet3_ssize10_zca_nol_noaug_ckpt1000.npz", images=images, labels=labels)
+    found = subject(tmp_path / "kip_digits_ConvNet3_ssize10_zca_nol_noaug_ckpt1000.npz", "dataset=digits", "method=dm")
+    assert found.subject.given["whitening"] == "kip"
+    assert "whitening" not in subject(saved(tmp_path / "set.safetensors")).subject.given
