@@ -9,6 +9,7 @@ from typing import Any
 from cmidd.analysis.evaluation_protocol import Asked, wants_teacher
 from cmidd.analysis.evaluation_settings import TEACHERS, Request
 from cmidd.compute.training import Teacher
+from cmidd.core.context import Context
 from cmidd.evaluation.baselines import baseline_file, baselines
 from cmidd.evaluation.score_terms import ipc_of, measure_scores, refuse_unscorable
 from cmidd.evaluation.scores import Scores
@@ -43,8 +44,7 @@ def refuse_unfit_for_scores(request: Request, asked: Asked, networks: int) -> No
             f"evaluation.selection={asked.protocol.selection}: scores are of networks after their last epoch; give "
             "evaluation.selection=last, or scores=false"
         )
-    named = [name for name in TEACHERS if name in request.typed]
-    if asked.subject.recipe.loss == "hard" and named:
+    if asked.subject.recipe.loss == "hard" and (named := [name for name in TEACHERS if name in request.typed]):
         raise SettingError(
             f"{request.value(named[0])}: the set is trained on with hard labels, as are random images beside it; "
             f"remove {named[0]}, or give evaluation.training.loss="
@@ -71,7 +71,7 @@ def with_scores(
         teacher: labels random images, where the set's are soft.
         kept, made_by: as for :func:`cmidd.evaluation.evaluate.evaluate`.
     """
-    real, real_from = _real(request, asked, options)
+    real, real_from = _real(request, asked, context_of(asked.settings, asked.subject, options))
     return measure_scores(
         asked.subject,
         options,
@@ -86,12 +86,10 @@ def with_scores(
     )
 
 
-def _real(request: Request, asked: Asked, options: dict[str, Any]) -> tuple[list[float], str]:
-    """Accuracies of a network trained on the whole training set, and where they come from."""
+def _real(request: Request, asked: Asked, context: Context) -> tuple[list[float], str]:
+    """Accuracies of the whole training set, and where they come from."""
     if request.own.scores_real is not None:
         return [request.own.scores_real], f"scores_real={request.own.scores_real:g}, as given"
-    subject = asked.subject
-    context = context_of(asked.settings, subject, options)
     protocol = dataclasses.replace(asked.protocol, baselines=("whole",))
     path, _ = baseline_file(context, protocol, ipc_of(asked.subject), "whole")
     if not path.exists():

@@ -52,14 +52,14 @@ def _own(request: Request, name: str, path: Path, synthetic: SyntheticSet, devic
         request = request.without((*CARRIED, "dataset"))
     for typed in request.typed:
         if among(typed, CARRIED):
-            raise SettingError(f"{request.value(typed)}: {path} carries its own; leave {typed} out")
+            raise SettingError(f"{request.value(typed)}: {name} carries its own; leave {typed} out")
     about = {**about, **{part: mapping(about[part], f"{path}: {part}") for part in ("data", "network", "training")}}
     before = _words_of(about)
     settings = request.composed(before, ["evaluation"] if "evaluation" in request.typed else [])
     protocol = protocol_of(request, settings, before, request.typed.get("evaluation"))
     asked = {
         **about,
-        "data": _data(request, path, about["data"], settings),
+        "data": _data(request, name, about["data"], settings),
         "network": _network(request, about["network"], settings),
         **_training(request, path, about, protocol),
     }
@@ -85,7 +85,7 @@ def _words_of(about: Mapping[str, Any]) -> list[str]:
     return [*words, *([f"ipc={ipc}"] if type(ipc) is int and ipc > 0 else [])]
 
 
-def _data(request: Request, path: Path, own: dict[str, Any], settings: Settings) -> dict[str, Any]:
+def _data(request: Request, path: str, own: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """The settings of the data set, which may be one's own images of the same classes instead."""
     chosen = settings.dataset
     if "dataset" in request.typed and chosen["name"] != own.get("name"):
@@ -105,10 +105,10 @@ def _data(request: Request, path: Path, own: dict[str, Any], settings: Settings)
 
 def _network(request: Request, own: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """The set's own network, in the form that it was made with, or another."""
-    if settings.network["name"] != own.get("name"):
+    if "network" in request.typed and settings.network["name"] != own.get("name"):
         return settings.network
-    changed = {key: settings.network[key] for key in (name.partition(".")[2] for name in request.below("network"))}
-    return {**own, **changed}
+    typed = [name.partition(".")[2] for name in request.below("network")]
+    return {**own, **{key: settings.network[key] for key in typed}}
 
 
 def _training(request: Request, path: Path, about: Mapping[str, Any], protocol: EvaluationProtocol) -> dict[str, Any]:

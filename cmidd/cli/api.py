@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cmidd.analysis.evaluation import measure, subjects
-from cmidd.analysis.evaluation_settings import read_evaluation
+from cmidd.analysis.evaluation_settings import Request, read_evaluation
 from cmidd.cli.admission import Admission, check_recipe
 from cmidd.cli.compose import compose, compose_evaluation, composition, notes, say_notes
 from cmidd.cli.old_words import as_of_a_run
@@ -159,16 +159,18 @@ def evaluate(
     names = [f"set {n} in memory" if isinstance(each, SyntheticSet) else str(each) for n, each in enumerate(sets, 1)]
     given = {"network": network, "networks": networks, "repeats": repeats}
     named = {"synthetic": names, "seed": seed, **{key: value for key, value in given.items() if value is not None}}
-    typed = as_of_a_run([*as_words({**named, **settings}), *words])
-    found: dict[str, dict[str, list[float]]] = {}
+    loaded = {name: each for name, each in zip(names, sets, strict=True) if isinstance(each, SyntheticSet)}
     with _heard(verbose):
-        chosen = composition(typed, "evaluate")
-        notes.clear()
-        request = read_evaluation(chosen.settings, chosen.words, compose_evaluation)
-        loaded = {name: each for name, each in zip(names, sets, strict=True) if isinstance(each, SyntheticSet)}
-        for asked in subjects(request, loaded):
-            found[asked.path] = measure(request, asked).accuracies
+        request = _request([*as_words({**named, **settings}), *words])
+        found = {asked.path: measure(request, asked).accuracies for asked in subjects(request, loaded)}
     return found[names[0]] if isinstance(synthetic, Evaluated) else found
+
+
+def _request(words: list[str]) -> Request:
+    """What an evaluation is asked for by words of the command line."""
+    chosen = composition(as_of_a_run(words), "evaluate")
+    notes.clear()
+    return read_evaluation(chosen.settings, chosen.words, compose_evaluation)
 
 
 def load_dataset(

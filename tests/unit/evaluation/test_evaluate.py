@@ -71,8 +71,10 @@ def test_files_of_the_references_give_the_accuracies_of_the_same_set_of_ours(tmp
         "+training.augment={strategy: none}",
         "training.batch=256",
     ]
-    given = {"images_best.pt": ["dataset=digits", "method=mtt"], "res_DM_digits_ConvNet_5ipc.pt": []}
-    for name, words in given.items():
+    for name, words in {
+        "images_best.pt": ["dataset=digits", "method=mtt"],
+        "res_DM_digits_ConvNet_5ipc.pt": [],
+    }.items():
         done = evaluate(f"synthetic={tmp_path / name}", *words, *network, *plain)
         assert done.returncode == 0, done.stderr
         stem = Path(name).stem
@@ -117,8 +119,14 @@ def test_nothing_in_a_file_is_executed(tmp_path, capsys):
     [
         (["synthetic=absent.pt"], "synthetic=absent.pt: no such file or folder"),
         (["synthetic={tmp}/images_best.pt"], "dataset: {tmp}/images_best.pt does not say it; give dataset="),
-        (["synthetic={tmp}/images_best.pt", "dataset=digits"], "images_best.pt: does not say how its pixels were"),
-        (["synthetic={tmp}/images_best.pt", "dataset=digits", "method=mtt"], "training.lr: {tmp}/images_best.pt"),
+        (
+            ["synthetic={tmp}/images_best.pt", "dataset=digits"],
+            "{tmp}/images_best.pt: does not say how its pixels were",
+        ),
+        (
+            ["synthetic={tmp}/images_best.pt", "dataset=digits", "method=mtt"],
+            "training.lr: {tmp}/images_best.pt does not",
+        ),
         (["synthetic={tmp}/images_best.pt", "networks=[nosuch]"], "networks=nosuch: unknown; choose one of"),
         (["synthetic={tmp}/x", "repeats=0"], "repeats=0: Input should be greater than 0"),
     ],
