@@ -125,7 +125,7 @@ def train_kept(
     what: str | None,
     keep: Path,
     made_by: Mapping[str, Any],
-    after: Callable[[], None] | None = None,
+    after: Callable[[int], None] | None = None,
 ) -> None:
     """As :func:`train`, kept in ``keep`` after its epochs, and gone on with from there: the bits are the same.
 
@@ -134,7 +134,7 @@ def train_kept(
 
     Args:
         made_by: what the training depends on.
-        after: called after every epoch; what it changes in buffers of the network is kept too.
+        after: is called after each epoch with how many are done; what it changes in buffers of the network is kept too.
 
     Raises:
         SettingError: when what is kept is damaged, or of another training.
@@ -154,7 +154,7 @@ def train_kept(
         log.info("%s goes on after epoch %d of %d", what, training.done, len(recipe.learning_rates))
     for done in training.epochs(data, streams, what=what):
         if after is not None:
-            after()
+            after(done)
         if done < len(recipe.learning_rates) and written.due():
             remembered = training.state().items()
             numbered = {f"{name}_{n:04d}": value for name, values in remembered for n, value in enumerate(values)}

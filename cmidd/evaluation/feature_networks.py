@@ -1,6 +1,5 @@
 """Networks trained on the whole training set, in whose features coresets are chosen (evaluation.md section 4)."""
 
-import functools
 import logging
 from dataclasses import asdict
 from pathlib import Path
@@ -78,7 +77,10 @@ def feature_networks(context: Context, settings: FeatureSettings) -> list[Watche
         streams = Streams(0).child("features", index)
         network = WatchedNetwork(context.new_network(streams("network")), len(train), train.device)
         keep = files.unfinished(paths[index])
-        look = functools.partial(network.look, train)
+
+        def look(_: int) -> None:
+            network.look(train)
+
         train_kept(network, train, settings.recipe, streams, what=what, keep=keep, made_by=made_by, after=look)
         refuse_diverged(network.parameters(), f"evaluation.features.lr={settings.lr:g}", f"training {what}")
         tensor_files.write_tensors(paths[index], network.state_dict(), {"made_by": made_by})
