@@ -71,6 +71,7 @@ def evaluation_app(load: Callable[[], Callable[[Composition], Any]], words: list
     def work(config: DictConfig) -> Any:
         chosen = of(config, HydraConfig.get())
         notes.clear()  # What a recipe says of distilling is nothing to an evaluation.
+        look(chosen, of_a_set=True)
         return load()(chosen)
 
     _run_hydra(work, CONFIGS, "evaluate", words)

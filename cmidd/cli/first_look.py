@@ -7,16 +7,18 @@ what types are made of; what has another type, such as an augmentation, waits fo
 
 import ast
 import functools
-import importlib
+import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pydantic
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from cmidd.cli.configs import ROOMS
 from cmidd.runs.strengths import strength_by_ratio, weight
+from cmidd.utils import setting_types
 from cmidd.utils.checking import complaint
 from cmidd.utils.errors import SettingError
 from cmidd.utils.plugins import PACKAGE, files_of
@@ -24,7 +26,8 @@ from cmidd.utils.plugins import PACKAGE, files_of
 if TYPE_CHECKING:
     from cmidd.cli.compose import Composition
 
-MADE_OF = ("typing", "pydantic", "cmidd.utils.setting_types")  # What the types of settings are made of.
+# What the types of settings are made of.
+MADE_OF = {module.__name__: module for module in (typing, pydantic, setting_types)}
 SETTINGS = ("cmidd.runs.settings", "Settings")
 # What configs may say otherwise than the class that takes it: they are made from others first.
 LATER = ("cmi.input", "cmi.pool")
@@ -35,8 +38,11 @@ SHARED = {
 }
 
 
-def look(chosen: "Composition") -> None:
+def look(chosen: "Composition", *, of_a_set: bool = False) -> None:
     """Check what was typed, as far as that needs no torch.
+
+    Args:
+        of_a_set: whether a synthetic set says which plug-ins it was made with, but for those that were typed.
 
     Raises:
         SettingError: the line that :func:`cmidd.runs.read_settings.read_settings` has for the same value.
@@ -45,6 +51,9 @@ def look(chosen: "Composition") -> None:
         name, equals, _ = word.lstrip("+").partition("=")
         value = _at(chosen.settings, name)
         if not equals or name in LATER or value is None:
+            continue
+        group = name.partition(".")[0]
+        if of_a_set and group in ROOMS and not any(each.startswith(f"{group}=") for each in chosen.words):
             continue
         _check_strength(name, value)
         if (kind := type_of(name, chosen.choices)) is None:
@@ -170,7 +179,7 @@ def _names(module: str) -> Mapping[str, Any]:
     for each in _tree(module).body:
         if isinstance(each, ast.ImportFrom) and each.module in MADE_OF:
             for alias in each.names:
-                found[alias.asname or alias.name] = getattr(importlib.import_module(each.module), alias.name)
+                found[alias.asname or alias.name] = getattr(MADE_OF[each.module], alias.name)
         elif isinstance(each, ast.Assign) and isinstance(each.targets[0], ast.Name):
             try:
                 found[each.targets[0].id] = eval(compile(ast.Expression(each.value), module, "eval"), dict(found))

@@ -63,6 +63,7 @@ OTHERS = {
         "composition": ["one", "idc"],
         "loss": ["kl"],
         "targets": ["teacher"],
+        "selection": ["held_out"],
     },
     **{"tile_order": ["rows", "columns"], "shrink": ["nearest", "bilinear"], "stored_as": ["input", "pixels"]},
     **{"root": ["elsewhere"], "project": ["mine"], "results_root": ["there"], "buffers_root": ["there"]},

@@ -4,7 +4,7 @@ with it ends with the same bits.
 
 import json
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,6 +15,7 @@ from cmidd.buffers.experts import ExpertRecipe, Experts, ExpertSettings
 from cmidd.buffers.teachers import TeacherPool
 from cmidd.cli.compose import compose
 from cmidd.compute import training
+from cmidd.compute.recipe import stated
 from cmidd.compute.training import TrainingRecipe, train, train_kept
 from cmidd.core.context import new_network
 from cmidd.data.load import load_dataset
@@ -184,7 +185,7 @@ def test_where_the_schedule_depends_on_the_length_each_length_is_a_buffer_of_its
 def from_before(world, asked, epochs):
     """A buffer of the time when the length was in the key."""
     new = Experts(replace(world, buffers=world.buffers / "new"), asked.reaching(epochs))
-    made_by = {**new.made_by, "training": asdict(replace(asked.training, epochs=epochs))}
+    made_by = {**new.made_by, "training": stated(replace(asked.training, epochs=epochs))}
     folder = world.buffers / "experts" / f"digits_{cache.fingerprint(made_by)}"
     for path in new.paths:
         tensor_files.write_tensors(folder / path.name, tensor_files.read_tensors(path)[0], {"made_by": made_by})

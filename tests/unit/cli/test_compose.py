@@ -17,7 +17,7 @@ MISTYPED = {
     "+regularizers={iid:{}}": "regularizers: unknown setting; did you mean <name>.lambda of regularizer=[<name>]?",
     "metod=dm": "metod: unknown setting; did you mean method?",
     "+metod=dm": "metod: unknown setting; did you mean method?",
-    "evaluation.epochs=3": "did you mean evaluation.training.epochs or evaluation.whole.epochs?",
+    "evaluation.epochs=3": "evaluation.training.epochs or evaluation.whole.epochs or evaluation.features.epochs?",
     "sampler.foo=1": "sampler.foo: unknown setting; choose one that is known in sampler: name",
     "method.iteratons=5": "method.iteratons: unknown setting; did you mean method.iterations?",
     "+method.iteratons=5": "method.iteratons: unknown setting; did you mean method.iterations?",

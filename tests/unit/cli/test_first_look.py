@@ -72,6 +72,14 @@ def test_wrong_values_of_plugins_beside_the_method_are_seen():
     assert "sampler.rounds=0" in line_of(lambda: look(composition(["method=dm", "sampler=dream", "sampler.rounds=0"])))
 
 
+def test_of_an_evaluation_plugins_are_looked_at_where_they_were_typed_as_the_set_may_have_others():
+    wrong = typed("network.norm=l2norm")
+    look(wrong, of_a_set=True)
+    chosen = dataclasses.replace(wrong, words=["network=convnet", *wrong.words])
+    assert "network.norm=l2norm" in line_of(lambda: look(chosen, of_a_set=True))
+    assert "evaluation.repeats=0" in line_of(lambda: look(typed("evaluation.repeats=0"), of_a_set=True))
+
+
 def test_types_read_in_the_sources_are_those_of_the_classes():
     parts = {"": Settings, "cmi": CMISettings, "evaluation.training": TrainingRecipe}
     told = 0
