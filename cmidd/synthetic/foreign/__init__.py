@@ -39,7 +39,8 @@ def read(
         factor: tiles per side of its grids, where the user says so; None: what its files say, else as published.
 
     Raises:
-        SettingError: when it is absent, damaged or none of the known kinds, or has labels beyond the classes.
+        SettingError: when it is absent, damaged or none of the known kinds, or has labels beyond the classes or none
+            of a class.
     """
     found = _read(path, classes, channels, factor)
     known = names.maker_of(path)
@@ -89,6 +90,10 @@ def _refuse_misshapen(path: Path, found: Imported, classes: int) -> None:
     if len(beyond):
         raise SettingError(
             f"synthetic={path}: has label {int(beyond[0])}, the data set has {classes} classes; check dataset="
+        )
+    if (there := len(found.labels.unique())) < classes:
+        raise SettingError(
+            f"synthetic={path}: has images of {there} classes, the data set has {classes}; check dataset="
         )
     if found.soft_labels is not None:
         found.soft_labels.check(len(found.images), classes, f"synthetic={path}")

@@ -223,8 +223,10 @@ def test_idc_says_its_factor_beside(tmp_path):
 def test_groups_of_classes_of_idc_count_on(tmp_path):
     for number in range(2):
         save(tmp_path / f"x_ipc2_2_phase{number}", data=[IMAGES[:4].sigmoid() + number * 1e-3, LABELS[:4]])
-    found = read(tmp_path / "x_ipc2_2_phase1" / "data.pt")
+    found = foreign.read(tmp_path / "x_ipc2_2_phase1" / "data.pt", CLASSES[:4], 3)
     assert found.labels.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    with pytest.raises(SettingError, match="has images of 4 classes, the data set has 5; check dataset="):
+        read(tmp_path / "x_ipc2_2_phase1" / "data.pt")
     (tmp_path / "x_ipc2_2_phase0" / "data.pt").unlink()
     with pytest.raises(SettingError, match=r"x_ipc2_2_phase0/data\.pt is missing"):
         read(tmp_path / "x_ipc2_2_phase1" / "data.pt")
