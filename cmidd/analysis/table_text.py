@@ -57,9 +57,10 @@ def markdown(table: Table) -> str:
     lines += [
         "",
         "Accuracy on the test set, per cent: ours, mean ± standard deviation over n trained networks of the last "
-        "iterate, after their last epoch; below it the published figure and our difference to it. ≈: within two joint "
-        "standard deviations. -: not run, or not published. The code of IDC and DREAM reports the best of several "
-        "tests within a training, which is picked on the test set and not kept here.",
+        "iterate, after their last epoch, all on one set where no spread between sets is named; below it the published "
+        "figure and our difference to it. ≈: within two joint standard deviations. -: not run, or not published. The "
+        "code of IDC and DREAM reports the best of several tests within a training, which is picked on the test set "
+        "and not kept here.",
     ]
     shown = [(row, column) for row in table.rows for column in table.columns if table.entry(row, column).ours]
     if any(table.compared(row, column) for row, column in shown):
