@@ -17,6 +17,8 @@ from cmidd.utils import files
 from cmidd.utils.errors import SettingError
 from tests.support.runs import ROOT, TINY, TINY_METHOD, run_here
 
+pytestmark = pytest.mark.no_cover  # Others go through the same lines; tracing composes four times as long.
+
 SHORT = ["cmi.lambda=1", "evaluation.repeats=1", "checkpoint_seconds=0"]
 
 

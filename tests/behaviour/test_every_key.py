@@ -23,6 +23,8 @@ from cmidd.utils.errors import SettingError
 from tests.support.refusals import at, changed, leaves
 from tests.support.runs import again
 
+pytestmark = pytest.mark.no_cover  # Others go through the same lines; tracing composes four times as long.
+
 BASES = {
     "mtt": ["method=mtt", "+cmi.lambda=1"],
     "dm": ["method=dm", "cmi=balanced"],
