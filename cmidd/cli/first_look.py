@@ -21,6 +21,7 @@ from cmidd.runs.strengths import strength_by_ratio, weight
 from cmidd.utils import setting_types
 from cmidd.utils.checking import complaint
 from cmidd.utils.errors import SettingError
+from cmidd.utils.nested import at
 from cmidd.utils.plugins import PACKAGE, files_of
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def look(chosen: "Composition", *, of_a_set: bool = False) -> None:
     """
     for word in chosen.words:
         name, equals, _ = word.lstrip("+").partition("=")
-        value = _at(chosen.settings, name)
+        value = at(chosen.settings, name)
         if not equals or name in LATER or value is None:
             continue
         group = name.partition(".")[0]
@@ -62,12 +63,6 @@ def look(chosen: "Composition", *, of_a_set: bool = False) -> None:
             TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
         except ValidationError as error:
             raise SettingError(complaint(error, name)) from error
-
-
-def _at(settings: Any, name: str) -> Any:
-    for key in name.split("."):
-        settings = settings.get(key) if isinstance(settings, Mapping) else None
-    return settings
 
 
 def _check_strength(name: str, value: Any) -> None:
@@ -85,13 +80,13 @@ def type_of(name: str, choices: Mapping[str, str]) -> Any:
         choices: what is chosen in each group.
     """
     first, *rest = name.split(".")
-    holders = [Source(*SETTINGS)]
     if first in ROOMS and rest:
-        holders = [*_plugin(first, str(choices.get(first))), *(Source(*SHARED[first]) for _ in (1,) if first in SHARED)]
+        holders = _plugin(first, str(choices.get(first)))
+        holders += [Source(*SHARED[first])] if first in SHARED else []
     elif first in files_of("cmidd.regularizers") and first != "cmi":
         holders = _plugin("regularizer", first)
     else:
-        rest = [first, *rest]
+        holders, rest = [Source(*SETTINGS)], [first, *rest]
     for key in rest[:-1]:
         holders = [below for holder in holders if (below := holder.nested(key))]
     kinds = (holder.type_of(rest[-1]) for holder in holders if rest)
@@ -134,23 +129,18 @@ class Source:
     def _annotations(self, key: str) -> Iterator[tuple[str, ast.expr]]:
         """The annotation of a setting and the module that it stands in, where the class or a base of it has one."""
         found = next((n for n in _tree(self.module).body if getattr(n, "name", None) == self.name), None)
-        if isinstance(found, ast.FunctionDef):
-            yield from ((self.module, arg.annotation) for arg in _keywords(found) if arg.arg == key and arg.annotation)
-        if not isinstance(found, ast.ClassDef):
-            return
-        made = [each for each in found.body if isinstance(each, ast.FunctionDef) and each.name == "__init__"]
-        for each in found.body if not made else ():
-            if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name) and each.target.id == key:
-                yield self.module, each.annotation
-        for init in made:
-            yield from ((self.module, arg.annotation) for arg in _keywords(init) if arg.arg == key and arg.annotation)
-        for base in found.bases if not made else ():
-            if isinstance(base, ast.Name) and (above := _followed(self.module, base.id)):
-                yield from above._annotations(key)
-
-
-def _keywords(function: ast.FunctionDef) -> list[ast.arg]:
-    return function.args.kwonlyargs
+        body = found.body if isinstance(found, ast.ClassDef) else [found]
+        takes = next((n for n in body if isinstance(n, ast.FunctionDef) and n.name in ("__init__", self.name)), None)
+        if takes is not None:
+            given = (arg for arg in takes.args.kwonlyargs if arg.arg == key)
+            yield from ((self.module, arg.annotation) for arg in given if arg.annotation)
+        elif isinstance(found, ast.ClassDef):
+            for each in body:
+                if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name) and each.target.id == key:
+                    yield self.module, each.annotation
+            for base in found.bases:
+                if isinstance(base, ast.Name) and (above := _followed(self.module, base.id)):
+                    yield from above._annotations(key)
 
 
 def _followed(module: str, name: str) -> Source | None:

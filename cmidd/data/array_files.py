@@ -6,8 +6,6 @@ and ``val_labels``: images uint8 ``[N, H, W]``, ``[N, H, W, C]`` or ``[N, C, H, 
 """
 
 import io
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,9 @@ import torch
 from torch import Tensor
 
 from cmidd.data.image_files import IMAGE_FORMATS, MOST_PIXELS
+from cmidd.data.npz_files import UNREADABLE, opened_npz
 from cmidd.data.published import OF_PICTURES, PUBLISHED, Published
-from cmidd.data.split import MOST_BYTES, Source, Split
+from cmidd.data.split import Source, Split
 from cmidd.utils import tensor_files
 from cmidd.utils.errors import SettingError
 
@@ -117,14 +116,10 @@ def _labels(labels: Tensor, count: int, where: str) -> Tensor:
 def _read_npz(path: Path) -> dict[str, Tensor]:
     """The numeric arrays of an ``.npz``; what would have to be unpickled is refused."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                if member.file_size > MOST_BYTES:
-                    raise ValueError(f"{member.filename} unpacks to {member.file_size} bytes, at most {MOST_BYTES}")
-        with np.load(path, allow_pickle=False) as file:
+        with opened_npz(path) as file:
             wanted = [name for name in file.files if name.endswith(("_images", "_labels"))]
             return {name: torch.from_numpy(_native(file[name])) for name in wanted}
-    except (OSError, ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
+    except UNREADABLE as error:
         raise _damaged(path, error) from error
 
 

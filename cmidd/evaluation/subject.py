@@ -20,8 +20,6 @@ from cmidd.synthetic import foreign
 from cmidd.synthetic.classes import by_name
 from cmidd.synthetic.foreign import Imported
 from cmidd.synthetic.formation import Formation
-from cmidd.synthetic.load import load_synthetic
-from cmidd.synthetic.places import header_of
 from cmidd.synthetic.soft_labels import SoftLabels
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils.checking import checked, choose, mapping, own_of
@@ -82,18 +80,6 @@ class Place:
         data = load_dataset(**{**given, **common, **more, "validation": 0.0})
         more |= {"preprocessing": data.preprocessing, "validation": self.held_out}
         return data, load_dataset(**{**given, **common, **more}).test
-
-
-def own_subject(path: Path, place: Place, asked: Mapping[str, Any] | None = None) -> Subject:
-    """A set of ours, wherever :func:`load_synthetic` finds one: it says all that is needed.
-
-    Args:
-        asked: as for :func:`subject_of`.
-
-    Raises:
-        SettingError: when it is damaged, or does not fit the data set that lies there.
-    """
-    return subject_of(load_synthetic(path, place.device), str(header_of(path)), place, asked)
 
 
 def subject_of(synthetic: SyntheticSet, path: str, place: Place, asked: Mapping[str, Any] | None = None) -> Subject:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cmidd.compute import earlier
-from cmidd.utils.nested import differences, merged
+from cmidd.utils.nested import at, differences, merged
 
 EXPERTS_LENGTH = "method.experts.training.epochs"
 
@@ -35,17 +35,17 @@ def without_effect(settings: Any) -> list[str]:
     measured with where it has no weight, over how many steps where no ratio is asked for, the length of experts whose
     learning rate does not depend on it, and a ``dtype`` that older records do not name.
     """
-    names, regularizers = list(WITHOUT_EFFECT), _at(settings, "regularizers") or {}
-    if _at(settings, "cmi.ratio") is None:
-        if _at(settings, "cmi.weight") == 0:
+    names, regularizers = list(WITHOUT_EFFECT), at(settings, "regularizers") or {}
+    if at(settings, "cmi.ratio") is None:
+        if at(settings, "cmi.weight") == 0:
             names += ["cmi.centroids", "cmi.input"]
             if not regularizers:  # Theirs are made like those of CMI.
                 names += ["cmi.epochs", "cmi.pool", "cmi.teacher", "cmi.teachers"]
-        if all(_at(regularizers, f"{name}.ratio") is None for name in regularizers):
+        if all(at(regularizers, f"{name}.ratio") is None for name in regularizers):
             names.append("balance_steps")
-    if (_at(settings, "method.experts.training.schedule") or "constant") == "constant":
+    if (at(settings, "method.experts.training.schedule") or "constant") == "constant":
         names.append(EXPERTS_LENGTH)
-    if _at(settings, "method.experts.dtype") == "float32":
+    if at(settings, "method.experts.dtype") == "float32":
         names.append("method.experts.dtype")
     return names
 
@@ -57,7 +57,7 @@ def matters(name: str, settings: Any) -> bool:
 
 def comparable(settings: Any) -> Any:
     """The settings of a run without those of :func:`without_effect`."""
-    method, overrides = _at(settings, "method"), _at(settings, "schedule.overrides")
+    method, overrides = at(settings, "method"), at(settings, "schedule.overrides")
     for name in without_effect(settings):
         settings = _without(settings, name)
     if not isinstance(overrides, list | tuple) or not isinstance(method, dict):
@@ -68,13 +68,6 @@ def comparable(settings: Any) -> Any:
         ignored = EXPERTS_LENGTH in without_effect(whole)
         in_stages.append(_without(override, EXPERTS_LENGTH.removeprefix("method.")) if ignored else override)
     return {**settings, "schedule": {**settings["schedule"], "overrides": in_stages}}
-
-
-def _at(settings: Any, name: str) -> Any:
-    """What stands under a dotted name; None where there is nothing."""
-    for key in name.split("."):
-        settings = settings.get(key) if isinstance(settings, dict) else None
-    return settings
 
 
 def _without(settings: Any, name: str) -> Any:

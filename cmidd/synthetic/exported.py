@@ -85,10 +85,8 @@ def export(synthetic: SyntheticSet, folder: Path) -> None:
     Raises:
         SettingError: when the folder exists and is not empty.
     """
-    folder = folder.expanduser().resolve()
-    pictures.refuse_filled(folder)
-    warn_of_clipping(synthetic.raw_pixels())
-    with files.atomic_folder(folder) as beside:
+    with pictures.new_folder(folder) as beside:
+        warn_of_clipping(synthetic.raw_pixels())
         pictures.export(synthetic.pixels(), synthetic.labels, synthetic.classes, beside)
         if "zca_mean" in (whitening := synthetic.transform.tensors()):
             tensor_files.write_tensors(beside / ZCA, whitening, {})

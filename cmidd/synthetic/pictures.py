@@ -1,7 +1,8 @@
 """Synthetic sets as pictures: one grid, or a folder of PNGs with ``labels.csv``."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,19 @@ def export(pixels: Tensor, labels: Tensor, names: Sequence[str], folder: Path) -
         rows.append((name, label, names[label]))
     with files.atomic_write(folder / LABELS) as beside, beside.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([HEAD, *rows])
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder that becomes ``folder`` when all is written.
+
+    Raises:
+        SettingError: when that exists and is not empty.
+    """
+    folder = folder.expanduser().resolve()
+    refuse_filled(folder)
+    with files.atomic_folder(folder) as beside:
+        yield beside
 
 
 def refuse_filled(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Nested settings: merging, and where two differ."""
+"""Nested settings: merging, what stands where, and where two differ."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +11,13 @@ def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
         nested = isinstance(value, Mapping) and isinstance(new.get(name), Mapping)
         new[name] = merged(new[name], value) if nested else value
     return new
+
+
+def at(settings: Any, name: str) -> Any:
+    """What stands under a dotted name; None where there is nothing."""
+    for key in name.split("."):
+        settings = settings.get(key) if isinstance(settings, Mapping) else None
+    return settings
 
 
 def differences(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]]:

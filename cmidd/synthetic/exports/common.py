@@ -1,32 +1,14 @@
 """What the formats of others share: what they cannot hold, and the images that networks are trained on."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 from torch import Tensor
 
 from cmidd.data.preprocessing import Normalize
-from cmidd.synthetic import pictures
 from cmidd.synthetic.synthetic_set import SyntheticSet
-from cmidd.utils import files
 from cmidd.utils.errors import SettingError
 
 log = logging.getLogger(__name__)
-
-
-@contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder that becomes ``folder`` when all is written.
-
-    Raises:
-        SettingError: when that exists and is not empty.
-    """
-    folder = folder.expanduser().resolve()
-    pictures.refuse_filled(folder)
-    with files.atomic_folder(folder) as beside:
-        yield beside
 
 
 def refuse_stages(synthetic: SyntheticSet, format: str) -> None:

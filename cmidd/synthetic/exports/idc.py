@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 
 from cmidd.data.preprocessing import Normalize
-from cmidd.synthetic.exports.common import decoded, new_folder, refuse_soft_labels, refuse_stages
+from cmidd.synthetic.exports.common import decoded, refuse_soft_labels, refuse_stages
+from cmidd.synthetic.pictures import new_folder
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils import files
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import torch
 
-from cmidd.synthetic.exports.common import decoded, new_folder, refuse_stages, space
+from cmidd.synthetic.exports.common import decoded, refuse_stages, space
+from cmidd.synthetic.pictures import new_folder
 from cmidd.synthetic.synthetic_set import SyntheticSet
 
 log = logging.getLogger(__name__)

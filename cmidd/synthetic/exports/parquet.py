@@ -7,7 +7,8 @@ from pathlib import Path
 from torch import Tensor
 
 from cmidd.synthetic.exported import warn_of_clipping
-from cmidd.synthetic.exports.common import decoded, new_folder, refuse_soft_labels, refuse_stages
+from cmidd.synthetic.exports.common import decoded, refuse_soft_labels, refuse_stages
+from cmidd.synthetic.pictures import new_folder
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils.errors import SettingError
 

@@ -1,7 +1,5 @@
 """The tensors and arrays inside the files of others, read without executing anything."""
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cmidd.data.split import MOST_BYTES
+from cmidd.data.npz_files import UNREADABLE, opened_npz
 from cmidd.synthetic.foreign.imported import KINDS
 from cmidd.synthetic.soft_labels import SoftLabels
 from cmidd.utils.errors import SettingError
@@ -44,15 +42,11 @@ def load_arrays(path: Path, *names: str) -> list[Tensor]:
     if not path.is_file():
         raise SettingError(f"synthetic: {path} is missing; give {KINDS}")
     try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                if member.file_size > MOST_BYTES:
-                    raise ValueError(f"{member.filename} unpacks to {member.file_size} bytes, at most {MOST_BYTES}")
-        with np.load(path, allow_pickle=False) as file:
+        with opened_npz(path) as file:
             if missing := [name for name in names if name not in file.files]:
                 raise ValueError(f"no {missing[0]} in it, only {', '.join(file.files) or 'nothing'}")
             return [torch.from_numpy(np.asarray(file[name], dtype=np.float32)) for name in names]
-    except (OSError, ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
+    except UNREADABLE as error:
         raise unreadable(path, error) from error
 
 

@@ -39,7 +39,7 @@ def read(path: Path, factor: int | None) -> Imported:
     if not isinstance(found, int) or not 0 < found <= 64:
         raise SettingError(f"synthetic={path}: {SETTINGS} beside it says factor {found!r}, expected 1 to 64; repair it")
     if factor is None:
-        said.append(f"grids of {found} x {found} images ({where}; factor= says otherwise)")
+        said.append(Imported.of_grids(found, where))
     return Imported(
         images=images.clamp(0, 1),
         labels=labels,

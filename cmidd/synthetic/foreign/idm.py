@@ -39,7 +39,7 @@ def read(path: Path, factor: int | None) -> Imported:
         tile_order="columns",
         shrink="bilinear",
         zca=False,
-        said=() if factor else (f"grids of {found} x {found} images ({where}; factor= says otherwise)",),
+        said=() if factor else (Imported.of_grids(found, where),),
     )
 
 

@@ -52,6 +52,11 @@ class Imported:
     normalised: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
 
+    @staticmethod
+    def of_grids(count: int, where: str) -> str:
+        """What is said of grids of ``count`` times ``count`` images; ``where`` tells how that is known."""
+        return f"grids of {count} x {count} images ({where}; factor= says otherwise)"
+
     @property
     def method(self) -> str | None:
         """Our method under whose recipes it is evaluated."""

@@ -127,7 +127,7 @@ def test_what_is_no_file_of_arrays_is_named(tmp_path, root):
 def test_an_array_that_unpacks_to_too_much_is_not_unpacked(tmp_path, monkeypatch):
     path = tmp_path / "bomb.npz"
     np.savez_compressed(path, train_images=np.zeros((40_000, 10, 10), np.uint8))
-    monkeypatch.setattr("cmidd.data.array_files.MOST_BYTES", 10**6)
+    monkeypatch.setattr("cmidd.data.npz_files.MOST_BYTES", 10**6)
     refused("arrays", "bomb", lambda: load_dataset("arrays", root=path), path, "at most")
 
 
