@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from cmidd.compute.characteristic import characteristic_discrepancy
-from tests.support.golden import load_golden
+from cmidd.compute.frequency_network import FrequencyNetwork
+from tests.support.golden import load_golden, load_parameters
 
 
 @pytest.fixture(params=["rgb32", "gray28"])
@@ -43,3 +44,22 @@ def test_float32_keeps_its_digits_also_where_the_samples_are_close():
 
     exact = gradient(torch.float64)
     assert float((gradient(torch.float32) - exact).norm() / exact.norm()) < 2e-3
+
+
+def test_the_sampling_network_and_what_it_ascends_are_the_published_ones(golden):
+    real, synthetic = golden["sampler_real"], golden["sampler_syn"]
+    network = load_parameters(FrequencyNetwork(real.shape[1]).double(), golden, "sampler")
+    frequencies = network(golden["sampler_noise"])
+    torch.testing.assert_close(frequencies.detach(), golden["sampler_t"], rtol=1e-6, atol=1e-9)
+    loss = characteristic_discrepancy(real, synthetic, frequencies)
+    torch.testing.assert_close(loss.detach(), golden["sampler_loss"], rtol=1e-6, atol=0)
+    gradients = torch.autograd.grad(loss, list(network.parameters()))
+    largest = max(float(gradient.abs().max()) for gradient in gradients)
+    for number, gradient in enumerate(gradients):
+        torch.testing.assert_close(gradient, golden[f"sampler_grad_{number:02d}"], rtol=0, atol=1e-6 * largest)
+
+
+def test_equal_generators_draw_equal_sampling_networks():
+    first, second = (FrequencyNetwork(5).draw(torch.Generator().manual_seed(3)) for _ in range(2))
+    assert all(torch.equal(one, other) for one, other in zip(first.parameters(), second.parameters(), strict=True))
+    assert float(first.layers[0].weight.detach().abs().max()) <= 5**-0.5
