@@ -26,6 +26,8 @@ class Match:
         scale: how many losses a regulariser is added to: one, or one per class where the reference takes a
             step for each class and adds the term to each (IDC, IDM; methods.md section 7).
         draw: regularisers draw anew where this number changes within an iteration.
+        beside: what metrics call the loss where it is one beside the method's own, to which no regulariser is added.
+        declined: whether the method wants no step: nothing moves then, momenta included (DATM's gate).
     """
 
     loss: Tensor
@@ -37,6 +39,8 @@ class Match:
     embedded: tuple[Tensor, Tensor] | None = None
     scale: int = 1
     draw: int = 0
+    beside: str | None = None
+    declined: bool = False
 
     @cached_property
     def embeddings(self) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ class Method(ABC):
 
     Attributes:
         steps_per_iteration: how many matches :meth:`matches` yields.
+        plain_steps: how many of them take no regulariser.
         gives: what a match holds beside the images: ``network``, and ``real`` for the real batch and the
             synthetic one that was augmented alike. What needs more is refused when the run is built.
         teacher_input: what the reference implementation of CMI shows its teachers with this method.
@@ -25,6 +26,7 @@ class Method(ABC):
 
     gives: ClassVar[frozenset[str]] = frozenset({"network", "real"})
     steps_per_iteration = 1
+    plain_steps = 0
     teacher_input: ClassVar[Literal["preprocessed", "pixels"]] = "preprocessed"
     unsteady: ClassVar[tuple[str, ...]] = ("lr_img",)
 
@@ -47,10 +49,17 @@ class Method(ABC):
 
     @abstractmethod
     def param_groups(self) -> list[dict[str, Any]]:
-        """What SGD optimises, with learning rates and momenta."""
+        """What is optimised, with learning rates and momenta.
 
-    def optimizer(self) -> torch.optim.SGD:
-        """A new optimiser of :meth:`param_groups`, whose tensors become learnable."""
+        A group may say ``setting``, the one that a too large step is blamed on, and ``what`` it holds: by itself
+        ``lr_img``, the images.
+        """
+
+    def optimizer(self) -> torch.optim.Optimizer:
+        """A new optimiser of :meth:`param_groups`, whose tensors become learnable: SGD, unless a method says otherwise.
+
+        What it remembers of a leaf, tensors, goes into the checkpoint.
+        """
         groups = self.param_groups()
         for group in groups:
             for leaf in group["params"]:

@@ -23,6 +23,7 @@ class Checkpoint(TypedDict):
     evaluated_at: dict[Number, NonNegative]
     rollbacks: NotRequired[Annotated[int, Field(strict=True, ge=0)]]
     rollbacks_in_a_row: NotRequired[Annotated[int, Field(strict=True, ge=0)]]
+    declined: NotRequired[Annotated[int, Field(strict=True, ge=0)]]
 
 
 def checkpoint_of(folder: Path, stage: int) -> Path:

@@ -66,9 +66,15 @@ def distill(
         while (iteration := state.iteration) < total and not stopping:
             began, done = time.monotonic(), iteration + 1
             try:
-                for step, match in enumerate(method.matches(iteration), iteration * method.steps_per_iteration):
-                    metrics = distillation_step(match, optimizer, regularizers, streams, iteration, balance, step)
-                    watch.note(iteration, metrics)
+                step = iteration * (method.steps_per_iteration - method.plain_steps) - state.about["declined"]
+                for each in method.matches(iteration):
+                    stepped = distillation_step(each, optimizer, regularizers, streams, iteration, balance, step)
+                    watch.note(iteration, stepped)
+                    state.about["declined"] += each.declined
+                    if each.beside is None:
+                        match, metrics, step = each, stepped, step + (not each.declined)
+                    else:
+                        metrics[each.beside] = stepped["loss"]
                 stopping = signals.asked_to_stop
                 saving = stopping or keeping.due(done)
                 state.check(everything=saving or rollback.marks(done), now=done % CHECK_INTERVAL == 0)
@@ -110,7 +116,7 @@ def measured(
     """What is logged of a step: the loss, every regulariser, also of weight 0, and the learned step size."""
     values = {name: float(value) for name, value in metrics.items() if name != "total"}
     for weight, regularizer in regularizers:
-        if weight == 0:
+        if weight == 0 or match.declined:
             with torch.no_grad():
                 term = regularizer(match, streams(regularizer.name, iteration, match.draw))
             values[regularizer.name] = float(term.sum())
@@ -135,7 +141,10 @@ def distillation_step(
     """
     loss = match.loss.sum()
     metrics = {"loss": loss.detach()}
-    size = balance.size(loss) if balance.measures(step) else None
+    if match.declined or match.beside is not None:
+        metrics |= {term.name: torch.zeros_like(loss.detach()) for _, term in regularizers if balance.adds(term.name)}
+        regularizers = ()
+    size = balance.size(loss) if regularizers and balance.measures(step) else None
     for _, regularizer in regularizers:
         name = regularizer.name
         if size is None and not balance.adds(name):
@@ -147,6 +156,8 @@ def distillation_step(
         if balance.adds(name):
             metrics[name] = term.detach().sum()
             loss = loss + balance.weight(name) * scale * term.sum()
+    if match.declined:
+        return {**metrics, "total": loss.detach()}
     optimizer.zero_grad(set_to_none=True)
     loss.backward(inputs=[leaf for group in optimizer.param_groups for leaf in group["params"]])
     optimizer.step()

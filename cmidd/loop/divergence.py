@@ -36,13 +36,15 @@ class Watch:
         self,
         method: Method,
         synthetic: SyntheticSet,
-        optimizer: torch.optim.SGD,
+        optimizer: torch.optim.Optimizer,
         weight: Callable[[str], float],
         setting: Callable[[str], str],
         arguments: Mapping[str, Any],
     ) -> None:
         self.method, self.syn_lr, self.weight, self.setting = method, synthetic.syn_lr, weight, setting
-        self.leaves: list[Tensor] = [leaf for group in optimizer.param_groups for leaf in group["params"]]
+        groups = [(group, leaf) for group in optimizer.param_groups for leaf in group["params"]]
+        self.leaves: list[Tensor] = [leaf for _, leaf in groups]
+        self.blamed = [(group.get("setting", "lr_img"), group.get("what", "the images")) for group, _ in groups]
         self.arguments = SimpleNamespace(**arguments)
         self.starts = [float(leaf.detach().abs().max()) for leaf in self.leaves]
         self.forget()
@@ -101,15 +103,14 @@ class Watch:
                 return [self.setting(name)], f"the term {name} is not finite"
         if not _finite(total):
             return [self.setting(max(weighted, key=weighted.__getitem__))], "the sum of the terms is not finite"
-        for leaf, start, value in zip(self.leaves, self.starts, reached, strict=True):
+        for leaf, (name, of), start, value in zip(self.leaves, self.blamed, self.starts, reached, strict=True):
             if leaf is self.syn_lr:
                 if not 0 < value <= REACH * max(1.0, start):
                     what = f"the learned step size, at the start {start:.3g}, became {value:.3g}"
                     return [self._method("lr_lr")], what
             elif not value <= REACH * max(1.0, start):
-                stronger = [self.setting(name) for name, term in weighted.items() if term > abs(loss)]
-                what = f"the images, at the start up to {start:.3g}, reached {value:.3g}"
-                return [self._method("lr_img"), *stronger], what
+                stronger = [self.setting(term) for term, size in weighted.items() if size > abs(loss)]
+                return [self._method(name), *stronger], f"{of}, at the start up to {start:.3g}, reached {value:.3g}"
         return None
 
     def _unsteady(self) -> list[str]:

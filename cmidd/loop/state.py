@@ -13,6 +13,12 @@ from cmidd.utils import tensor_files
 from cmidd.utils.errors import SettingError
 from cmidd.utils.random_streams import Streams
 
+REMEMBERED = ("momentum_buffer", "step", "exp_avg", "exp_avg_sq")
+SHORT = {"momentum_buffer": "momentum"}
+
+
+"""What optimisers remember of a leaf (SGD, Adam, AdamW), and how a checkpoint calls it where that is otherwise."""
+
 
 @contextlib.contextmanager
 def restoring(path: Path) -> Iterator[None]:
@@ -43,11 +49,11 @@ class State:
     Attributes:
         about: its counts: the ``iteration``, ``seconds`` of distillation, ``evaluations``: every accuracy measured on
             the way and at the end, by iteration, ``evaluated_at``: after how many seconds of distillation,
-            ``evaluation_seconds``, and ``rollbacks``.
+            ``evaluation_seconds``, ``rollbacks``, and ``declined``: steps that the method did not want.
     """
 
     def __init__(
-        self, optimizer: torch.optim.SGD, memories: Mapping[str, Remembering], streams: Streams, watch: Watch
+        self, optimizer: torch.optim.Optimizer, memories: Mapping[str, Remembering], streams: Streams, watch: Watch
     ) -> None:
         self.optimizer, self.memories, self.streams, self.watch = optimizer, memories, streams, watch
         self.leaves: list[Tensor] = [leaf for group in optimizer.param_groups for leaf in group["params"]]
@@ -60,6 +66,7 @@ class State:
             "evaluated_at": {},
             "rollbacks": 0,
             "rollbacks_in_a_row": 0,
+            "declined": 0,
         }
 
     @property
@@ -98,8 +105,9 @@ class State:
         for name, memory in self.memories.items():
             tensors.update({f"{name}/{key}": tensor for key, tensor in memory.state().items()})
         for number, leaf in enumerate(self.leaves):
-            if (buffer := self.optimizer.state[leaf].get("momentum_buffer")) is not None:
-                tensors[f"momentum_{number}"] = buffer
+            for name, value in self.optimizer.state[leaf].items():
+                if value is not None:
+                    tensors[f"{SHORT.get(name, name)}_{number}"] = value
         return tensors
 
     def load(self, path: Path, **newer: Any) -> None:
@@ -114,8 +122,10 @@ class State:
         with restoring(path), torch.no_grad():
             for number, leaf in enumerate(self.leaves):
                 leaf.copy_(tensors[f"leaf_{number}"])
-                if f"momentum_{number}" in tensors:
-                    self.optimizer.state[leaf]["momentum_buffer"] = tensors[f"momentum_{number}"].to(leaf.device)
+                for name in REMEMBERED:
+                    if (value := tensors.get(f"{SHORT.get(name, name)}_{number}")) is not None:
+                        device = value.device if name == "step" else leaf.device
+                        self.optimizer.state[leaf][name] = value.to(device)
             for name, memory in self.memories.items():
                 own = f"{name}/"
                 memory.load_state({key.removeprefix(own): t for key, t in tensors.items() if key.startswith(own)})
