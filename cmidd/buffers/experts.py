@@ -106,6 +106,12 @@ class Experts:
             rows = file.get_slice("trajectory")
             return rows[start].float(), rows[end].float()
 
+    def last(self, expert: int) -> Tensor:
+        """Flat parameters ``[P]`` of an expert at the end of its training."""
+        with safe_open(self.paths[expert], framework="pt") as file:
+            row: Tensor = file.get_slice("trajectory")[self.length - 1].float()
+            return row
+
     def _is_made(self, path: Path) -> bool:
         """Whether an expert is there and long enough; refused when it is another's."""
         if path.parent != self.folder:

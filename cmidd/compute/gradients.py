@@ -80,8 +80,8 @@ class RecomputedGradients(torch.autograd.Function):
         grad_images = torch.zeros_like(images)
         for label, indices in enumerate(ctx.members):
             direction = torch.cat([gradient[label].flatten() for gradient in grad_outputs])
-            _, _, d_images = passes.along(ctx.network, theta, direction, images[indices], ctx.labels[indices])
-            grad_images.index_copy_(0, indices, d_images)
+            found = passes.along(ctx.network, theta, direction, images[indices], ctx.labels[indices])
+            grad_images.index_copy_(0, indices, found.images)
         return grad_images, None, None, None
 
 

@@ -7,7 +7,7 @@ where there are many images a part at a time.
 import functools
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -73,7 +73,7 @@ def logits_at(network: nn.Module, theta: Tensor, images: Tensor) -> Tensor:
 
 @functools.partial(_as_the_engine_says, half=False)  # Autocast and forward derivatives do not go together.
 def directional_loss(network: nn.Module, theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor) -> Tensor:
-    """Derivative of the mean cross-entropy at the flat parameters ``theta`` along ``direction`` (both ``[P]``).
+    """Derivative of the mean :func:`cross_entropy` at the flat parameters ``theta`` along ``direction`` (both ``[P]``).
 
     This scalar is ``<gradient in theta, direction>``. It is computed forward, beside the loss, so that its own
     gradient, the product of second derivatives with ``direction``, takes one ordinary backward pass that can be
@@ -81,36 +81,52 @@ def directional_loss(network: nn.Module, theta: Tensor, direction: Tensor, image
     """
 
     def loss(theta: Tensor) -> Tensor:
-        return F.cross_entropy(_full(flat_call(network, theta, images)), labels)
+        return cross_entropy(_full(flat_call(network, theta, images)), labels)
 
     derivative: Tensor = jvp(loss, (theta,), (direction,))[1]
     return derivative
 
 
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """The mean cross-entropy with hard labels ``[N]``, or with soft ones, the softmax of logits ``[N, C]``."""
+    return F.cross_entropy(logits, labels.softmax(1) if labels.is_floating_point() else labels)
+
+
 def gradient_at(network: nn.Module, theta: Tensor, images: Tensor, labels: Tensor) -> Tensor:
-    """Gradient ``[P]`` of the mean cross-entropy at the flat parameters ``theta``, a part of the images at a time."""
+    """Gradient ``[P]`` of the mean :func:`cross_entropy` at the flat parameters ``theta``, a part of the images at a
+    time.
+    """
     total = torch.zeros_like(theta)
     for some, own, share in _parts(images, labels):
         with torch.enable_grad():
             leaf = theta.detach().requires_grad_()
-            loss = F.cross_entropy(logits_at(network, leaf, some), own)
+            loss = cross_entropy(logits_at(network, leaf, some), own)
         total += share * torch.autograd.grad(loss, leaf)[0]
     return total
 
 
-def along(
-    network: nn.Module, theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """:func:`directional_loss` with its gradients in ``theta`` ``[P]`` and in ``images``: ``<g, direction>`` and the
-    second derivatives of the loss times ``direction``, a part of the images at a time.
+class Along(NamedTuple):
+    """:func:`directional_loss` and its gradients in the parameters ``[P]``, the images, and the labels if soft."""
+
+    derivative: Tensor
+    theta: Tensor
+    images: Tensor
+    labels: Tensor | None
+
+
+def along(network: nn.Module, theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor) -> Along:
+    """``<g, direction>``, with g the gradient in ``theta``, and the second derivatives of the loss times ``direction``,
+    a part of the images at a time.
     """
-    derivative, d_theta, d_images = theta.new_zeros(()), torch.zeros_like(theta), []
+    derivative, d_theta, d_images, d_labels = theta.new_zeros(()), torch.zeros_like(theta), [], []
     for some, own, share in _parts(images, labels):
         of_part = _along(network, theta, direction, some, own)
-        derivative += share * of_part[0]
-        d_theta += share * of_part[1]
-        d_images.append(share * of_part[2])
-    return derivative, d_theta, torch.cat(d_images)
+        derivative += share * of_part.derivative
+        d_theta += share * of_part.theta
+        d_images.append(share * of_part.images)
+        if of_part.labels is not None:
+            d_labels.append(share * of_part.labels)
+    return Along(derivative, d_theta, torch.cat(d_images), torch.cat(d_labels) if d_labels else None)
 
 
 def _parts(images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor, float]]:
@@ -120,20 +136,20 @@ def _parts(images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor, flo
         yield some, own, len(own) / len(labels)
 
 
-def _along(
-    network: nn.Module, theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _along(network: nn.Module, theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor) -> Along:
     """:func:`along` at once. Without compilation a backward of a backward pass is faster."""
-    leaves = (theta.detach().requires_grad_(), images.detach().requires_grad_())
+    soft = labels.is_floating_point()
+    leaves = [each.detach().requires_grad_() for each in (theta, images, *([labels] if soft else []))]
+    labels = leaves[2] if soft else labels
     with torch.enable_grad():
         if current().compile:
             derivative = directional_loss(network, leaves[0], direction, leaves[1], labels)
         else:
-            loss = F.cross_entropy(logits_at(network, leaves[0], leaves[1]), labels)
+            loss = cross_entropy(logits_at(network, leaves[0], leaves[1]), labels)
             (gradient,) = torch.autograd.grad(loss, leaves[0], create_graph=True)
             derivative = gradient @ direction
-        d_theta, d_images = torch.autograd.grad(derivative, leaves)
-    return derivative.detach(), d_theta, d_images
+        found = torch.autograd.grad(derivative, leaves)
+    return Along(derivative.detach(), found[0], found[1], found[2] if soft else None)
 
 
 def chunk_size(images: Tensor | Split) -> int:

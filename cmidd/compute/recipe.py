@@ -64,7 +64,8 @@ class TrainingRecipe:
             steps = (2 * epochs // 3, 5 * epochs // 6)
             return [self.lr * 0.2 ** sum(epoch >= step for step in steps) for epoch in range(epochs)]
         if self.schedule == "fifths":
-            return [self.lr * 0.5 ** (5 * epoch // epochs) for epoch in range(epochs)]
+            fifths = [number * epochs // 5 for number in range(1, 5)]
+            return [self.lr * 0.5 ** sum(epoch >= at for at in fifths) for epoch in range(epochs)]
         if self.schedule == "constant":
             return [self.lr] * epochs
         period = epochs if self.schedule == "cosine" else 2 * epochs

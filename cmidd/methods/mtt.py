@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,10 @@ from cmidd.utils.setting_types import Count, Fraction, NonNegative, Positive
 
 @dataclass(frozen=True)
 class StudentStep:
-    """One step of a student: on the images ``chunk`` (indices) with their ``labels``, augmented by ``transform``."""
+    """One step of a student: on the images ``chunk`` (indices) with their ``labels``, augmented by ``transform``.
+
+    ``labels`` are hard, ``[B]``; where the whole set has soft ones they are taken from those.
+    """
 
     network: nn.Module
     chunk: Tensor
@@ -32,6 +35,10 @@ class StudentStep:
         """The step's images, of all synthetic ones ``[N, C, H, W]``."""
         return self.transform(images[self.chunk])
 
+    def truth(self, soft: Tensor | None) -> Tensor:
+        """The step's labels: of the soft ones of all images, logits ``[N, C]``, where there are any."""
+        return self.labels if soft is None else soft[self.chunk]
+
 
 class MTT(Method):
     """A student that takes ``syn_steps`` steps on the synthetic set should land where an expert lands after
@@ -40,7 +47,7 @@ class MTT(Method):
     """
 
     gives = frozenset({"network"})
-    unsteady = ("lr_teacher", "lr_lr", "lr_img")
+    unsteady: ClassVar[tuple[str, ...]] = ("lr_teacher", "lr_lr", "lr_img")
 
     def __init__(
         self,
@@ -93,16 +100,27 @@ class MTT(Method):
         assert synthetic.syn_lr is not None
         start, target = (theta.to(device) for theta in self._segment(iteration))
         steps = self._student_steps(iteration)
-        loss = trajectory_distance(synthetic.images, synthetic.syn_lr, start, target, steps)
+        soft = synthetic.all_soft_labels
+        loss = trajectory_distance(
+            synthetic.images, synthetic.syn_lr, start, target, steps, None if soft is None else soft.values
+        )
         vector_to_parameters(start, self.student.parameters())
-        yield Match(loss, synthetic.images, synthetic.labels, self.student)
+        yield Match(loss, synthetic.images, synthetic.labels, self.student, declined=self._declines(loss))
+
+    def _declines(self, loss: Tensor) -> bool:
+        """Whether the set is not to step."""
+        return False
+
+    def _start_epochs(self, iteration: int) -> tuple[int, int]:
+        """The first epoch that an expert may start from, and the one after the last."""
+        return 0, self.max_start_epoch
 
     def _segment(self, iteration: int) -> tuple[Tensor, Tensor]:
         """Start and target parameters; experts come in a shuffled cycle, without replacement."""
         cycle, position = divmod(iteration, self.experts.count)
         order = torch.randperm(self.experts.count, generator=self.context.streams("experts", cycle))
         generator = self.context.streams("start", iteration)
-        start = int(torch.randint(self.max_start_epoch, (1,), generator=generator))
+        start = int(torch.randint(*self._start_epochs(iteration), (1,), generator=generator))
         return self.experts.segment(int(order[position]), start, start + self.expert_epochs)
 
     def _student_steps(self, iteration: int) -> list[StudentStep]:
@@ -124,43 +142,58 @@ def epochs_read(max_start_epoch: int, expert_epochs: int) -> int:
 
 
 def trajectory_distance(
-    images: Tensor, syn_lr: Tensor, start: Tensor, target: Tensor, steps: Sequence[StudentStep]
+    images: Tensor,
+    syn_lr: Tensor,
+    start: Tensor,
+    target: Tensor,
+    steps: Sequence[StudentStep],
+    soft: Tensor | None = None,
 ) -> Tensor:
-    """``||theta_T - target||^2 / ||start - target||^2`` after plain SGD steps of size ``syn_lr`` from ``start``."""
-    final: Tensor = Unroll.apply(images, syn_lr, start, steps)  # type: ignore[no-untyped-call]
+    """``||theta_T - target||^2 / ||start - target||^2`` after plain SGD steps of size ``syn_lr`` from ``start``.
+
+    Args:
+        soft: labels ``[N, C]`` of the images, as logits, in place of the steps' hard ones.
+    """
+    final: Tensor = Unroll.apply(images, syn_lr, soft, start, steps)  # type: ignore[no-untyped-call]
     return (final - target).square().sum() / (start - target).square().sum()
 
 
 class Unroll(torch.autograd.Function):
-    """The student's last parameters, differentiable in images and step size by the adjoint method.
+    """The student's last parameters, differentiable in images, step size and soft labels by the adjoint method.
 
     Forward keeps theta_0 .. theta_{T-1} but no graph. Backward rebuilds one second-order step at a time,
     from the last to the first, with ``g = d loss / d theta`` and the adjoint ``a = dL / d theta``:
-    ``d images -= lr d<g, a>/d images``, ``d lr -= <g, a>``, ``a <- a - lr d<g, a>/d theta``.
+    ``d images -= lr d<g, a>/d images`` (and so the labels), ``d lr -= <g, a>``, ``a <- a - lr d<g, a>/d theta``.
     Exact, and the memory grows with the steps only by the parameters kept.
     """
 
     @staticmethod
-    def forward(ctx: Any, images: Tensor, syn_lr: Tensor, start: Tensor, steps: Sequence[StudentStep]) -> Tensor:
+    def forward(
+        ctx: Any, images: Tensor, syn_lr: Tensor, soft: Tensor | None, start: Tensor, steps: Sequence[StudentStep]
+    ) -> Tensor:
         thetas, theta = [], start
         for step in steps:
             thetas.append(theta)
-            theta = theta - syn_lr * passes.gradient_at(step.network, theta, step.batch(images.detach()), step.labels)
+            batch, truth = step.batch(images.detach()), step.truth(soft)
+            theta = theta - syn_lr * passes.gradient_at(step.network, theta, batch, truth)
         ctx.steps, ctx.thetas = steps, thetas
-        ctx.save_for_backward(images, syn_lr)
+        ctx.save_for_backward(images, syn_lr, soft)
         return theta.clone()
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, Tensor, None, None]:
-        images, syn_lr = ctx.saved_tensors
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, Tensor, Tensor | None, None, None]:
+        images, syn_lr, soft = ctx.saved_tensors
         images = images.detach().requires_grad_()
         adjoint = grad_outputs[0]
         grad_images, grad_lr = torch.zeros_like(images), torch.zeros_like(syn_lr)
+        grad_soft = None if soft is None else torch.zeros_like(soft)
         for step, theta in zip(reversed(ctx.steps), reversed(ctx.thetas), strict=True):
             with torch.enable_grad():
                 batch = step.batch(images)
-            derivative, d_theta, d_batch = passes.along(step.network, theta, adjoint, batch, step.labels)
-            grad_lr -= derivative
-            grad_images -= syn_lr * torch.autograd.grad(batch, images, d_batch)[0]
-            adjoint = adjoint - syn_lr * d_theta
-        return grad_images, grad_lr, None, None
+            found = passes.along(step.network, theta, adjoint, batch, step.truth(soft))
+            grad_lr -= found.derivative
+            grad_images -= syn_lr * torch.autograd.grad(batch, images, found.images)[0]
+            if grad_soft is not None and found.labels is not None:
+                grad_soft.index_add_(0, step.chunk, -syn_lr * found.labels)
+            adjoint = adjoint - syn_lr * found.theta
+        return grad_images, grad_lr, grad_soft, None, None

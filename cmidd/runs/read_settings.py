@@ -88,6 +88,11 @@ def _method(config: Mapping[str, Any]) -> tuple[type[Method], dict[str, Any]]:
     common = {each.name: given.pop(each.name) for each in fields(Common) if each.name in given}
     common = checked(Common, common, "method")
     del common["distinct"]  # It stays among the method's own.
+    if "init" in keywords(kind):
+        given["init"] = common["init"]
+    elif common["init"] == "recognised":
+        able = ", ".join(name for name in METHODS if "init" in keywords(METHODS[name]))
+        raise SettingError(f"method.init=recognised: needs experts that classify images; use it with method={able}")
     checked(kind, given, "method")
     return kind, common
 
@@ -101,7 +106,7 @@ class Common:
 
     iterations: Count = 1000
     formation: Formation = field(default_factory=Formation)
-    init: Literal["real", "noise"] = "real"
+    init: Literal["real", "noise", "recognised"] = "real"
     distinct: bool = False
 
 

@@ -71,7 +71,7 @@ class Settings:
     ipc: Count
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)]
     iterations: Count
-    init: Literal["real", "noise"]
+    init: Literal["real", "noise", "recognised"]
     formation: Formation
     dataset: dict[str, Any]
     network: dict[str, Any]
@@ -106,7 +106,7 @@ class Settings:
     @property
     def distinct(self) -> bool:
         """Whether the set starts from real images of which none stands in two tiles of a grid."""
-        return bool(self.method.get("distinct")) and self.init == "real" and self.formation.tiles > 1
+        return bool(self.method.get("distinct")) and self.init != "noise" and self.formation.tiles > 1
 
     @property
     def terms(self) -> dict[str, dict[str, Any]]:

@@ -2,7 +2,10 @@
 
 import pytest
 import torch
+from torch.nn.utils import parameters_to_vector
 
+from cmidd.compute.recipe import TrainingRecipe
+from cmidd.compute.training import train
 from cmidd.core.context import Context
 from cmidd.data.augmentation import Augmentation
 from cmidd.data.dataset import Dataset
@@ -12,11 +15,12 @@ from cmidd.loop.balance import Balance
 from cmidd.loop.distill import distillation_step
 from cmidd.methods import ncfm
 from cmidd.methods.ncfm import NCFM
+from cmidd.networks.convnet import ConvNet
 from cmidd.samplers.first import First
 from cmidd.synthetic.formation import Formation
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils.random_streams import Streams
-from tests.support.golden import load_golden
+from tests.support.golden import load_golden, load_parameters
 
 SETTINGS = {
     "patience": 500,
@@ -138,3 +142,16 @@ def test_the_step_size_falls_where_the_published_one_does(golden, method_of):
             method = method_of("adamw")
             method.load_state(state)
     near(torch.tensor(found, dtype=torch.float64), golden["plateau_lr"])
+
+
+def test_a_network_is_trained_on_the_set_as_published(golden, method_of):
+    data = method_of("adamw").context.synthetic.decode()
+    classes = int(golden["classes"])
+    network = ConvNet(tuple(data.images.shape[1:]), classes, width=int(golden["width"]), depth=int(golden["depth"]))
+    load_parameters(network.double(), golden, "eval_start")
+    recipe = TrainingRecipe(
+        epochs=len(golden["eval_lr"]), lr=1e-3, weight_decay=0.01, schedule="fifths", optimizer="adamw"
+    )
+    near(torch.tensor(recipe.learning_rates, dtype=torch.float64), golden["eval_lr"])
+    train(network, data, recipe, Streams(0), what=None)
+    near(parameters_to_vector(network.parameters()).detach(), golden["eval_final"])

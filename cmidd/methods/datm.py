@@ -1,0 +1,163 @@
+"""DATM, difficulty-aligned trajectory matching (Guo et al., ICLR 2024; frontier.md section 1)."""
+
+import logging
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from cmidd.buffers.experts import ExpertSettings
+from cmidd.compute import passes
+from cmidd.core.context import Context
+from cmidd.data.augmentation import Augmentation
+from cmidd.methods.mtt import MTT
+from cmidd.networks import Network
+from cmidd.synthetic.soft_labels import SoftLabels
+from cmidd.utils.errors import SettingError
+from cmidd.utils.setting_types import Count, Fraction, NonNegative, Positive
+
+log = logging.getLogger(__name__)
+LOOKED_AT = 256  # images of a class that are classified at a time, until enough are right
+
+
+class DATM(MTT):
+    """MTT on soft labels that are learned as well, along ever later parts of the trajectories of flat experts.
+
+    The set starts from images that the trained experts classify correctly, and from their logits. An iteration whose
+    distance is above ``threshold`` moves nothing.
+
+    Args:
+        init: ``recognised``: of every class the first images, shuffled, that expert 0 classifies correctly, then expert
+            1, and so on, with the mean logits of all experts that do; otherwise the run's start, with the logits of
+            expert 0.
+        min_start_epoch: start epochs begin there.
+        first_max_start_epoch: the bound in the first iteration, which grows to ``max_start_epoch`` at iteration
+            ``curriculum_iterations``; None: the last bound from the beginning.
+        lr_y, momentum_y: of the labels.
+    """
+
+    unsteady = ("lr_teacher", "lr_lr", "lr_img", "lr_y")
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        init: Literal["recognised", "real", "noise"],
+        lr_img: Positive,
+        momentum: Fraction,
+        lr_y: NonNegative,
+        momentum_y: Fraction,
+        syn_steps: Count,
+        expert_epochs: Count,
+        min_start_epoch: Annotated[int, Field(strict=True, ge=0)],
+        first_max_start_epoch: Count | None,
+        max_start_epoch: Count,
+        curriculum_iterations: Count,
+        threshold: Positive,
+        lr_lr: NonNegative,
+        lr_teacher: Positive,
+        batch_syn: Count | None,
+        augment: Augmentation,
+        experts: ExpertSettings,
+    ) -> None:
+        super().__init__(
+            context,
+            lr_img=lr_img,
+            momentum=momentum,
+            syn_steps=syn_steps,
+            expert_epochs=expert_epochs,
+            max_start_epoch=max_start_epoch,
+            lr_lr=lr_lr,
+            lr_teacher=lr_teacher,
+            batch_syn=batch_syn,
+            augment=augment,
+            experts=experts,
+        )
+        self.lr_y, self.momentum_y, self.threshold = lr_y, momentum_y, threshold
+        self.min_start_epoch, self.first_max_start_epoch = min_start_epoch, first_max_start_epoch
+        self.curriculum_iterations = curriculum_iterations
+        if init == "recognised":
+            self._start_from_recognised()
+        context.synthetic.soft_labels = SoftLabels(self._first_labels(masked=init == "recognised"), "logits")
+
+    @classmethod
+    def refuse(cls, settings: Mapping[str, Any], network: Network) -> None:
+        super().refuse(settings, network)
+        first, last, least = (settings[f"{name}_start_epoch"] for name in ("first_max", "max", "min"))
+        for name, value in (("first_max_start_epoch", first), ("max_start_epoch", last)):
+            if value is not None and not least < value <= last:
+                raise SettingError(
+                    f"method.{name}={value}: start epochs go from method.min_start_epoch={least} to below it, and at "
+                    f"the end to below method.max_start_epoch={last}; choose one in between"
+                )
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        soft = self.context.synthetic.soft_labels
+        assert soft is not None
+        labels = {"params": [soft.values], "lr": self.lr_y, "momentum": self.momentum_y}
+        return [*super().param_groups(), {**labels, "setting": "lr_y", "what": "the labels"}]
+
+    def _start_epochs(self, iteration: int) -> tuple[int, int]:
+        return self.min_start_epoch, self._bound(iteration)
+
+    def _bound(self, iteration: int) -> int:
+        """The epoch that start epochs of an iteration are below."""
+        last, first = self.max_start_epoch, self.first_max_start_epoch
+        if first is None:
+            return last
+        return min(last, first + int((last - first) * iteration / self.curriculum_iterations))
+
+    def _declines(self, loss: Tensor) -> bool:
+        return not float(loss.detach()) <= self.threshold
+
+    def _start_from_recognised(self) -> None:
+        """Begin with images that experts classify correctly."""
+        data, leaf = self.context.data, self.context.synthetic.leaf
+        each, chosen, others = len(leaf) // data.num_classes, [], 0
+        for label, members in enumerate(data.class_members):
+            order = members[torch.randperm(len(members), generator=self.context.streams("order", label))]
+            found = self._recognised(order, label, each)
+            others += each - len(found)
+            rest = order[~torch.isin(order, found)]
+            chosen.append(torch.cat([found, rest[: each - len(found)]]))
+        if others:
+            log.warning("no expert recognises %d of the images to start from, which are random ones", others)
+        with torch.no_grad():
+            leaf.copy_(data.train[torch.cat(chosen).to(data.device)].images)
+
+    def _recognised(self, order: Tensor, label: int, count: int) -> Tensor:
+        """The first ``count`` of a class's images in ``order`` that expert 0 classifies correctly, then expert 1, and
+        so on.
+        """
+        found: list[int] = []
+        for expert in range(self.experts.count):
+            for some in order.split(LOOKED_AT):
+                if len(found) >= count:
+                    return torch.tensor(found[:count])
+                right = self._expert_logits(expert, self.context.data.train[some.to(self.context.data.device)].images)
+                found += [index for index in some[right.argmax(1).cpu() == label].tolist() if index not in found]
+        return torch.tensor(found[:count], dtype=torch.int64)
+
+    @torch.no_grad()
+    def _expert_logits(self, expert: int, images: Tensor) -> Tensor:
+        """The logits ``[N, C]`` of a trained expert."""
+        theta = self.experts.last(expert).to(images)
+        size = passes.chunk_size(images)
+        return torch.cat([passes.logits_at(self.student, theta, some) for some in images.split(size)])
+
+    def _first_labels(self, masked: bool) -> Tensor:
+        """Logits ``[N, C]``: the mean of those experts that are right about an image, or those of expert 0."""
+        synthetic = self.context.synthetic
+        if not masked:
+            return self._expert_logits(0, synthetic.leaf.detach())
+        total = torch.zeros(len(synthetic.leaf), self.context.data.num_classes).to(synthetic.leaf)
+        count = torch.zeros_like(total[:, 0])
+        for expert in range(self.experts.count):
+            logits = self._expert_logits(expert, synthetic.leaf.detach())
+            right = logits.argmax(1) == synthetic.leaf_labels
+            total += right[:, None] * logits
+            count += right
+        alone = self._expert_logits(0, synthetic.leaf.detach())  # Of what none is right about.
+        return torch.where(count[:, None] > 0, total / count.clamp(min=1)[:, None], alone)
