@@ -8,6 +8,8 @@ EARLIER: dict[str, Any] = {
     "hard_share": 0.0,
     "targets": "set",
     "optimizer": "sgd",
+    "rho": 0.01,
+    "alpha": 0.3,
     "mixup": 0.0,
     "augment.patches": 1,
     "augment.smallest": 1.0,

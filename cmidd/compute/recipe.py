@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import nn
 
 from cmidd.compute.earlier import EARLIER
+from cmidd.compute.gsam import GSAM
 from cmidd.data.augmentation import Augmentation
 from cmidd.utils.errors import SettingError
 from cmidd.utils.nested import without_values
@@ -36,6 +37,7 @@ class TrainingRecipe:
             soft labels, at a ``temperature``, and ``hard_share`` times the cross-entropy with the labels beside.
         targets: whose soft labels: the ``set``'s own, or those of a ``teacher``, asked for every batch as the network
             sees it, augmented and mixed (RDED, SRe2L).
+        rho, alpha: of GSAM, which has neither momentum nor decay (:class:`cmidd.compute.gsam.GSAM`).
     """
 
     epochs: Count = 1
@@ -51,7 +53,9 @@ class TrainingRecipe:
     temperature: Positive = 1.0
     hard_share: NonNegative = 0.0
     targets: Literal["set", "teacher"] = "set"
-    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adam", "adamw", "gsam"] = "sgd"
+    rho: Positive = 0.01
+    alpha: NonNegative = 0.3
 
     @property
     def learning_rates(self) -> list[float]:
@@ -76,12 +80,16 @@ class TrainingRecipe:
         """What the optimiser remembers of every parameter (:meth:`cmidd.compute.training.Training.state`)."""
         if self.optimizer == "sgd":
             return ("momentum",) if self.momentum > 0 else ()
+        if self.optimizer == "gsam":
+            return ()
         return ("step", "exp_avg", "exp_avg_sq")
 
     def new_optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         """A new optimiser for the network's parameters."""
         if self.optimizer == "sgd":
             return torch.optim.SGD(network.parameters(), self.lr, self.momentum, weight_decay=self.weight_decay)
+        if self.optimizer == "gsam":
+            return GSAM(network.parameters(), self.lr, self.rho, self.alpha)
         kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
         betas = (self.momentum, 0.999)
         return kind(network.parameters(), self.lr, betas, weight_decay=self.weight_decay)
@@ -105,12 +113,26 @@ def refuse_unused(recipe: TrainingRecipe, where: str) -> None:
         raise SettingError(
             f"{where}.{name}={value}: has no effect with loss={recipe.loss}; give another {where}.loss, or {back}"
         )
+    _refuse_unused_of_the_optimizer(recipe, where)
     for name, operation in (("patches", "shuffle"), ("smallest", "zoom")):
         value, default = getattr(recipe.augment, name), EARLIER[f"augment.{name}"]
         if value != default and operation not in recipe.augment.strategy.split("_"):
             raise SettingError(
                 f"{where}.augment.{name}={value}: is of {operation}, which is not in {where}.augment.strategy="
                 f"{recipe.augment.strategy}; add it there, or give {where}.augment.{name}={default}"
+            )
+
+
+def _refuse_unused_of_the_optimizer(recipe: TrainingRecipe, where: str) -> None:
+    if recipe.optimizer == "gsam":
+        useless = {name: 0.0 for name in ("momentum", "weight_decay")}
+    else:
+        useless = {name: EARLIER[name] for name in ("rho", "alpha")}
+    for name, value in useless.items():
+        if getattr(recipe, name) != value:
+            raise SettingError(
+                f"{where}.{name}={getattr(recipe, name):g}: has no effect with {where}.optimizer={recipe.optimizer}; "
+                f"give {where}.{name}={value:g}, or another optimizer"
             )
 
 

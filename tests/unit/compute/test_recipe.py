@@ -181,3 +181,17 @@ def test_experts_by_adam_go_on_to_the_same_bits(tmp_path):
 
     made("grown", 1)
     assert all(map(torch.equal, made("grown", 2).segment(0, 1, 2), made("at once", 2).segment(0, 1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "named"),
+    [
+        (TrainingRecipe(optimizer="gsam", weight_decay=0.0), "evaluation.training.momentum=0.9: has no effect with"),
+        (TrainingRecipe(optimizer="gsam", momentum=0.0), "evaluation.training.weight_decay=0.0005: has no effect with"),
+        (TrainingRecipe(rho=0.1), "evaluation.training.rho=0.1: has no effect with evaluation.training.optimizer=sgd"),
+        (TrainingRecipe(alpha=1.0), "evaluation.training.alpha=1: has no effect with evaluation.training.optimizer"),
+    ],
+)
+def test_what_an_optimiser_does_not_use_is_refused(recipe, named):
+    with pytest.raises(SettingError, match=named):
+        refuse_unused(recipe, "evaluation.training")
