@@ -125,7 +125,7 @@ def refuse_unused(recipe: TrainingRecipe, where: str) -> None:
 
 def _refuse_unused_of_the_optimizer(recipe: TrainingRecipe, where: str) -> None:
     if recipe.optimizer == "gsam":
-        useless = {name: 0.0 for name in ("momentum", "weight_decay")}
+        useless = dict.fromkeys(("momentum", "weight_decay"), 0.0)
     else:
         useless = {name: EARLIER[name] for name in ("rho", "alpha")}
     for name, value in useless.items():
