@@ -87,6 +87,14 @@ def free_one(names: list[str], folder: Path, poll_seconds: float = 0.5) -> Itera
         time.sleep(poll_seconds)
 
 
+def synchronise(device: torch.device) -> None:
+    """Wait until ``device`` has done what it was given (CUDA, mps); the CPU always has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 def start_measuring_memory(device: torch.device) -> None:
     """Forget the peak so far, where the system can (CUDA, Linux)."""
     if device.type == "cuda":
