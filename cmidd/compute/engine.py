@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
+from cmidd.compute.devices import autocasts
 from cmidd.utils.errors import SettingError
 
 log = logging.getLogger(__name__)
@@ -73,12 +74,15 @@ def choose(settings: EngineSettings, device: torch.device, values: float) -> Eng
     precision, compiling = settings.precision, settings.compile
     if precision == "tf32" and device.type != "cuda":
         raise SettingError(f"engine.precision=tf32: {device} has no TF32; use float32, bf16 or auto")
+    if precision == "bf16" and not autocasts(device):
+        raise SettingError("engine.precision=bf16: this macOS has no bfloat16 on mps, from 14 on it does; use float32")
     names = ("cc", "gcc", "clang") if device.type == "cuda" else ("g++", "clang++")  # Triton builds its launcher in C.
     compiler = any(map(shutil.which, names))
     if compiling is True and not compiler:
         raise SettingError("engine.compile=true: no compiler here (apt-get install g++); use auto or false")
     if compiling == "auto":
-        compiling = compiler and values > LONG_RUN_VALUES
+        # On mps it is an experiment of torch.
+        compiling = compiler and values > LONG_RUN_VALUES and device.type != "mps"
     if precision == "auto":
         precision = "tf32" if device.type == "cuda" else "float32"
     deterministic = settings.deterministic and device.type == "cuda"
