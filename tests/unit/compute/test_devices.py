@@ -63,7 +63,7 @@ def test_the_last_card_is_taken(machine):
 
 
 def test_on_a_mac_a_long_run_is_float32_and_not_compiled_and_tf32_is_refused(monkeypatch):
-    monkeypatch.setattr("cmidd.compute.engine.shutil.which", lambda name: name)
+    monkeypatch.setattr("cmidd.compute.compilers.lacking", lambda device: None)
     assert choose(EngineSettings(), MPS, values=1e12) == Engine("float32", compile=False)
     with pytest.raises(SettingError, match=r"engine.precision=tf32: mps has no TF32"):
         choose(EngineSettings("tf32"), MPS, values=1)
