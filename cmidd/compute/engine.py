@@ -17,6 +17,7 @@ import torch
 from pydantic import Field
 
 from cmidd.compute import compilers
+from cmidd.compute.devices import autocasts
 from cmidd.utils.errors import SettingError
 
 log = logging.getLogger(__name__)
@@ -81,6 +82,8 @@ def choose(settings: EngineSettings, device: torch.device, values: float) -> Eng
     precision, compiling = settings.precision, settings.compile
     if precision == "tf32" and device.type != "cuda":
         raise SettingError(f"engine.precision=tf32: {device} has no TF32; use float32, bf16 or auto")
+    if precision == "bf16" and not autocasts(device):
+        raise SettingError("engine.precision=bf16: this macOS has no bfloat16 on mps, from 14 on it does; use float32")
     wanted = values > LONG_RUN_VALUES.get(device.type, math.inf) if compiling == "auto" else compiling
     lacks = compilers.lacking(device.type) if wanted else None
     if lacks and compiling is True:
