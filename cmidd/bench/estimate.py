@@ -35,10 +35,8 @@ def timed_steps(settings: Settings, context: Context) -> Timed:
     experts, cmi = expert_settings(settings), settings.cmi
     with tempfile.TemporaryDirectory() as folder, using(fitting_engine(settings, context)):
         small = _small(context, Path(folder), EXPERT_IMAGES if experts else REAL_PER_CLASS)
-        arguments = dict(settings.arguments)
-        if experts:
-            arguments |= {"experts": replace(arguments["experts"], count=1), "max_start_epoch": 1}
-        method = METHODS[settings.method["name"]](small, **arguments)
+        kind = METHODS[settings.method["name"]]
+        method = kind(small, **kind.shortest(settings.arguments))
         teachers = TeacherPools(small, cmi.teacher, 1, 1, cmi.teachers)
         step = _median(method_steps(small, method, make_regularizers(settings, small, teachers)), small)
         protocol = settings.evaluation

@@ -1,7 +1,7 @@
 """Recipes of training: what a network is trained on, by which optimiser, at which learning rates."""
 
 import math
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Annotated, Any, Literal
 
 import torch
@@ -134,6 +134,12 @@ def _refuse_unused_of_the_optimizer(recipe: TrainingRecipe, where: str) -> None:
                 f"{where}.{name}={getattr(recipe, name):g}: has no effect with {where}.optimizer={recipe.optimizer}; "
                 f"give {where}.{name}={value:g}, or another optimizer"
             )
+
+
+def with_hard_labels(recipe: TrainingRecipe) -> TrainingRecipe:
+    """The same recipe for images that have no soft labels."""
+    names = ("loss", "temperature", "hard_share", "targets")
+    return replace(recipe, **{name: EARLIER[name] for name in names})
 
 
 def stated(recipe: TrainingRecipe) -> dict[str, Any]:

@@ -21,6 +21,10 @@ class Method(ABC):
         gives: what a match holds beside the images: ``network``, and ``real`` for the real batch and the
             synthetic one that was augmented alike. What needs more is refused when the run is built.
         teacher_input: what the reference implementation of CMI shows its teachers with this method.
+        experts: the name of its setting that says which trained networks it reads
+            (:class:`cmidd.buffers.experts.ExpertSettings`), where it reads any.
+        soft_labels: whether the set that it makes has soft labels.
+        in_stages: what keeps it from making a set in stages; None: nothing.
         unsteady: the settings of which a too large value makes the loss infinite, likeliest first.
     """
 
@@ -28,6 +32,9 @@ class Method(ABC):
     steps_per_iteration = 1
     plain_steps = 0
     teacher_input: ClassVar[Literal["preprocessed", "pixels"]] = "preprocessed"
+    experts: ClassVar[str | None] = None
+    soft_labels: ClassVar[bool] = False
+    in_stages: ClassVar[str | None] = None
     unsteady: ClassVar[tuple[str, ...]] = ("lr_img",)
 
     @abstractmethod
@@ -37,6 +44,16 @@ class Method(ABC):
     def images_per_iteration(cls, num_classes: int, ipc: int, settings: Mapping[str, Any]) -> int:
         """About how many images pass through networks in an iteration: it decides whether compiling them pays."""
         return num_classes * (settings["batch_real"] + ipc)
+
+    @classmethod
+    def epochs_read(cls, settings: Mapping[str, Any]) -> int:
+        """How many epochs of an expert are read, by a method that has :attr:`experts`."""
+        raise NotImplementedError
+
+    @classmethod
+    def shortest(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The same settings but for experts as few and short as a step can do with, to be timed."""
+        return dict(settings)
 
     @classmethod
     def refuse(cls, settings: Mapping[str, Any], network: Network) -> None:

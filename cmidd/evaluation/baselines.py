@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from cmidd.compute.recipe import stated
+from cmidd.compute.recipe import stated, with_hard_labels
 from cmidd.core.context import Context
 from cmidd.evaluation.chosen_images import KINDS, RULES, chosen_images
 from cmidd.evaluation.evaluate import accuracy_of_one, in_pieces
@@ -72,7 +72,7 @@ def baseline_file(context: Context, protocol: EvaluationProtocol, ipc: int, kind
     if kind == "whole":
         made_by = {**shared, "training": stated(protocol.whole)}
     else:
-        made_by = {**shared, "ipc": ipc, "training": stated(protocol.training)}
+        made_by = {**shared, "ipc": ipc, "training": stated(with_hard_labels(protocol.training))}
     if kind in RULES:
         made_by["features"] = asdict(protocol.features)
 
@@ -92,7 +92,7 @@ def _measure_baseline(context: Context, protocol: EvaluationProtocol, ipc: int, 
             own, stage = streams.child("repeat", repeat), (data.train, protocol.whole)
         else:
             images = data.train[sets[repeat % len(sets)].to(data.device)]
-            own, stage = streams.child("draw", repeat).child("repeat", 0), (images, protocol.training)
+            own, stage = streams.child("draw", repeat).child("repeat", 0), (images, with_hard_labels(protocol.training))
         return accuracy_of_one(data, context.network, [stage], own, what)
 
     return in_pieces(kept, kind, protocol.repeats, measure)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import torch
@@ -39,6 +40,8 @@ class DATM(MTT):
     """
 
     unsteady = ("lr_teacher", "lr_lr", "lr_img", "lr_y")
+    soft_labels = True
+    in_stages = "its soft labels begin as what experts say that were trained on the real data from their start"
 
     def __init__(
         self,
@@ -81,6 +84,13 @@ class DATM(MTT):
         if init == "recognised":
             self._start_from_recognised()
         context.synthetic.soft_labels = SoftLabels(self._first_labels(masked=init == "recognised"), "logits")
+
+    @classmethod
+    def shortest(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        training = replace(settings["experts"].training, epochs=settings["expert_epochs"])
+        experts = replace(settings["experts"], count=1, training=training)
+        changed = {"experts": experts, "min_start_epoch": 0, "first_max_start_epoch": None, "max_start_epoch": 1}
+        return {**settings, **changed}
 
     @classmethod
     def refuse(cls, settings: Mapping[str, Any], network: Network) -> None:
@@ -132,7 +142,7 @@ class DATM(MTT):
         so on.
         """
         found: list[int] = []
-        for expert in range(self.experts.count):
+        for expert in range(self.trained.count):
             for some in order.split(LOOKED_AT):
                 if len(found) >= count:
                     return torch.tensor(found[:count])
@@ -143,7 +153,7 @@ class DATM(MTT):
     @torch.no_grad()
     def _expert_logits(self, expert: int, images: Tensor) -> Tensor:
         """The logits ``[N, C]`` of a trained expert."""
-        theta = self.experts.last(expert).to(images)
+        theta = self.trained.last(expert).to(images)
         size = passes.chunk_size(images)
         return torch.cat([passes.logits_at(self.student, theta, some) for some in images.split(size)])
 
@@ -154,7 +164,7 @@ class DATM(MTT):
             return self._expert_logits(0, synthetic.leaf.detach())
         total = torch.zeros(len(synthetic.leaf), self.context.data.num_classes).to(synthetic.leaf)
         count = torch.zeros_like(total[:, 0])
-        for expert in range(self.experts.count):
+        for expert in range(self.trained.count):
             logits = self._expert_logits(expert, synthetic.leaf.detach())
             right = logits.argmax(1) == synthetic.leaf_labels
             total += right[:, None] * logits

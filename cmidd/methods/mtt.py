@@ -1,7 +1,7 @@
 """MTT, matching training trajectories (Cazenavette et al., CVPR 2022; methods.md section 1.3)."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -48,6 +48,7 @@ class MTT(Method):
     """
 
     gives = frozenset({"network"})
+    experts = "experts"
     unsteady: ClassVar[tuple[str, ...]] = ("lr_teacher", "lr_lr", "lr_img")
 
     def __init__(
@@ -70,20 +71,28 @@ class MTT(Method):
         self.expert_epochs, self.max_start_epoch = expert_epochs, max_start_epoch
         self.batch_syn = batch_syn or len(context.synthetic.leaf)
         self.student = context.new_network(context.streams("student"))
-        self.experts = Experts(context, experts.reaching(epochs_read(max_start_epoch, expert_epochs)))
+        self.trained = Experts(context, experts.reaching(epochs_read(max_start_epoch, expert_epochs)))
         context.synthetic.syn_lr = torch.tensor(lr_teacher, device=context.data.device)
 
     @classmethod
     def refuse(cls, settings: Mapping[str, Any], network: Network) -> None:
         if any(True for _ in network.buffers()):
             raise SettingError("network.norm=batchnorm: MTT cannot unroll running statistics; use instancenorm")
-        needed = epochs_read(settings["max_start_epoch"], settings["expert_epochs"])
+        needed = cls.epochs_read(settings)
         epochs = settings["experts"].training.epochs
         if epochs is not None and epochs < needed:
             raise SettingError(
                 f"method.experts.training.epochs={epochs}: shorter than the trajectories asked for; set it to at least "
                 f"{needed}, or to null"
             )
+
+    @classmethod
+    def epochs_read(cls, settings: Mapping[str, Any]) -> int:
+        return epochs_read(settings["max_start_epoch"], settings["expert_epochs"])
+
+    @classmethod
+    def shortest(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        return {**settings, "experts": replace(settings["experts"], count=1), "max_start_epoch": 1}
 
     @classmethod
     def images_per_iteration(cls, num_classes: int, ipc: int, settings: Mapping[str, Any]) -> int:
@@ -118,11 +127,11 @@ class MTT(Method):
 
     def _segment(self, iteration: int) -> tuple[Tensor, Tensor]:
         """Start and target parameters; experts come in a shuffled cycle, without replacement."""
-        cycle, position = divmod(iteration, self.experts.count)
-        order = torch.randperm(self.experts.count, generator=self.context.streams("experts", cycle))
+        cycle, position = divmod(iteration, self.trained.count)
+        order = torch.randperm(self.trained.count, generator=self.context.streams("experts", cycle))
         generator = self.context.streams("start", iteration)
         start = int(torch.randint(*self._start_epochs(iteration), (1,), generator=generator))
-        return self.experts.segment(int(order[position]), start, start + self.expert_epochs)
+        return self.trained.segment(int(order[position]), start, start + self.expert_epochs)
 
     def _student_steps(self, iteration: int) -> list[StudentStep]:
         generator, labels = self.context.streams("augment", iteration), self.context.synthetic.labels

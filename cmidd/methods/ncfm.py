@@ -1,6 +1,7 @@
 """NCFM, matching neural characteristic functions (Wang et al., CVPR 2025; frontier.md section 2)."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -45,7 +46,7 @@ class NCFM(Method):
         models: the networks, trained on the real data, of which the start and the end are kept.
     """
 
-    teacher_input = "pixels"
+    experts = "models"
     unsteady = ("models.training.lr", "lr_img")
 
     def __init__(
@@ -81,6 +82,15 @@ class NCFM(Method):
         self._plateau = ReduceLROnPlateau(self._counted, patience=patience, **PLATEAU)  # type: ignore[arg-type]
         self._sampling = None if frequencies == "gaussian" else _Sampling(context, lr_frequencies)
         self._steps: ClassSteps | None = None
+
+    @classmethod
+    def epochs_read(cls, settings: Mapping[str, Any]) -> int:
+        return int(settings["models"].training.epochs)
+
+    @classmethod
+    def shortest(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        models = settings["models"]
+        return {**settings, "models": replace(models, count=1, training=replace(models.training, epochs=1))}
 
     @classmethod
     def images_per_iteration(cls, num_classes: int, ipc: int, settings: Mapping[str, Any]) -> int:

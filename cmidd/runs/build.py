@@ -24,7 +24,6 @@ from cmidd.data.load import load_dataset
 from cmidd.data.split import Split
 from cmidd.loop.balance import Ratio
 from cmidd.methods import METHODS
-from cmidd.methods.mtt import epochs_read
 from cmidd.networks import blank_network
 from cmidd.regularizers import REGULARIZERS
 from cmidd.runs.identity import EARLIER
@@ -61,11 +60,10 @@ def make_teachers(settings: Settings, context: Context) -> TeacherPools:
 
 def expert_settings(settings: Settings) -> ExpertSettings | None:
     """The experts that the method reads in its first stage, as long as it reads them; None where it has none."""
-    arguments = settings.arguments
-    if "experts" not in arguments:
+    arguments, method = settings.arguments, METHODS[settings.method["name"]]
+    if method.experts is None:
         return None
-    reads = epochs_read(arguments["max_start_epoch"], arguments["expert_epochs"])
-    experts: ExpertSettings = arguments["experts"].reaching(reads)
+    experts: ExpertSettings = arguments[method.experts].reaching(method.epochs_read(arguments))
     return experts
 
 

@@ -7,6 +7,7 @@ from cmidd.compute import earlier
 from cmidd.utils.nested import at, differences, merged
 
 EXPERTS_LENGTH = "method.experts.training.epochs"
+READING_THE_LAST = ("datm",)  # methods that read how an expert ends, whose length so makes a difference
 
 WITHOUT_EFFECT = (
     "cmi.measure",
@@ -43,7 +44,8 @@ def without_effect(settings: Any) -> list[str]:
                 names += ["cmi.epochs", "cmi.pool", "cmi.teacher", "cmi.teachers"]
         if all(at(regularizers, f"{name}.ratio") is None for name in regularizers):
             names.append("balance_steps")
-    if (at(settings, "method.experts.training.schedule") or "constant") == "constant":
+    constant = (at(settings, "method.experts.training.schedule") or "constant") == "constant"
+    if constant and at(settings, "method.name") not in READING_THE_LAST:
         names.append(EXPERTS_LENGTH)
     if at(settings, "method.experts.dtype") == "float32":
         names.append("method.experts.dtype")
@@ -80,7 +82,7 @@ def _without(settings: Any, name: str) -> Any:
     return others if below == {} else {**settings, key: below}
 
 
-RECIPES = ("evaluation.training", "evaluation.whole", "method.net", "method.experts.training")
+RECIPES = ("evaluation.training", "evaluation.whole", "method.net", "method.experts.training", "method.models.training")
 
 
 """The settings that are recipes of training."""

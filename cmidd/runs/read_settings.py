@@ -12,6 +12,7 @@ from cmidd.loop.balance import Ratio
 from cmidd.methods import METHODS
 from cmidd.networks import NETWORKS, TORCHVISION
 from cmidd.regularizers import REGULARIZERS
+from cmidd.runs.identity import BY_ITSELF
 from cmidd.runs.lambdas import cmi_strength, take_regularizers
 from cmidd.runs.recipes import check_recipes
 from cmidd.runs.settings import CMISettings, Settings
@@ -58,7 +59,11 @@ def read_settings(config: Mapping[str, Any], *, is_run: bool = True) -> Settings
     config["regularizers"] = take_regularizers(config)
     own_of(SAMPLERS, mapping(config.get("sampler"), "sampler"), "sampler")
     own_of(SCHEDULES, mapping(config.get("schedule"), "schedule"), "schedule")
-    name = config["method"]["name"]
+    name, schedule = config["method"]["name"], config["schedule"]["name"]
+    if method.in_stages and schedule != BY_ITSELF["schedule"]:
+        raise SettingError(
+            f"schedule={schedule}: not with method={name}, for {method.in_stages}; use schedule={BY_ITSELF['schedule']}"
+        )
     for regularizer in config["regularizers"]:
         _refuse_unmet("regularizer", regularizer, REGULARIZERS[regularizer].needs, method.gives, name)
     sampler = config["sampler"]["name"]

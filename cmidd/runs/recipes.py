@@ -2,6 +2,7 @@
 
 from cmidd.buffers.experts import ExpertSettings
 from cmidd.compute.recipe import TrainingRecipe, refuse_unused
+from cmidd.methods import METHODS
 from cmidd.runs.settings import Settings
 from cmidd.utils.errors import SettingError
 
@@ -28,12 +29,15 @@ def check_recipes(settings: Settings) -> None:
 
 
 def refuse_soft_labels(settings: Settings) -> None:
-    """Refuse recipes of a run that need soft labels: methods distil images with hard ones, and no teacher is asked.
+    """Refuse recipes of a run that need soft labels where its method learns none: no teacher is asked.
 
     Raises:
         SettingError: naming the first.
     """
+    learned = METHODS[settings.method["name"]].soft_labels
     for name, recipe in recipes_of(settings).items():
+        if learned and name == "evaluation.training" and recipe.targets == "set":
+            continue
         if recipe.loss != "hard":
             raise SettingError(
                 f"{name}.loss={recipe.loss}: a run has hard labels alone, and no teacher; give loss=hard or another "

@@ -77,6 +77,7 @@ class RunRecord:
         read_from: the file of the images, where they are not the published ones.
         understood: what was made of a folder of images: its layout, splits, classes, what was skipped or converted.
         training_steps: of a network trained on the set; ``optimizer_between_stages`` where the set has stages.
+        declined: steps that the method did not want (DATM's gate); not said where there are none.
         weights: of every stage, what was measured of each term (:meth:`cmidd.loop.balance.Balance.record`).
     """
 
@@ -101,6 +102,7 @@ class RunRecord:
     baselines: OrAbsent[dict[str, Accuracies]] = None
     teachers: OrAbsent[list[dict[str, Any]]] = None
     rollbacks: int | None = None
+    declined: int | None = None
     weights: OrAbsent[list[dict[Name, Balanced]]] = None
     seconds: OrAbsent[NonNegative] = None
     evaluation_seconds: OrAbsent[NonNegative] = None

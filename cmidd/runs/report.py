@@ -30,6 +30,12 @@ def report(folder: Path, record: RunRecord) -> None:
     for stage, weights in enumerate(record.weights or [], 1):
         for name, measured in weights.items():
             log.info("measured in stage %d: %s", stage, in_words(name, measured))
+    if record.declined:
+        log.info(
+            "%d of %d iterations took no step: their loss was above method.threshold",
+            record.declined,
+            record.last["iteration"],
+        )
     if times := in_parts(record, clock.taken()):
         log.info("time: %s", times)
     if compared and "whole" not in compared:

@@ -156,6 +156,7 @@ def _record(settings: Settings, context: Context, started: dict[str, Any], disti
         baselines=baselines(context, protocol, settings.ipc),
         teachers=distilled.teachers,
         rollbacks=distilled.rollbacks,
+        declined=distilled.declined or None,
         weights=distilled.weights if any(distilled.weights) else None,  # type: ignore[arg-type]
         seconds=distilled.seconds,
         evaluation_seconds=distilled.evaluation_seconds,

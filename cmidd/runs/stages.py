@@ -27,6 +27,7 @@ class Distilled:
     seconds: float
     evaluation_seconds: float
     rollbacks: int
+    declined: int
     evaluations: dict[str, list[float]]
     evaluated_at: dict[str, float]
     weights: list[dict[str, Any]]
@@ -42,7 +43,7 @@ def distill_stages(
     """
     teachers = make_teachers(settings, context)
     regularizers = make_regularizers(settings, context, teachers)
-    total = Distilled(0, 0.0, 0.0, 0, {}, {}, [], [])
+    total = Distilled(0, 0.0, 0.0, 0, 0, {}, {}, [], [])
     for stage in range(len(settings.stage_sizes)):
         counts = _distill_stage(
             stage, settings, context, regularizers, StageObserver(total.iteration, evaluate, tracker)
@@ -54,6 +55,7 @@ def distill_stages(
         total.seconds += counts["seconds"]
         total.evaluation_seconds += counts["evaluation_seconds"]
         total.rollbacks += counts["rollbacks"]
+        total.declined += counts["declined"]
         total.weights.append(counts["weights"])
     total.teachers = teachers.about
     return total

@@ -25,11 +25,11 @@ class Maker:
 
 MAKERS = {
     **{name: Maker(name, name) for name in ("dc", "dsa", "dm", "mtt", "idc", "idm")},
-    "datm": Maker("mtt", "datm", {"zca": True}),  # in all of its configs
+    "datm": Maker("datm", "datm", {"zca": True}),  # in all of its configs
     **{name: Maker("mtt", "mtt") for name in ("tesla", "ftd", "att", "pdd", "seqmatch", "haba")},
     **{name: Maker("dm", "dm") for name in ("datadam", "glad", "ld3m")},
     "dream": Maker("idc", "idc"),
-    "ncfm": Maker("idc", "ncfm"),
+    "ncfm": Maker("ncfm", "ncfm"),
     "rded": Maker("dm", "rded"),
     "sre2l": Maker("dm", "sre2l"),
     "kip": Maker("dm"),

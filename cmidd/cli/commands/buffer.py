@@ -1,4 +1,5 @@
-"""Train the expert trajectories of MTT ahead of distillation; several processes at once share the work.
+"""Train the expert trajectories of MTT and DATM, or the networks of NCFM, ahead of distillation; several processes at
+once share the work.
 
 Examples:
     cmidd buffer method=mtt dataset=cifar10
@@ -21,7 +22,8 @@ def main(settings: Settings, admission: Admission) -> None:
     """Train the experts of a method that has some."""
     experts, name = expert_settings(settings), settings.method["name"]
     if experts is None:
-        raise SettingError(f"method={name}: has no expert trajectories; use method=mtt")
+        able = ", ".join(other for other, kind in METHODS.items() if kind.experts is not None)
+        raise SettingError(f"method={name}: reads no trained networks; use method={able}")
     context = make_context(settings, pick_device(settings.device))
     METHODS[name].refuse(settings.arguments, context.blank_network())
     with using(fitting_engine(settings, context)):

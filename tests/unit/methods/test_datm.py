@@ -48,7 +48,7 @@ class Published(DATM):
         golden = self.golden
         start = int(golden["trace_start"][iteration])
         end = start + int(golden["trace_expert_epochs"])
-        return self.experts.segment(int(golden["trace_expert"][iteration]), start, end)
+        return self.trained.segment(int(golden["trace_expert"][iteration]), start, end)
 
     def _student_steps(self, iteration):
         labels, steps = self.context.synthetic.labels, []
