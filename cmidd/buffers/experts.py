@@ -98,7 +98,7 @@ class Experts:
             files.write_json(self.folder / "settings.json", self.made_by)
         self._outlook = _Outlook(self.missing)
         with clock.timed("experts"):
-            locks.make_missing(self.paths, lambda index: self._make(index, context), self._is_made)
+            locks.make_missing(self.paths, lambda mine: self._make(mine[0], context), self._is_made)
 
     def segment(self, expert: int, start: int, end: int) -> tuple[Tensor, Tensor]:
         """Flat parameters ``[P]`` of an expert after ``start`` and after ``end`` epochs; reads two rows."""

@@ -80,7 +80,7 @@ class TeacherPool:
         if not all(path.exists() for path in paths):
             files.write_json(folder / "settings.json", made_by)
         with clock.timed("teachers"):
-            locks.make_missing(paths, make)
+            locks.make_missing(paths, lambda mine: make(mine[0]))
         self.networks, accuracies = [], []
         for path in paths:
             files.remove_unfinished(path)

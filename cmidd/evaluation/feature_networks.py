@@ -88,7 +88,7 @@ def feature_networks(context: Context, settings: FeatureSettings) -> list[Watche
     if not all(path.exists() for path in paths):
         files.write_json(paths[0].parent / "settings.json", made_by)
     with clock.timed("features"):
-        locks.make_missing(paths, make)
+        locks.make_missing(paths, lambda mine: make(mine[0]))
     networks = []
     for path in paths:
         files.remove_unfinished(path)
