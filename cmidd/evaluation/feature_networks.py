@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cmidd.compute.training import predictions, refuse_diverged, train_kept
+from cmidd.compute.kept import train_kept
+from cmidd.compute.training import predictions, refuse_diverged
 from cmidd.core.context import Context
 from cmidd.data.split import Split
 from cmidd.evaluation.protocols import FeatureSettings
