@@ -5,7 +5,7 @@ import glob
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,13 +14,13 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
+from cmidd.buffers.expert import Expert
 from cmidd.compute.engine import current, using
 from cmidd.compute.kept import Written
 from cmidd.compute.recipe import stated
 from cmidd.compute.together import how_many_at_once, new_training
 from cmidd.compute.training import TrainingRecipe, accuracy, refuse_diverged
 from cmidd.core.context import Context
-from cmidd.networks import Network
 from cmidd.utils import cache, clock, files, locks, tensor_files
 from cmidd.utils.cache import check_tensors, refuse_others
 from cmidd.utils.errors import SettingError
@@ -92,8 +92,7 @@ class Experts:
         self.folder = context.buffers / "experts" / f"{context.data.name}_{cache.fingerprint(self.made_by)}"
         refuse_others(self.folder, self.made_by)
         self.paths = [self.folder / f"expert_{index:03d}.safetensors" for index in range(self.count)]
-        if self.grows:
-            self._take_from_before(context.data.name)
+        self._take_from_before(context.data.name)
         self.missing = sum(not self._is_made(path) for path in self.paths)
         if not make:
             return
@@ -113,16 +112,16 @@ class Experts:
 
     def _is_made(self, path: Path) -> bool:
         """Whether an expert is there and long enough; refused when it is another's."""
-        if path.parent != self.folder:
-            return True
-        if not path.exists():
-            return False
-        rows = (tensor_files.read_shapes(path)[0].get("trajectory") or [0])[0]
+        return path.parent != self.folder or (path.exists() and self._rows(path) >= self.length)
+
+    def _rows(self, path: Path) -> int:
+        """How many rows the file of an expert has; refused when it is another's."""
+        rows: int = (tensor_files.read_shapes(path)[0].get("trajectory") or [0])[0]
         shapes = {name: [self.size] for name in self._going_on(rows)}
         if "step" in shapes:  # Adam's count, one for each parameter.
             shapes["step"] = [self.parameters]
         check_tensors([path], {"trajectory": [rows or self.length, self.size], **shapes}, self.made_by)
-        return rows >= self.length
+        return rows
 
     def _going_on(self, rows: int) -> list[str]:
         """What a file of so many rows needs beside them for the training to go on."""
@@ -132,22 +131,32 @@ class Experts:
         return [*unrounded, *self.settings.training.remembered]
 
     def _take_from_before(self, dataset: str) -> None:
-        """Read experts that are not here from a buffer that is long enough, of the time when length was in the key."""
+        """Read experts that are not here from a buffer that is long enough, of the time when length was in the key, or
+        whether the engine compiled.
+        """
         for path in sorted(self.folder.parent.glob(f"{glob.escape(dataset)}_*/settings.json")):
             try:
-                before = files.read_json(path)
+                before = cache.not_compiled(files.read_json(path))
             except SettingError as error:
                 log.warning("not looked for experts in %s: %s", path.parent, error)
+                continue
+            others = [
+                (index, path.with_name(own.name)) for index, own in enumerate(self.paths) if not self._is_made(own)
+            ]
+            others = [(index, other) for index, other in others if other.exists()]
+            if before == files.as_json(self.made_by):
+                for index, other in others:
+                    if self._rows(other) >= self.length:
+                        self.paths[index] = other
                 continue
             training = before.get("training") if isinstance(before, dict) else None
             epochs = training.get("epochs") if isinstance(training, dict) else None
             made_by = {**self.made_by, "training": {**self.made_by["training"], "epochs": epochs}}
             if not isinstance(epochs, int) or epochs + 1 < self.length or before != files.as_json(made_by):
                 continue
-            for index, own in enumerate(self.paths):
-                if (other := path.with_name(own.name)).exists() and not self._is_made(own):
-                    check_tensors([other], {"trajectory": [epochs + 1, self.size]}, made_by)
-                    self.paths[index] = other
+            for index, other in others:
+                check_tensors([other], {"trajectory": [epochs + 1, self.size]}, made_by)
+                self.paths[index] = other
 
     def _make(self, indices: Sequence[int], context: Context) -> None:
         """Train some experts, those at once that are equally far."""
@@ -160,10 +169,10 @@ class Experts:
                 reached = accuracy(expert.network, context.data.test)
                 self._outlook.say(expert.what, f"{reached:.2f} per cent on {context.data.held_out}")
 
-    def _begun(self, index: int, context: Context) -> "_Expert":
+    def _begun(self, index: int, context: Context) -> Expert:
         """What there is of an expert."""
         what, streams = f"expert {index + 1}/{self.count}", Streams(0).child("expert", index)
-        expert = _Expert(what, self.paths[index], context.new_network(streams("network")), streams)
+        expert = Expert(what, self.paths[index], context.new_network(streams("network")), streams)
         if expert.path.exists():
             return expert.read(self.settings.training)
         if context.warm_start is not None:
@@ -171,12 +180,12 @@ class Experts:
         self._record(expert)
         return expert
 
-    def _record(self, expert: "_Expert") -> None:
+    def _record(self, expert: Expert) -> None:
         dtype, lr = getattr(torch, self.settings.dtype), self.settings.training.lr
         expert.rows.append(parameters_to_vector(expert.network.parameters()).detach().to("cpu", dtype, copy=True))
         refuse_diverged(expert.rows[-1:], f"method.experts.training.lr={lr:g}", f"training {expert.what}")
 
-    def _train(self, experts: "Sequence[_Expert]", context: Context) -> None:
+    def _train(self, experts: Sequence[Expert], context: Context) -> None:
         """Train experts that are equally far to their end."""
         training = new_training([expert.network for expert in experts], self.settings.training)
         if len(experts[0].rows) > 1:
@@ -190,41 +199,11 @@ class Experts:
                 for expert, state in zip(experts, training.states(), strict=True):
                     self._write(expert, state)
 
-    def _write(self, expert: "_Expert", state: Mapping[str, Iterable[Tensor]]) -> None:
+    def _write(self, expert: Expert, state: Mapping[str, Iterable[Tensor]]) -> None:
         state = {"last": expert.network.parameters(), **state}
         more = {name: torch.cat([t.flatten() for t in state[name]]) for name in self._going_on(len(expert.rows))}
         tensors = {"trajectory": torch.stack(expert.rows), **more}
         tensor_files.write_tensors(expert.path, tensors, {"made_by": self.made_by})
-
-
-@dataclass
-class _Expert:
-    """An expert in training: its rows so far, and what the optimiser remembered after the last."""
-
-    what: str
-    path: Path
-    network: Network
-    streams: Streams
-    rows: list[Tensor] = field(default_factory=list)
-    state: dict[str, list[Tensor]] = field(default_factory=dict)
-
-    def read(self, recipe: TrainingRecipe) -> "_Expert":
-        """Itself, as its file has it."""
-        tensors, _ = tensor_files.read_tensors(self.path)
-        self.rows = list(tensors["trajectory"])
-        with torch.no_grad():
-            for parameter, values in zip(
-                self.network.parameters(), self._like(tensors.get("last", self.rows[-1])), strict=True
-            ):
-                parameter.copy_(values)
-        for name in recipe.remembered:
-            self.state[name] = list(tensors[name]) if name == "step" else self._like(tensors[name])
-        return self
-
-    def _like(self, vector: Tensor) -> list[Tensor]:
-        """A vector in the shapes of the network's parameters."""
-        parts = vector.split([parameter.numel() for parameter in self.network.parameters()])
-        return [part.view_as(parameter) for part, parameter in zip(parts, self.network.parameters(), strict=True)]
 
 
 class _Outlook:

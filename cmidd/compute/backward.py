@@ -59,7 +59,7 @@ class Backward:
         buffers = list(zip(network.buffers(), self._own.buffers(), strict=True))
         for their, mine in buffers:
             mine.copy_(their)
-        partner, share = (None, None) if mix is None else (mix.partner, torch.as_tensor(mix.share).to(images))
+        partner, share = (None, None) if mix is None else (mix.partner, _tensor(mix.share, images))
         logits, *gradients = self._graphed(images, labels, targets, partner, share)
         for their, mine in buffers:
             their.copy_(mine)
@@ -76,3 +76,7 @@ class Backward:
             logits = passes.logits(self._own, images)
             loss = self.loss(self.recipe, logits, labels, targets, mix)
         return logits.detach(), *torch.autograd.grad(loss, list(self._own.parameters()))
+
+
+def _tensor(share: float | Tensor, like: Tensor) -> Tensor:
+    return share if isinstance(share, Tensor) else torch.full((), share, dtype=like.dtype, device=like.device)

@@ -24,6 +24,7 @@ from cmidd.compute.training import Teacher, Training, mixed, train_with
 from cmidd.data.augmentation import Transform
 from cmidd.data.split import Split
 from cmidd.utils.random_streams import Streams
+from cmidd.utils.transfer import to_device
 
 log = logging.getLogger(__name__)
 # A ResNet18 of 11 million parameters keeps a card busy for 154 of 178 ms by itself (results/evidence/gpu.md).
@@ -96,7 +97,8 @@ class TogetherTraining(Training):
 
     def _pass_over(self, data: Split, generators: Sequence[torch.Generator]) -> tuple[Tensor, Tensor]:
         orders = torch.stack([torch.randperm(len(data), generator=generator) for generator in generators])
-        for chunk in orders.to(data.labels.device).split(self.recipe.batch, dim=1):
+        (orders,) = to_device([orders], data.labels.device)
+        for chunk in orders.split(self.recipe.batch, dim=1):
             batch = data[chunk.flatten()]
             logits = self._step(batch, generators)
         return logits.flatten(0, 1), batch.labels
@@ -138,7 +140,8 @@ def _mixed_each(
         return images, None
     itself = torch.arange(images.shape[1], device=images.device)
     partners = torch.stack([itself if mix is None else mix.partner for mix in mixes])
-    shares = torch.tensor([1.0 if mix is None else mix.share for mix in mixes], dtype=torch.float64).to(images)
+    shares = torch.tensor([1.0 if mix is None else mix.share for mix in mixes], dtype=torch.float64)
+    (shares,) = to_device([shares.to(images.dtype)], images.device)
     return torch.stack([own for own, _ in each]), Mix(partners, shares)
 
 

@@ -15,6 +15,7 @@ from cmidd.data.split import Split
 from cmidd.utils.errors import SettingError
 from cmidd.utils.progress import progress
 from cmidd.utils.random_streams import Streams
+from cmidd.utils.transfer import to_device
 
 TORCHS = {"momentum": "momentum_buffer"}  # Torch's names of what files call otherwise.
 
@@ -95,7 +96,7 @@ class Training:
     def _pass_over(self, data: Split, generators: Sequence[torch.Generator]) -> tuple[Tensor, Tensor]:
         """Train on all images once; returns logits and labels of the last batch."""
         (generator,) = generators
-        order = torch.randperm(len(data), generator=generator).to(data.labels.device)
+        (order,) = to_device([torch.randperm(len(data), generator=generator)], data.labels.device)
         for chunk in order.split(self.recipe.batch):
             batch = data[chunk]
             logits = train_step(
@@ -216,5 +217,4 @@ def share_right(predicted: Tensor, labels: Tensor) -> float:
 def predictions(network: nn.Module, data: Split) -> Tensor:
     """The class ``[N]`` that ``network`` gives each image."""
     network.eval()
-    parts = data.parts(passes.chunk_size(data))
-    return torch.cat([passes.logits(network, part.images).argmax(1) for part in parts])
+    return passes.by_parts(lambda images: passes.logits(network, images).argmax(1), network, data)
