@@ -10,6 +10,8 @@ from torch.nn.utils import vector_to_parameters
 
 from cmidd.buffers.experts import Experts, ExpertSettings
 from cmidd.compute import passes
+from cmidd.compute.graphs import Graphed
+from cmidd.compute.passes import Along
 from cmidd.core.context import Context
 from cmidd.core.match import Match
 from cmidd.core.method import Method
@@ -20,6 +22,26 @@ from cmidd.utils.setting_types import Count, Fraction, NonNegative, Positive
 from cmidd.utils.transfer import to_device
 
 
+class StudentPasses:
+    """A network at whatever parameters: the passes of :mod:`cmidd.compute.passes` that its steps take, replayed as CUDA
+    graphs where the engine says so.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+        self._gradient = Graphed(lambda *at: (passes.gradient_at(network, *at),))
+        self._along = Graphed(lambda *at: tuple(each for each in passes.along(network, *at) if each is not None))
+
+    def gradient_at(self, theta: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+        """:func:`cmidd.compute.passes.gradient_at`; holds until the next call."""
+        return self._gradient(theta, images, labels)[0]
+
+    def along(self, theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor) -> Along:
+        """:func:`cmidd.compute.passes.along`; holds until the next call."""
+        derivative, of_theta, of_images, *of_labels = self._along(theta, direction, images, labels)
+        return Along(derivative, of_theta, of_images, of_labels[0] if of_labels else None)
+
+
 @dataclass(frozen=True)
 class StudentStep:
     """One step of a student: on the images ``chunk`` (indices) with their ``labels``, augmented by ``transform``.
@@ -27,7 +49,7 @@ class StudentStep:
     ``labels`` are hard, ``[B]``; where the whole set has soft ones they are taken from those.
     """
 
-    network: nn.Module
+    passes: StudentPasses
     chunk: Tensor
     labels: Tensor
     transform: Callable[[Tensor], Tensor] = lambda images: images
@@ -71,6 +93,7 @@ class MTT(Method):
         self.expert_epochs, self.max_start_epoch = expert_epochs, max_start_epoch
         self.batch_syn = batch_syn or len(context.synthetic.leaf)
         self.student = context.new_network(context.streams("student"))
+        self.passes = StudentPasses(self.student)
         self.trained = Experts(context, experts.reaching(epochs_read(max_start_epoch, expert_epochs)))
         context.synthetic.syn_lr = torch.tensor(lr_teacher, device=context.data.device)
 
@@ -144,7 +167,7 @@ class MTT(Method):
             drawn.append(chunks.pop())
             plans.append(self.augment.per_image(len(drawn[-1]), generator).plan())
         plans, drawn = placed(plans, labels.device), to_device(drawn, labels.device)
-        return [StudentStep(self.student, chunk, labels[chunk], plan) for chunk, plan in zip(drawn, plans, strict=True)]
+        return [StudentStep(self.passes, chunk, labels[chunk], plan) for chunk, plan in zip(drawn, plans, strict=True)]
 
 
 def epochs_read(max_start_epoch: int, expert_epochs: int) -> int:
@@ -186,7 +209,7 @@ class Unroll(torch.autograd.Function):
         for step in steps:
             thetas.append(theta)
             batch, truth = step.batch(images.detach()), step.truth(soft)
-            theta = theta - syn_lr * passes.gradient_at(step.network, theta, batch, truth)
+            theta = theta - syn_lr * step.passes.gradient_at(theta, batch, truth)
         ctx.steps, ctx.thetas = steps, thetas
         ctx.save_for_backward(images, syn_lr, soft)
         return theta.clone()
@@ -201,7 +224,7 @@ class Unroll(torch.autograd.Function):
         for step, theta in zip(reversed(ctx.steps), reversed(ctx.thetas), strict=True):
             with torch.enable_grad():
                 batch = step.batch(images)
-            found = passes.along(step.network, theta, adjoint, batch, step.truth(soft))
+            found = step.passes.along(theta, adjoint, batch, step.truth(soft))
             grad_lr -= found.derivative
             grad_images -= syn_lr * torch.autograd.grad(batch, images, found.images)[0]
             if grad_soft is not None and found.labels is not None:

@@ -11,8 +11,10 @@ READING_THE_LAST = ("datm",)  # methods that read how an expert ends, whose leng
 
 WITHOUT_EFFECT = (
     "cmi.measure",
+    "engine.at_once",
     "engine.compile",
     "engine.deterministic",
+    "engine.graphs",
     "evaluation.baselines",
     "evaluation.features",
     "evaluation.interval",
@@ -96,6 +98,8 @@ EARLIER: dict[str, Any] = {
     "dataset.channels": None,
     "dataset.fill": "none",
     "dataset.fit": "crop",  # Of square pictures, which every fit leaves alike; others are refused by their content.
+    "engine.at_once": "auto",
+    "engine.graphs": False,
     "evaluation.optimizer": "fresh",
     "evaluation.selection": "last",
     "evaluation.tests": 1,

@@ -16,7 +16,7 @@ from cmidd.loop.balance import Balance
 from cmidd.loop.distill import distillation_step
 from cmidd.methods import mtt
 from cmidd.methods.datm import DATM
-from cmidd.methods.mtt import StudentStep, trajectory_distance
+from cmidd.methods.mtt import StudentPasses, StudentStep, trajectory_distance
 from cmidd.networks.convnet import ConvNet
 from cmidd.samplers.random import RandomSampler
 from cmidd.synthetic.synthetic_set import SyntheticSet
@@ -54,7 +54,7 @@ class Published(DATM):
         labels, steps = self.context.synthetic.labels, []
         for row in self.golden["trace_batches"][iteration]:
             chunk = row[row >= 0]
-            steps.append(StudentStep(self.student, chunk, labels[chunk]))
+            steps.append(StudentStep(self.passes, chunk, labels[chunk]))
         return steps
 
 
@@ -130,7 +130,7 @@ def test_the_unroll_and_its_three_gradients(golden):
     leaves = [golden[name].clone().requires_grad_() for name in ("images", "syn_lr", "soft_labels")]
     classes, shape = int(golden["classes"]), tuple(golden["images"].shape[1:])
     network = ConvNet(shape, classes, width=int(golden["width"]), depth=int(golden["depth"])).double()
-    steps = [StudentStep(network, row[row >= 0], None) for row in golden["batches"]]
+    steps = [StudentStep(StudentPasses(network), row[row >= 0], None) for row in golden["batches"]]
     start, target = (
         torch.cat([golden[key].flatten() for key in sorted(golden) if key.startswith(side)])
         for side in ("start_", "target_")
