@@ -174,7 +174,6 @@ def _engine(request: Request, device: torch.device) -> Iterator[str]:
     if not request.below("engine"):
         yield engine.current().label
         return
-    engine.prepare(request.run.engine)
     with engine.using(engine.choose(request.run.engine, device, 0.0)):
         yield engine.current().label
 

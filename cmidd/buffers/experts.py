@@ -88,8 +88,7 @@ class Experts:
         self.folder = context.buffers / "experts" / f"{context.data.name}_{cache.fingerprint(self.made_by)}"
         refuse_others(self.folder, self.made_by)
         self.paths = [self.folder / f"expert_{index:03d}.safetensors" for index in range(self.count)]
-        if self.grows:
-            self._take_from_before(context.data.name)
+        self._take_from_before(context.data.name)
         self.missing = sum(not self._is_made(path) for path in self.paths)
         if not make:
             return
@@ -108,16 +107,16 @@ class Experts:
 
     def _is_made(self, path: Path) -> bool:
         """Whether an expert is there and long enough; refused when it is another's."""
-        if path.parent != self.folder:
-            return True
-        if not path.exists():
-            return False
-        rows = (tensor_files.read_shapes(path)[0].get("trajectory") or [0])[0]
+        return path.parent != self.folder or (path.exists() and self._rows(path) >= self.length)
+
+    def _rows(self, path: Path) -> int:
+        """How many rows the file of an expert has; refused when it is another's."""
+        rows: int = (tensor_files.read_shapes(path)[0].get("trajectory") or [0])[0]
         shapes = {name: [self.size] for name in self._going_on(rows)}
         if "step" in shapes:  # Adam's count, one for each parameter.
             shapes["step"] = [self.parameters]
         check_tensors([path], {"trajectory": [rows or self.length, self.size], **shapes}, self.made_by)
-        return rows >= self.length
+        return rows
 
     def _going_on(self, rows: int) -> list[str]:
         """What a file of so many rows needs beside them for the training to go on."""
@@ -127,22 +126,32 @@ class Experts:
         return [*unrounded, *self.settings.training.remembered]
 
     def _take_from_before(self, dataset: str) -> None:
-        """Read experts that are not here from a buffer that is long enough, of the time when length was in the key."""
+        """Read experts that are not here from a buffer that is long enough, of the time when length was in the key, or
+        whether the engine compiled.
+        """
         for path in sorted(self.folder.parent.glob(f"{glob.escape(dataset)}_*/settings.json")):
             try:
-                before = files.read_json(path)
+                before = cache.not_compiled(files.read_json(path))
             except SettingError as error:
                 log.warning("not looked for experts in %s: %s", path.parent, error)
+                continue
+            others = [
+                (index, path.with_name(own.name)) for index, own in enumerate(self.paths) if not self._is_made(own)
+            ]
+            others = [(index, other) for index, other in others if other.exists()]
+            if before == files.as_json(self.made_by):
+                for index, other in others:
+                    if self._rows(other) >= self.length:
+                        self.paths[index] = other
                 continue
             training = before.get("training") if isinstance(before, dict) else None
             epochs = training.get("epochs") if isinstance(training, dict) else None
             made_by = {**self.made_by, "training": {**self.made_by["training"], "epochs": epochs}}
             if not isinstance(epochs, int) or epochs + 1 < self.length or before != files.as_json(made_by):
                 continue
-            for index, own in enumerate(self.paths):
-                if (other := path.with_name(own.name)).exists() and not self._is_made(own):
-                    check_tensors([other], {"trajectory": [epochs + 1, self.size]}, made_by)
-                    self.paths[index] = other
+            for index, other in others:
+                check_tensors([other], {"trajectory": [epochs + 1, self.size]}, made_by)
+                self.paths[index] = other
 
     def _make(self, index: int, context: Context) -> None:
         recipe, path, written = self.settings.training, self.paths[index], Written()

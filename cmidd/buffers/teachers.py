@@ -11,12 +11,13 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from cmidd.buffers import teacher_files
+from cmidd.buffers.shelf import Shelf
 from cmidd.compute.recipe import stated
 from cmidd.compute.training import TrainingRecipe, accuracy, refuse_diverged, train_kept
 from cmidd.core.context import Context
 from cmidd.networks import Network
 from cmidd.utils import cache, clock, files, locks, tensor_files
-from cmidd.utils.cache import check_tensors, refuse_others
+from cmidd.utils.cache import check_tensors
 from cmidd.utils.checking import validate
 from cmidd.utils.errors import SettingError
 from cmidd.utils.random_streams import Streams
@@ -43,9 +44,8 @@ def pool_files(context: Context, name: str, size: int, recipe: TrainingRecipe) -
         SettingError: when the folder holds others.
     """
     made_by = {**context.made_by, "network": context.options_of(name), "training": stated(recipe)}
-    folder = context.buffers / "teachers" / f"{context.data.name}_{name}_{cache.fingerprint(made_by)}"
-    refuse_others(folder, made_by)
-    return made_by, [folder / f"teacher_{index:03d}.safetensors" for index in range(size)]
+    names = [f"teacher_{index:03d}.safetensors" for index in range(size)]
+    return made_by, cache.members(context.buffers / "teachers", f"{context.data.name}_{name}", made_by, names)
 
 
 class TeacherPool:
@@ -55,7 +55,8 @@ class TeacherPool:
     version, how accurate the network is on the held-out split.
     """
 
-    networks: list[Network]
+    networks: list[Network]  # Where a GPU has not room for all, on the host: ``at`` is for using them.
+    shelf: Shelf
     about: dict[str, Any]  # what the record says of the pool
 
     def __init__(self, context: Context, name: str, size: int, epochs: int, **changes: Any) -> None:
@@ -77,18 +78,17 @@ class TeacherPool:
             taken = duration(time.monotonic() - began)
             log.info("%s: %.2f per cent on %s, in %s", what, tested["accuracy"], context.data.held_out, taken)
 
-        if not all(path.exists() for path in paths):
-            files.write_json(folder / "settings.json", made_by)
+        cache.describe(paths, made_by)
         with clock.timed("teachers"):
             locks.make_missing(paths, make)
-        self.networks, accuracies = [], []
+        self.networks, self.shelf, accuracies = [], Shelf(paths, context.data.device), []
         for path in paths:
             files.remove_unfinished(path)
-            network = context.new_network(torch.Generator(), name)
+            network = context.new_network(torch.Generator(), name).to(self.shelf.home)
             check_tensors([path], {key: list(value.shape) for key, value in network.state_dict().items()}, made_by)
             tensors, about = tensor_files.read_tensors(path)
             network.load_state_dict(tensors)
-            self.networks.append(network.eval().requires_grad_(False))
+            self.networks.append(self.shelf.keep(network))
             accuracies += [about["accuracy"]] if "accuracy" in about else []
         tested = f"accuracy on {context.data.held_out} {summary(accuracies)}" if accuracies else "accuracy not measured"
         log.info("%d teachers in %s, %s", size, folder, tested)
@@ -99,7 +99,11 @@ class TeacherPool:
 
     def draw(self, generator: torch.Generator) -> Network:
         """One teacher, uniformly at random."""
-        return self.networks[int(torch.randint(len(self.networks), (1,), generator=generator))]
+        return self.at(int(torch.randint(len(self.networks), (1,), generator=generator)))
+
+    def at(self, index: int) -> Network:
+        """The teacher of a number, on the device."""
+        return self.shelf.lend(self.networks[index])
 
 
 class FilePool(TeacherPool):
@@ -112,19 +116,20 @@ class FilePool(TeacherPool):
     def __init__(self, context: Context, name: str, size: int, source: teacher_files.TeacherFiles) -> None:
         if source.path is None:
             raise SettingError("teachers: those of this run were read from files; give teachers=<their folder>")
-        self.networks, contents = [], []
-        for path in teacher_files.paths_of(source.path)[:size]:
+        paths = teacher_files.paths_of(source.path)[:size]
+        self.networks, self.shelf, contents = [], Shelf(paths, context.data.device), []
+        for path in paths:
             state, options = teacher_files.read_state(path)
             network, own = teacher_files.fitted(path, state, options, name, context.data, context.network)
-            network.to_empty(device=context.data.device).load_state_dict(own)
-            self.networks.append(network.eval().requires_grad_(False))
+            network.to_empty(device=self.shelf.home).load_state_dict(own)
+            self.networks.append(self.shelf.keep(network))
             contents.append(teacher_files.content_of(state))
         if teacher_files.content_of_all(contents) != source.content:
             raise SettingError(
                 f"cmi.teachers={source.path}: not the networks that the run was made with; put these there"
             )
-        pairs = list(zip(self.networks, contents, strict=True))[:MOST_TESTED]
-        accuracies = [self._accuracy(context, name, network, content) for network, content in pairs]
+        tested = enumerate(contents[:MOST_TESTED])
+        accuracies = [self._accuracy(context, name, self.at(number), content) for number, content in tested]
         log.info(
             "%d teachers from %s, accuracy on %s: %s", size, source.path, context.data.held_out, summary(accuracies)
         )
@@ -136,7 +141,8 @@ class FilePool(TeacherPool):
     @staticmethod
     def _accuracy(context: Context, name: str, network: Network, content: str) -> float:
         made_by = {**context.made_by, "network": name, "content": content}
-        path = context.buffers / "teachers" / "accuracies" / f"{cache.fingerprint(made_by)}.json"
+        folder = context.buffers / "teachers" / "accuracies"
+        path = cache.kept(lambda key: folder / f"{cache.fingerprint(key)}.json", made_by)
         with locks.locked(path, wait=True):
             if not path.exists():
                 measured = accuracy(network, context.data.test)

@@ -30,6 +30,7 @@ from cmidd.cli.words import as_hydra_reads
 from cmidd.utils import files
 from cmidd.utils.errors import SettingError
 from cmidd.utils.interruption import Stopped, stopping_in_order
+from cmidd.utils.shortage import named_shortage
 
 if TYPE_CHECKING:
     from cmidd.runs.settings import Settings
@@ -115,6 +116,7 @@ def _run_hydra(work: Callable[[DictConfig], Any], folder: Path, config_name: str
     debugging = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing; we print.
     refused: list[str] = []
+    work = named_shortage()(work)
 
     def refuse(error: BaseException) -> None:
         if debugging:

@@ -53,7 +53,7 @@ def described(path: Path, prefix: str = "") -> Iterator[Described]:
         prefix: what the file's names are below, ``cmi.``.
     """
     above: list[tuple[int, str]] = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         if not (found := LINE.fullmatch(line)) or found["name"] == "defaults":
             continue
         indent = len(found["indent"])

@@ -87,7 +87,7 @@ def page(command: str, *, everything: bool = False) -> str:
 def _documented(command: str) -> tuple[str, str, str]:
     """What a command's file says: its first line, the rest of the text, and the examples as they are typed here."""
     source = Path(__file__).with_name("commands") / f"{command}.py"
-    said = ast.get_docstring(ast.parse(source.read_text())) or ""
+    said = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
     text, _, examples = said.partition("Examples:\n")
     summary, _, rest = text.partition("\n")
     typed = re.sub(r"cmidd (\w+)", lambda found: command_line(found[1]), textwrap.dedent(examples))

@@ -1,9 +1,11 @@
 """Distance of class means in a network's embedding space (DM, IDM)."""
 
+import functools
+
 import torch
 from torch import Tensor
 
-from cmidd.compute.passes import chunk_size, embed
+from cmidd.compute.passes import by_parts, embed
 from cmidd.data.split import Split
 from cmidd.networks import Network
 
@@ -13,9 +15,7 @@ def embed_real(network: Network, images: Tensor | Split) -> Tensor:
     """Embeddings ``[N, D]`` without a graph, a part at a time: IDM takes whole classes at one image per class, DREAM
     the training set.
     """
-    size = chunk_size(images)
-    parts = images.split(size) if isinstance(images, Tensor) else (part.images for part in images.parts(size))
-    return torch.cat([embed(network, some) for some in parts])
+    return by_parts(functools.partial(embed, network), network, images)
 
 
 def mean_embedding_distance(real: Tensor, real_labels: Tensor, synthetic: Tensor, labels: Tensor) -> Tensor:

@@ -7,21 +7,31 @@ to accuracies); compilation reorders sums.
 
 import contextlib
 import logging
+import math
 import os
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 
+from cmidd.compute import compilers
+from cmidd.compute.devices import autocasts
 from cmidd.utils.errors import SettingError
 
 log = logging.getLogger(__name__)
 Precision = Literal["float32", "tf32", "bf16"]
-# Compiling costs about a minute; it pays where plain passes would take ten (images' values per second on two cores).
-LONG_RUN_VALUES = 1.2e9
+# From how many image values on compiling pays, by the device. It costs about a minute: on two cores plain passes of so
+# many take ten. On an H200 it cost 44 s and saved 10 to 16 ms of a step of DM with its 8.2e6 values
+# (results/evidence/gpu.md), so it is earned back after 2e10 to 4e10.
+LONG_RUN_VALUES = {"cpu": 1.2e9, "cuda": 1e11}  # Elsewhere compiling is an experiment of torch, and asked for.
+
+# What is computed before or outside of an engine is float32 as well, and recorded so: torch's own default is TF32.
+torch.backends.cudnn.allow_tf32 = False
+# Read by cuBLAS when it is first used, and asked for by engine.deterministic: too late once a run is known. As large as
+# the workspace that torch takes on an H100 anyway.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 @dataclass(frozen=True)
@@ -36,9 +46,14 @@ class Engine:
 
     @property
     def label(self) -> str:
-        """As records and the keys of caches name it: ``float32``, ``bf16, compiled``."""
+        """As records name it: ``float32``, ``bf16, compiled``."""
         switches = {"compiled": self.compile, "deterministic": self.deterministic}
         return ", ".join([self.precision, *(name for name, on in switches.items() if on)])
+
+    @property
+    def arithmetic(self) -> str:
+        """The label without ``compiled``, which only reorders sums: the keys of caches."""
+        return replace(self, compile=False).label
 
     @property
     def channels_last(self) -> bool:
@@ -55,12 +70,6 @@ class EngineSettings:
     deterministic: Annotated[bool, Field(strict=True)] = False
 
 
-def prepare(settings: EngineSettings) -> None:
-    """Settle what must be before CUDA multiplies its first matrices (torch.use_deterministic_algorithms)."""
-    if settings.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-
-
 def choose(settings: EngineSettings, device: torch.device, values: float) -> Engine:
     """The engine of a run, from its device and length.
 
@@ -73,12 +82,15 @@ def choose(settings: EngineSettings, device: torch.device, values: float) -> Eng
     precision, compiling = settings.precision, settings.compile
     if precision == "tf32" and device.type != "cuda":
         raise SettingError(f"engine.precision=tf32: {device} has no TF32; use float32, bf16 or auto")
-    names = ("cc", "gcc", "clang") if device.type == "cuda" else ("g++", "clang++")  # Triton builds its launcher in C.
-    compiler = any(map(shutil.which, names))
-    if compiling is True and not compiler:
-        raise SettingError("engine.compile=true: no compiler here (apt-get install g++); use auto or false")
-    if compiling == "auto":
-        compiling = compiler and values > LONG_RUN_VALUES
+    if precision == "bf16" and not autocasts(device):
+        raise SettingError("engine.precision=bf16: this macOS has no bfloat16 on mps, from 14 on it does; use float32")
+    wanted = values > LONG_RUN_VALUES.get(device.type, math.inf) if compiling == "auto" else compiling
+    lacks = compilers.lacking(device.type) if wanted else None
+    if lacks and compiling is True:
+        raise SettingError(f"engine.compile=true: no {lacks} here; use auto or false")
+    if lacks:
+        log.warning("engine.compile=auto: no %s here, so this long run is not compiled and takes longer", lacks)
+    compiling = wanted and not lacks
     if precision == "auto":
         precision = "tf32" if device.type == "cuda" else "float32"
     deterministic = settings.deterministic and device.type == "cuda"
@@ -108,9 +120,10 @@ def using(engine: Engine) -> Iterator[None]:
     global _engine
     before = _engine, torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     _engine = engine
-    # Convolutions only: distances of k-means in TF32 choose other images (26 of 200 at CIFAR10).
+    # Convolutions only: distances of k-means in TF32 choose other images (26 of 200 at CIFAR10). Those of bf16 too,
+    # where it leaves them in float32 (second derivatives, features of MIM4DD): TF32 has three more bits than bf16.
     torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = engine.precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = engine.precision != "float32"
     try:
         with _deterministic() if engine.deterministic else contextlib.nullcontext():
             yield

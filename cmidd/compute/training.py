@@ -243,5 +243,4 @@ def share_right(predicted: Tensor, labels: Tensor) -> float:
 def predictions(network: nn.Module, data: Split) -> Tensor:
     """The class ``[N]`` that ``network`` gives each image."""
     network.eval()
-    parts = data.parts(passes.chunk_size(data))
-    return torch.cat([passes.logits(network, part.images).argmax(1) for part in parts])
+    return passes.by_parts(lambda images: passes.logits(network, images).argmax(1), network, data)

@@ -48,8 +48,8 @@ class Context:
     @property
     def made_by(self) -> dict[str, Any]:
         """What every cache of trained networks is named by: the data, and the engine where it changes numbers."""
-        label = engine.current().label
-        return {"data": self.data_key, **({} if label == "float32" else {"engine": label})}
+        arithmetic = engine.current().arithmetic
+        return {"data": self.data_key, **({} if arithmetic == "float32" else {"engine": arithmetic})}
 
     def new_network(self, generator: torch.Generator, name: str | None = None) -> Network:
         """A random network for these images on their device; another of the zoo by ``name``."""

@@ -75,7 +75,11 @@ def baseline_file(context: Context, protocol: EvaluationProtocol, ipc: int, kind
         made_by = {**shared, "ipc": ipc, "training": stated(protocol.training)}
     if kind in RULES:
         made_by["features"] = asdict(protocol.features)
-    return context.buffers / "baselines" / f"{context.data.name}_{kind}_{cache.fingerprint(made_by)}.json", made_by
+
+    def path_of(key: dict[str, Any]) -> Path:
+        return context.buffers / "baselines" / f"{context.data.name}_{kind}_{cache.fingerprint(key)}.json"
+
+    return cache.kept(path_of, made_by), made_by
 
 
 def _measure_baseline(context: Context, protocol: EvaluationProtocol, ipc: int, kind: str, kept: Path) -> list[float]:

@@ -61,9 +61,8 @@ def feature_files(context: Context, settings: FeatureSettings) -> tuple[dict[str
     """
     training = {name: value for name, value in asdict(settings).items() if name != "networks"}
     made_by = {**context.made_by, "network": context.network, "training": training}
-    folder = context.buffers / "baselines" / "features" / f"{context.data.name}_{cache.fingerprint(made_by)}"
-    cache.refuse_others(folder, made_by)
-    return made_by, [folder / f"network_{index:03d}.safetensors" for index in range(settings.networks)]
+    names = [f"network_{index:03d}.safetensors" for index in range(settings.networks)]
+    return made_by, cache.members(context.buffers / "baselines" / "features", context.data.name, made_by, names)
 
 
 def feature_networks(context: Context, settings: FeatureSettings) -> list[WatchedNetwork]:
@@ -85,8 +84,7 @@ def feature_networks(context: Context, settings: FeatureSettings) -> list[Watche
         refuse_diverged(network.parameters(), f"evaluation.features.lr={settings.lr:g}", f"training {what}")
         tensor_files.write_tensors(paths[index], network.state_dict(), {"made_by": made_by})
 
-    if not all(path.exists() for path in paths):
-        files.write_json(paths[0].parent / "settings.json", made_by)
+    cache.describe(paths, made_by)
     with clock.timed("features"):
         locks.make_missing(paths, make)
     networks = []

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cmidd.compute.devices import in_float64
 from cmidd.loop.divergence import Diverged
 from cmidd.utils.errors import SettingError
 from cmidd.utils.setting_types import Positive
@@ -88,7 +89,7 @@ class Balance:
         if not value.requires_grad:
             return 0.0
         (gradient,) = torch.autograd.grad(value, self.images, retain_graph=True, allow_unused=True)
-        return 0.0 if gradient is None else float(gradient.double().norm())
+        return 0.0 if gradient is None else float(in_float64(gradient).norm())
 
     def note(self, name: str, iteration: int, loss: float, term: float) -> None:
         """Remember the :meth:`size` of the loss and that of a term as it is added, without its weight, in a step.

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cmidd.compute.embeddings import embed_real
 from cmidd.compute.engine import in_any_order
-from cmidd.compute.passes import chunk_size, embed_in_chunks
+from cmidd.compute.passes import embed_in_chunks, part_size
 from cmidd.core.context import Context
 from cmidd.core.match import Match
 from cmidd.core.regularizer import Regularizer
@@ -93,7 +93,7 @@ def _as_they_are(images: Tensor) -> Tensor:
 @torch.no_grad()
 def class_log_centroids(teacher: Network, real: Split, seen: Callable[[Tensor], Tensor] = _as_they_are) -> Tensor:
     """``log Q_y`` ``[C, M]``: the logarithm of the mean softmax over the features of each class's images."""
-    parts = real.parts(chunk_size(real))  # A whole data set at once would be a second one in memory.
+    parts = real.parts(part_size(real))  # A whole data set at once would be a second one in memory.
     log_p = torch.cat([embed_real(teacher, seen(part.images)) for part in parts]).log_softmax(1)
     members = [log_p[real.labels == label] for label in range(int(real.labels.max()) + 1)]
     return torch.stack([own.logsumexp(0) - math.log(len(own)) for own in members])

@@ -14,7 +14,7 @@ import torch
 from cmidd.buffers.experts import ExpertSettings
 from cmidd.buffers.teacher_files import refuse_unfit
 from cmidd.buffers.teachers import TeacherPools
-from cmidd.compute.engine import Engine, choose, prepare
+from cmidd.compute.engine import Engine, choose
 from cmidd.core.context import Context, new_network
 from cmidd.core.regularizer import Regularizer
 from cmidd.core.sampler import Sampler
@@ -91,7 +91,6 @@ def starting_set(settings: Settings, data: Dataset, sampler: Sampler, ipc: int, 
 
 def make_context(settings: Settings, device: torch.device) -> Context:
     """Load the data and the initial synthetic set; refuses an impossible ipc before any work."""
-    prepare(settings.engine)
     kept = None if settings.dry_run else Path(settings.buffers_root) / "images"
     data = load_dataset(**settings.dataset, **vars(settings.data), device=device, cache=kept)
     streams = Streams(settings.seed)

@@ -20,6 +20,7 @@ from cmidd.methods import METHODS
 from cmidd.runs.additions import add_to_finished
 from cmidd.runs.build import chosen_engine, make_context
 from cmidd.runs.identity import system
+from cmidd.runs.memory import ways_to_save
 from cmidd.runs.outlook import outlook
 from cmidd.runs.recipes import refuse_soft_labels
 from cmidd.runs.record import RunRecord
@@ -42,6 +43,7 @@ from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils import clock, files, locks
 from cmidd.utils.errors import SettingError
 from cmidd.utils.provenance import provenance
+from cmidd.utils.shortage import named_shortage
 from cmidd.utils.text import summary
 
 log = logging.getLogger(__name__)
@@ -55,13 +57,14 @@ def run(settings: Settings, admitted: Callable[[Path], dict[str, Any]]) -> RunRe
             record says of how the run was started.
 
     Raises:
-        SettingError: when the folder belongs to another process or to a run with other settings, or a recipe
-            of training needs soft labels.
+        SettingError: when the folder belongs to another process or to a run with other settings, a recipe of training
+            needs soft labels, or memory runs out.
     """
     folder = settings.folder
     refuse_soft_labels(settings)
     clock.restart()
-    with locks.locked(folder, wait=False, below=Path(settings.results_root)) as mine:
+    locked = locks.locked(folder, wait=False, below=Path(settings.results_root))
+    with named_shortage(ways_to_save(settings)), locked as mine:
         if not mine:
             raise SettingError(f"{folder}: another process is at work on this run; wait for it, or change the seed")
         if not settings.overwrite:

@@ -1,5 +1,6 @@
 """A teacher that labels what networks are trained on: the mean of the logits of a pool."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def teacher_of(settings: Settings, subject: Subject) -> tuple[Teacher, dict[str,
     records and keys.
     """
     pool = make_teachers(settings, context_of(settings, subject, subject.network))()
-    return Mean(pool.networks), pool.about
+    return Mean(pool.shelf), pool.about
 
 
 def context_of(settings: Settings, subject: Subject, network: dict[str, Any]) -> Context:
@@ -61,7 +62,7 @@ def context_of(settings: Settings, subject: Subject, network: dict[str, Any]) ->
 class Mean:
     """The mean of the logits of several networks."""
 
-    def __init__(self, networks: list[Network]) -> None:
+    def __init__(self, networks: Iterable[Network]) -> None:
         self.networks = networks
 
     @torch.no_grad()

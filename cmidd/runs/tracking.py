@@ -161,7 +161,7 @@ class _Wandb:
                 dir=str(folder),
                 config=config,
                 name="/".join(folder.parts[-5:]),
-                id=known.read_text(),
+                id=known.read_text(encoding="utf-8"),
                 resume="allow" if mode == "online" else None,
             )
         except wandb.errors.UsageError as error:

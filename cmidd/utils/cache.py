@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,48 @@ from cmidd.utils.nested import differences
 def fingerprint(value: Any) -> str:
     """Twelve hexadecimal digits that name what made a cached file."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def kept(path_of: Callable[[dict[str, Any]], Path], made_by: dict[str, Any]) -> Path:
+    """The path of what these settings make; or where it lies if an earlier version made it compiled, which names the
+    same thing: compilation only reorders sums, and was in the key.
+    """
+    own, earlier = path_of(made_by), path_of(compiled(made_by))
+    return earlier if earlier.exists() and not own.exists() else own
+
+
+def members(parent: Path, stem: str, made_by: dict[str, Any], names: Sequence[str]) -> list[Path]:
+    """The files of these names in the folder of what these settings make, each as :func:`kept`.
+
+    Raises:
+        SettingError: when the folder holds others.
+    """
+    folders = [parent / f"{stem}_{fingerprint(key)}" for key in (made_by, compiled(made_by))]
+    for folder in folders:
+        refuse_others(folder, made_by)
+    own, earlier = ([folder / name for name in names] for folder in folders)
+    return [new if new.exists() or not old.exists() else old for new, old in zip(own, earlier, strict=True)]
+
+
+def describe(paths: Iterable[Path], made_by: Mapping[str, Any]) -> None:
+    """Write into the folder of those paths that are missing what makes them."""
+    for folder in {path.parent for path in paths if not path.exists()}:
+        files.write_json(folder / "settings.json", made_by)
+
+
+def compiled(made_by: dict[str, Any]) -> dict[str, Any]:
+    """The same as earlier versions called it where the engine compiled."""
+    precision, *switches = made_by.get("engine", "float32").split(", ")
+    return {**made_by, "engine": ", ".join([precision, "compiled", *switches])}
+
+
+def not_compiled(made_by: Any) -> Any:
+    """The opposite of :func:`compiled`; what was not compiled, or is no mapping, stays as it is."""
+    if not isinstance(made_by, dict) or ", compiled" not in str(made_by.get("engine")):
+        return made_by
+    engine = str(made_by["engine"]).replace(", compiled", "")
+    others = {name: value for name, value in made_by.items() if name != "engine"}
+    return others if engine == "float32" else {**others, "engine": engine}
 
 
 def refuse_others(folder: Path, made_by: Mapping[str, Any]) -> None:
@@ -44,7 +86,7 @@ def check_tensors(paths: Iterable[Path], shapes: Mapping[str, list[int]], made_b
 
 
 def _refuse_difference(path: Path, found: Any, made_by: Mapping[str, Any]) -> None:
-    for name, old, new in differences(found, files.as_json(made_by)):
+    for name, old, new in differences(not_compiled(found), files.as_json(made_by)):
         raise SettingError(
             f"{path}: made with {name or 'settings'}={old}, this run has {new}; move the folder away, or give another "
             "buffers_root"

@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import socket
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             _remove_leftovers(path)
             part.mkdir(exist_ok=True)
             yield part
+            if sys.platform == "win32" and path.exists():  # Where no folder takes another's place, not an empty one's.
+                path.rmdir()
             part.replace(path)
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -88,6 +91,10 @@ def _remove_leftovers(path: Path) -> None:
 
 
 def _alive(process: int) -> bool:
+    if sys.platform == "win32":  # Where os.kill(process, 0) is Ctrl-C.
+        import psutil
+
+        return bool(psutil.pid_exists(process))
     try:
         os.kill(process, 0)
     except ProcessLookupError:

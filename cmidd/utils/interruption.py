@@ -1,4 +1,7 @@
-"""Signals that ask a run to stop (Ctrl-C, a closed terminal, Slurm's time limit) wait until its state is saved."""
+"""Signals that ask a run to stop (Ctrl-C, a closed terminal, Slurm's time limit) wait until its state is saved.
+
+Windows has fewer of them, and SIGBREAK (Ctrl-Break, a closed console) in place of SIGHUP.
+"""
 
 import contextlib
 import signal
@@ -6,8 +9,13 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-SIGNALS = (*ENDING, signal.SIGUSR1, signal.SIGUSR2)
+
+def _those_here(*names: str) -> tuple[int, ...]:
+    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+
+
+ENDING = _those_here("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+SIGNALS = (*ENDING, *_those_here("SIGUSR1", "SIGUSR2"))
 
 
 class Stopped(SystemExit):
@@ -24,7 +32,7 @@ class Stopped(SystemExit):
 
 @contextlib.contextmanager
 def stopping_in_order() -> Iterator[None]:
-    """Have SIGINT, SIGTERM and SIGHUP raise :class:`Stopped`, not end in a traceback or suddenly, where nobody else
+    """Have the signals of :data:`ENDING` raise :class:`Stopped`, not end in a traceback or suddenly, where nobody else
     handles them.
     """
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """
     with _opened(path) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        if sys.platform == "win32":  # Where a file that tensors are mapped to cannot be replaced, as checkpoints are.
+            tensors = {name: tensor.clone() for name, tensor in tensors.items()}
         return tensors, _about(file, path)
 
 

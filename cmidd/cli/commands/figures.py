@@ -92,7 +92,7 @@ def embeddings(sets: dict[str, SyntheticSet], with_cmi: Result, settings: Figure
     context = make_context(run, pick_device(settings.device))
     for title, synthetic in sets.items():
         refuse_other_classes(synthetic.classes, context.data.classes, title, context.data.name)
-    network = make_teachers(run, context)().networks[0]
+    network = make_teachers(run, context)().at(0)
     real = context.data.class_batches(settings.real_per_class, context.streams("figure"))
     return figures.embeddings(sets, real, network)
 

@@ -63,6 +63,31 @@ def test_a_resumed_run_gives_the_bits_of_an_undisturbed_one(tmp_path, method, bu
     assert records[0]["evaluations"] == records[1]["evaluations"]
 
 
+def distill_until_memory_runs_out(*words):
+    write = tensor_files.write_tensors
+
+    def failing(path, tensors, about):
+        write(path, tensors, about)
+        if about.get("iteration") == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total of 8 GiB")
+
+    tensor_files.write_tensors = failing
+    as_main(ROOT / "scripts" / "distill.py", *words)
+
+
+def test_out_of_memory_is_a_line_with_the_settings_that_lower_it_and_the_checkpoint_is_kept(tmp_path, buffers):
+    words = [*TINY_METHOD["dm"], "evaluation.interval=2", "evaluation.baselines=[]", buffers]
+    ended = forked(distill_until_memory_runs_out, *TINY, *words, cwd=tmp_path)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1] == (
+        "error: device=cuda: out of memory (2.50 GiB more were asked for); lower one of method.batch_real=128, "
+        "ipc=10, or give engine.precision=bf16, with overwrite=true or another results_root; what a checkpoint holds "
+        "is kept, and with more memory the same command goes on from there"
+    )
+    assert "Traceback" not in ended.stderr
+    assert "resuming at iteration 2" in distill(tmp_path, *words).stdout
+
+
 def test_a_finished_run_is_skipped_kept_on_overwrite_and_guarded_against_other_settings(tmp_path, buffers):
     words = [*TINY_METHOD["dm"], buffers]
     assert distill(tmp_path, *words).returncode == 0
