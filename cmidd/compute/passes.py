@@ -135,11 +135,20 @@ def along(
     """
     derivative, d_theta, d_images = theta.new_zeros(()), torch.zeros_like(theta), []
     for some, own, share in _parts(images, labels):
-        of_part = _along(network, theta, direction, some, own)
-        derivative += share * of_part[0]
-        d_theta += share * of_part[1]
-        d_images.append(share * of_part[2])
+        of_part, d_part, *in_theta = _along(network, theta, direction, some, own, in_theta=True)
+        derivative += share * of_part
+        d_theta += share * in_theta[0]
+        d_images.append(share * d_part)
     return derivative, d_theta, torch.cat(d_images)[: len(images)]
+
+
+def along_in_images(network: nn.Module, theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+    """The last of :func:`along` alone, ``[N, C, H, W]``: compiled, with a quarter of the operations less."""
+    parts = [
+        share * _along(network, theta, direction, some, own, in_theta=False)[1]
+        for some, own, share in _parts(images, labels)
+    ]
+    return torch.cat(parts)[: len(images)]
 
 
 def _parts(images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor, float]]:
@@ -156,19 +165,23 @@ def _parts(images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor, flo
 
 
 def _along(
-    network: nn.Module, theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """:func:`along` at once. Without compilation a backward of a backward pass is faster."""
-    leaves = (theta.detach().requires_grad_(), images.detach().requires_grad_())
+    network: nn.Module, theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor, *, in_theta: bool
+) -> tuple[Tensor, ...]:
+    """The derivative, its gradient in the images and, if asked for, in ``theta``, at once. Without compilation a
+    backward of a backward pass is faster.
+    """
+    # A compiled backward pass computes the gradient of all that requires one, asked for or not.
+    theta = theta.detach().requires_grad_(in_theta or not current().compile)
+    images = images.detach().requires_grad_()
     with torch.enable_grad():
         if current().compile:
-            derivative = directional_loss(network, leaves[0], direction, leaves[1], labels)
+            derivative = directional_loss(network, theta, direction, images, labels)
         else:
-            loss = F.cross_entropy(logits_at(network, leaves[0], leaves[1]), labels)
-            (gradient,) = torch.autograd.grad(loss, leaves[0], create_graph=True)
+            loss = F.cross_entropy(logits_at(network, theta, images), labels)
+            (gradient,) = torch.autograd.grad(loss, theta, create_graph=True)
             derivative = gradient @ direction
-        d_theta, d_images = torch.autograd.grad(derivative, leaves)
-    return derivative.detach(), d_theta, d_images
+        gradients = torch.autograd.grad(derivative, (images, theta) if in_theta else (images,))
+    return derivative.detach(), *gradients
 
 
 def chunk_size(images: Tensor | Split) -> int:
