@@ -1,8 +1,7 @@
-"""Seconds, memory and floors of every method beside a plain version of it, on random images of a data set's shape.
+"""Seconds, memory and floors of every method in every engine, on random images of a data set's shape.
 
 A cell is a task (a method, the evaluation, the experts, the CMI term alone) at a shape, and is measured once for each
-mode: ``plain`` (:mod:`cmidd.bench.reference_steps`), which a plug-in method does not have, and engines. Every
-measurement has a process of its own.
+mode, an engine. Every measurement has a process of its own.
 """
 
 import itertools
@@ -20,7 +19,7 @@ from pydantic import Field
 
 from cmidd.bench.breakdown import PARTS, Shares
 from cmidd.bench.roofline import Counter, Machine, measure_machine
-from cmidd.bench.workloads import OTHERS, Workload, has_reference, method_of, timed_step
+from cmidd.bench.workloads import OTHERS, Workload, method_of, timed_step
 from cmidd.compute import engine
 from cmidd.compute.devices import keep_freed_memory, peak_memory_mib, pick_device, start_measuring_memory
 from cmidd.compute.engine import Engine
@@ -38,7 +37,6 @@ Each = TypeVar("Each")
 Some = Annotated[list[Each], Field(min_length=1)]
 Compose = Callable[[list[str]], Settings]
 MODES: dict[str, Engine] = {
-    "plain": Engine(),
     "float32": Engine(),
     "float32 compiled": Engine(compile=True),
     "tf32": Engine("tf32"),
@@ -99,13 +97,19 @@ def bench(settings: BenchSettings, compose: Compose) -> list[Path]:
 
     Args:
         compose: settings of ``distill.py`` for a list of overrides.
+
+    Raises:
+        SettingError: when the device does not have a mode, or a method refuses its settings.
     """
     device = pick_device(settings.device)
+    for mode in settings.mode:
+        if MODES[mode].precision == "tf32" and device.type != "cuda":
+            raise SettingError(f"mode={mode}: {device} has no TF32; measure it with device=cuda, or leave it out")
     with tempfile.TemporaryDirectory() as buffers:
         workloads = _workloads(settings, compose, buffers, device)
-        rates = {
-            precision: measure_machine(torch.bfloat16 if precision == "bf16" else torch.float32, device)
-            for precision in ("float32", "bf16")
+        rates: dict[str, Machine] = {
+            precision: measure_machine(precision, device)
+            for precision in dict.fromkeys(MODES[mode].precision for mode in settings.mode)
         }
         for precision, machine in rates.items():
             log.info("%s: %.0f GFLOP/s, %.1f GB/s", precision, machine.operations / 1e9, machine.bytes / 1e9)
@@ -146,11 +150,10 @@ def _measured_cell(workload: Workload, settings: BenchSettings, rates: dict[str,
     """A row for every mode."""
     operations, moved = _apart(count_step, workload)
     rows: list[dict[str, Any]] = []
-    for mode in [mode for mode in settings.mode if mode != "plain" or has_reference(workload.task)]:
+    for mode in settings.mode:
         log.info("measuring %s %s", workload.label, mode)
         row = _apart(measure, workload, mode, settings.steps) | {"operations": operations, "bytes": moved}
-        precision = "bf16" if MODES[mode].precision == "bf16" else "float32"
-        rows.append(row | _compared(row, rows, rates[precision]))
+        rows.append(row | _compared(row, rows, rates[MODES[mode].precision]))
         log.info("%s", _line(rows[-1]))
     return rows
 
@@ -207,16 +210,17 @@ def measure(workload: Workload, mode: str, steps: int) -> dict[str, Any]:
     """One mode of one cell: the time of every step, its shares, and peak memory."""
     task, settings, device = workload.task, workload.settings, workload.device
     arguments = settings.arguments
-    if mode != "plain" and device.type == "cpu":
+    if device.type == "cpu":
         keep_freed_memory()  # As pick_device does in a run.
     context = workload.context()
     start_measuring_memory(device)
     before = peak_memory_mib(device)
     with engine.using(MODES[mode]):
-        work = workload.steps(context, in_plain=mode == "plain")
+        work = workload.steps(context)
         warming = [timed_step(work, device) for _ in range(2)]
-        with Shares() as shares:
-            seconds = [timed_step(work, device) for _ in range(steps)]
+        seconds = [timed_step(work, device) for _ in range(steps)]
+        with Shares(device) as shares:  # Of one more: what it waits for would be in the time of the others.
+            divided = timed_step(work, device)
     outer = arguments.get("outer_loop", arguments.get("inner_loop", 1)) if task in METHODS else 1
     return {
         "task": task,
@@ -231,13 +235,13 @@ def measure(workload: Workload, mode: str, steps: int) -> dict[str, Any]:
         "steps_per_iteration": outer,
         "seconds_per_iteration": statistics.median(seconds) * outer,
         "peak_memory_mib": peak_memory_mib(device) - before,
-        "shares": shares.of(sum(seconds)),
+        "shares": shares.of(divided),
     }
 
 
 def count_step(workload: Workload) -> tuple[int, int]:
     """Operations and bytes of one step; makes experts and teachers, where the task has some, along the way."""
-    work = workload.steps(workload.context(), in_plain=False)
+    work = workload.steps(workload.context())
     next(work)
     with Counter() as counter:
         next(work)

@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 import torch
 
+from cmidd.compute.devices import synchronise
 from cmidd.data.augmentation import Transform
 from cmidd.data.dataset import Dataset
 from cmidd.regularizers.cmi import CMI
@@ -17,9 +18,14 @@ PARTS = ("data", "augmentation", "regulariser", "backward")
 
 
 class Shares:
-    """How the time of a block divides: seconds in calls of each part, less those of other parts within them."""
+    """How the time of a block divides: seconds in calls of each part, less those of other parts within them.
 
-    def __init__(self) -> None:
+    What ``device`` was given before and in a call is waited for, so that its time is its own part's; the block as a
+    whole takes longer so where work would be queued.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
         self.seconds: dict[str, float] = defaultdict(float)
         self._stack: list[list[float]] = []
         self._patches = contextlib.ExitStack()
@@ -48,10 +54,12 @@ class Shares:
     def _timed(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
             self._stack.append([0.0])
+            synchronise(self.device)
             began = time.perf_counter()
             try:
                 return function(*arguments, **options)
             finally:
+                synchronise(self.device)
                 took = time.perf_counter() - began
                 (within,) = self._stack.pop()
                 self.seconds[part] += took - within

@@ -40,7 +40,7 @@ def timed_steps(settings: Settings, context: Context) -> Timed:
         teachers = TeacherPools(small, cmi.teacher, 1, 1, cmi.teachers)
         step = _median(method_steps(small, method, make_regularizers(settings, small, teachers)), small)
         protocol = settings.evaluation
-        own = _median(training_steps(small, small.synthetic.decode(), protocol.training, 1, False), small)
+        own = _median(training_steps(small, small.synthetic.decode(), protocol.training, 1), small)
         taught = replace(small, network=small.options_of(cmi.teacher))
         return Timed(
             iteration=step * method.steps_per_iteration,
@@ -68,7 +68,7 @@ def _training(small: Context, context: Context, recipe: TrainingRecipe) -> float
     train = context.data.train
     few = train.subset(slice(BATCHES * recipe.batch))
     passes = len(recipe.learning_rates) * len(train) / len(few)
-    return _median(training_steps(small, few, recipe, 1, False), small) * passes
+    return _median(training_steps(small, few, recipe, 1), small) * passes
 
 
 def _median(work: Iterator[None], context: Context) -> float:

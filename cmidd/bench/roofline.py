@@ -2,8 +2,9 @@
 its bytes at the measured bandwidth, whichever is more.
 """
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
+
+from cmidd.compute.devices import synchronise
+from cmidd.compute.engine import Precision
 
 
 @dataclass(frozen=True)
@@ -22,12 +26,14 @@ class Machine:
     bytes: float
 
 
-def measure_machine(dtype: torch.dtype, device: torch.device, side: int = 2048, repeats: int = 12) -> Machine:
-    """The rates of ``device`` now, the best of ``repeats``."""
+def measure_machine(precision: Precision, device: torch.device, side: int = 2048, repeats: int = 12) -> Machine:
+    """The rates of ``device`` now in a precision, the best of ``repeats``."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     source = torch.empty(2**26, device=device)
     target = torch.empty_like(source)
-    product = min(_seconds(lambda: a @ b, device) for _ in range(repeats + 1))
+    with _products_in(precision):
+        product = min(_seconds(lambda: a @ b, device) for _ in range(repeats + 1))
     copy = min(_seconds(lambda: target.copy_(source), device) for _ in range(repeats + 1))
     return Machine(2 * side**3 / product, 2 * source.nbytes / copy)
 
@@ -50,14 +56,20 @@ class Counter(TorchDispatchMode):
         return out
 
 
+@contextlib.contextmanager
+def _products_in(precision: Precision) -> Iterator[None]:
+    """Matrix products in TF32 where convolutions have it: an engine leaves its own in float32, and so does torch."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def _seconds(work: Callable[[], Any], device: torch.device) -> float:
-    _wait(device)
+    synchronise(device)
     began = time.perf_counter()
     work()
-    _wait(device)
+    synchronise(device)
     return time.perf_counter() - began
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from cmidd.bench import reference_steps
+from cmidd.compute.devices import synchronise
 from cmidd.compute.training import TrainingRecipe, train_step
 from cmidd.core.context import Context
 from cmidd.core.match import Match
@@ -37,11 +36,6 @@ OTHERS = {"evaluation": "dsa", "experts": "mtt", "cmi": "dm"}
 def method_of(task: str) -> str:
     """The method that a task is composed as."""
     return OTHERS.get(task, task)
-
-
-def has_reference(task: str) -> bool:
-    """Whether a task's step is written as its reference takes it."""
-    return task in OTHERS or task in reference_steps.REFERENCE_STEPS
 
 
 @dataclass(frozen=True)
@@ -100,65 +94,46 @@ class Workload:
         channels, height, width = known.shape
         return (channels, self.image_size or height, self.image_size or width), len(known.classes)
 
-    def steps(self, context: Context, in_plain: bool) -> Iterator[None]:
+    def steps(self, context: Context) -> Iterator[None]:
         """An endless generator that does one step between two of its values."""
         settings, arguments = self.settings, self.settings.arguments
-        pool, teachers = None, make_teachers(settings, context)
-        if "cmi" in settings.terms or self.task == "cmi":
-            pool = teachers()
+        teachers = make_teachers(settings, context)
         if self.task == "experts":
-            return training_steps(context, context.data.train, arguments["experts"].training, 1, in_plain)
+            return training_steps(context, context.data.train, arguments["experts"].training, 1)
         if self.task == "evaluation":
-            return training_steps(context, context.synthetic.decode(), settings.evaluation.training, 5, in_plain)
-        term: reference_steps.Term = _no_term
-        if pool is not None and in_plain:
-            term = reference_steps.cmi_from_file(pool.networks[0], context.buffers / "plain_teacher.safetensors")
+            return training_steps(context, context.synthetic.decode(), settings.evaluation.training, 5)
         if self.task == "cmi":
-            return cmi_steps(context, term if in_plain else None, teachers)
+            return cmi_steps(context, teachers)
         method = METHODS[settings.method["name"]](context, **arguments)
-        if in_plain:
-            return reference_steps.REFERENCE_STEPS[self.task](method, term)
         return method_steps(context, method, make_regularizers(settings, context, teachers))
 
 
-def training_steps(
-    context: Context, data: Split, recipe: TrainingRecipe, networks: int, in_plain: bool
-) -> Iterator[None]:
+def training_steps(context: Context, data: Split, recipe: TrainingRecipe, networks: int) -> Iterator[None]:
     """A step is one pass of every network over ``data``."""
     trained = [context.new_network(context.streams("network", number)) for number in range(networks)]
     optimizers = [recipe.new_optimizer(network) for network in trained]
-    step = reference_steps.training_step if in_plain else train_step
     for epoch in itertools.count():
         for network, optimizer in zip(trained, optimizers, strict=True):
             generator = context.streams("train", epoch)
             order = torch.randperm(len(data), generator=generator).to(data.labels.device)
             for chunk in order.split(recipe.batch):
-                step(network, optimizer, data[chunk], recipe, generator)
+                train_step(network, optimizer, data[chunk], recipe, generator)
         yield
 
 
-def cmi_steps(context: Context, term: reference_steps.Term | None, teachers: Teachers) -> Iterator[None]:
+def cmi_steps(context: Context, teachers: Teachers) -> Iterator[None]:
     """A step is the value of CMI on the whole set and its gradient in the images."""
     decoded, regularizer = context.synthetic.decode(), CMI(context, teachers)
     for number in itertools.count():
         images = decoded.images.clone().requires_grad_()
-        if term is None:
-            match = Match(torch.zeros(()), images, decoded.labels)
-            value = regularizer(match, context.streams("cmi", number))
-        else:
-            value = term(images, decoded.labels)
-        value.backward()
+        match = Match(torch.zeros(()), images, decoded.labels)
+        regularizer(match, context.streams("cmi", number)).backward()
         yield
-
-
-def _no_term(images: Tensor, labels: Tensor) -> Tensor:
-    return images.new_zeros(())
 
 
 def timed_step(work: Iterator[None], device: torch.device) -> float:
     """Seconds of the next step of ``work``."""
     began = time.perf_counter()
     next(work)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    synchronise(device)
     return time.perf_counter() - began

@@ -61,7 +61,7 @@ def gradients_one_by_one(
 class RecomputedGradients(torch.autograd.Function):
     """:func:`gradients_one_by_one`, differentiable in the images without keeping its graph.
 
-    The backward pass goes through the classes once more (:func:`cmidd.compute.passes.along`), so memory holds one class
+    The backward pass goes through the classes once more (:func:`cmidd.compute.passes.along_in_images`), so memory holds one class
     at a time, and all passes can be compiled.
     """
 
@@ -84,8 +84,8 @@ class RecomputedGradients(torch.autograd.Function):
         grad_images = torch.zeros_like(images)
         for label, indices in enumerate(ctx.members):
             direction = torch.cat([gradient[label].flatten() for gradient in grad_outputs])
-            found = passes.along(ctx.network, theta, direction, images[indices], ctx.labels[indices])
-            grad_images.index_copy_(0, indices, found.images)
+            d_images = passes.along_in_images(ctx.network, theta, direction, images[indices], ctx.labels[indices])
+            grad_images.index_copy_(0, indices, d_images)
         return grad_images, None, None, None
 
 

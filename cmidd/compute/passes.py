@@ -149,13 +149,21 @@ def along(network: nn.Module, theta: Tensor, direction: Tensor, images: Tensor, 
     """
     derivative, d_theta, d_images, d_labels = theta.new_zeros(()), torch.zeros_like(theta), [], []
     for some, own, share in _parts(images, labels):
-        of_part = _along(network, theta, direction, some, own)
-        derivative += share * of_part.derivative
-        d_theta += share * of_part.theta
-        d_images.append(share * of_part.images)
-        if of_part.labels is not None:
-            d_labels.append(share * of_part.labels)
+        of_part, d_part, *others = _along(network, theta, direction, some, own, in_theta=True)
+        derivative += share * of_part
+        d_theta += share * others[0]
+        d_images.append(share * d_part)
+        d_labels += [share * each for each in others[1:]]
     return Along(derivative, d_theta, torch.cat(d_images)[: len(images)], torch.cat(d_labels) if d_labels else None)
+
+
+def along_in_images(network: nn.Module, theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+    """The gradient in the images of :func:`along` alone, ``[N, C, H, W]``: compiled, with a quarter of the operations less."""
+    parts = [
+        share * _along(network, theta, direction, some, own, in_theta=False)[1]
+        for some, own, share in _parts(images, labels)
+    ]
+    return torch.cat(parts)[: len(images)]
 
 
 def _parts(images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor, float]]:
@@ -173,20 +181,28 @@ def _parts(images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor, flo
         yield some, own, len(own) / len(labels)
 
 
-def _along(network: nn.Module, theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor) -> Along:
-    """:func:`along` at once. Without compilation a backward of a backward pass is faster."""
-    soft = labels.is_floating_point()
-    leaves = [each.detach().requires_grad_() for each in (theta, images, *([labels] if soft else []))]
-    labels = leaves[2] if soft else labels
+def _along(
+    network: nn.Module, theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor, *, in_theta: bool
+) -> tuple[Tensor, ...]:
+    """The derivative, its gradient in the images and, if asked for, in ``theta`` and in soft labels, at once. Without
+    compilation a backward of a backward pass is faster.
+    """
+    # A compiled backward pass computes the gradient of all that requires one, asked for or not.
+    theta = theta.detach().requires_grad_(in_theta or not current().compile)
+    images = images.detach().requires_grad_()
+    leaves = [images, theta] if in_theta else [images]
+    if in_theta and labels.is_floating_point():
+        labels = labels.detach().requires_grad_()
+        leaves.append(labels)
     with torch.enable_grad():
         if current().compile:
-            derivative = directional_loss(network, leaves[0], direction, leaves[1], labels)
+            derivative = directional_loss(network, theta, direction, images, labels)
         else:
-            loss = cross_entropy(logits_at(network, leaves[0], leaves[1]), labels)
-            (gradient,) = torch.autograd.grad(loss, leaves[0], create_graph=True)
+            loss = cross_entropy(logits_at(network, theta, images), labels)
+            (gradient,) = torch.autograd.grad(loss, theta, create_graph=True)
             derivative = gradient @ direction
-        found = torch.autograd.grad(derivative, leaves)
-    return Along(derivative.detach(), found[0], found[1], found[2] if soft else None)
+        gradients = torch.autograd.grad(derivative, leaves)
+    return derivative.detach(), *gradients
 
 
 def chunk_size(images: Tensor | Split) -> int:

@@ -130,7 +130,7 @@ LEVELS = {
     "cmidd figures method=dm dataset=digits": ("ci", ["real_per_class=5"]),
     "cmidd report table=digits": ("run", []),
     "cmidd bench": ("bench", 36),
-    "cmidd bench 'task=[dm,idc]' 'ipc=[1,10,50]' 'mode=[plain,bf16 compiled]' 'cmi=[0,1]'": ("bench", 24),
+    "cmidd bench 'task=[dm,idc]' 'ipc=[1,10,50]' 'mode=[float32,bf16 compiled]' 'cmi=[0,1]'": ("bench", 24),
     "pip install -c constraints.txt -e '.[parquet]'": ("not here", "the extra is checked below"),
     "pip install -c constraints.txt -e '.[launchers]'": ("not here", "the extra is checked below"),
     "pip install -c constraints.txt -e '.[tensorboard]'": ("not here", "the extra is checked below"),

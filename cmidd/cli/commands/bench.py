@@ -2,7 +2,7 @@
 
 Examples:
     cmidd bench                                              # every task in every mode, at CIFAR10's shape
-    cmidd bench 'task=[dm,idc]' 'ipc=[1,10,50]' 'mode=[plain,bf16 compiled]' 'cmi=[0,1]'
+    cmidd bench 'task=[dm,idc]' 'ipc=[1,10,50]' 'mode=[float32,bf16 compiled]' 'cmi=[0,1]'
     cmidd bench 'task=[dm]' 'image_size=[32,64,128]' "overrides.dm=['network.depth=5']"
     cmidd bench 'dataset=[cifar10,cifar100]' steps=10
 """

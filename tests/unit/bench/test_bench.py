@@ -2,19 +2,27 @@
 
 import functools
 import json
+import time
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from cmidd.bench import benchmark
+from cmidd.bench import benchmark, roofline
 from cmidd.bench.benchmark import count_step, measure
-from cmidd.bench.roofline import Counter
-from cmidd.bench.workloads import OTHERS, Workload, method_of
+from cmidd.bench.breakdown import Shares
+from cmidd.bench.roofline import Counter, Machine, measure_machine
+from cmidd.bench.workloads import OTHERS, Workload, method_of, timed_step
 from cmidd.cli.compose import compose
 from cmidd.methods import METHODS
-from cmidd.runs.build import make_context
 from tests.support.forked import ROOT, as_main, forked
 from tests.support.runs import TINY_METHOD
+
+ROW = {
+    **{"task": "dm", "dataset": "cifar10", "image_size": 32, "ipc": 10, "cmi": 0, "mode": "a mode", "shares": {}},
+    **{"step_seconds": [8.0], "first_step_seconds": 8.0, "peak_memory_mib": 1.0},
+}
 
 
 def bench(cwd, *words):
@@ -35,7 +43,7 @@ def test_steps_and_memory_are_recorded_beside_what_was_there(tmp_path):
     words = [
         "task=[dsa]",
         "dataset=[fashion_mnist]",
-        "mode=[plain,float32]",
+        "mode=[float32,bf16]",
         "images_per_class=8",
         "steps=3",
         "image_size=[16]",
@@ -43,17 +51,19 @@ def test_steps_and_memory_are_recorded_beside_what_was_there(tmp_path):
     ]
     done = bench(tmp_path, *words)
     assert done.returncode == 0, done.stderr
-    plain, cell = json.loads((results / "bench2.json").read_text())["cells"]
+    record = json.loads((results / "bench2.json").read_text())
+    first, cell = record["cells"]
+    assert set(record["machine"]) == {"float32", "bf16"}
     assert cell["image_size"] == 16
-    assert (plain["times_first_mode"], plain["mode"], cell["mode"]) == (1, "plain", "float32")
-    assert cell["times_first_mode"] == pytest.approx(plain["seconds_per_iteration"] / cell["seconds_per_iteration"])
-    assert cell["over_floor"] > 1
+    assert (first["times_first_mode"], first["mode"], cell["mode"]) == (1, "float32", "bf16")
+    assert cell["times_first_mode"] == pytest.approx(first["seconds_per_iteration"] / cell["seconds_per_iteration"])
+    assert first["over_floor"] > 1
     assert sum(cell["shares"].values()) == pytest.approx(1)
     assert len(cell["step_seconds"]) == 3
     assert cell["steps_per_iteration"] == 3
     assert cell["seconds_per_iteration"] == pytest.approx(3 * sorted(cell["step_seconds"])[1])
     assert cell["peak_memory_mib"] > 0
-    assert "| dsa | fashion_mnist | 16 | 10 | 0 | float32 |" in (results / "bench2.md").read_text()
+    assert "| dsa | fashion_mnist | 16 | 10 | 0 | bf16 |" in (results / "bench2.md").read_text()
     assert (results / "bench1.md").read_text() == "an earlier table"
     assert {path.name for path in tmp_path.iterdir()} == {"results"}
 
@@ -64,25 +74,88 @@ def test_an_unknown_task_is_one_line(tmp_path):
     assert done.stderr.startswith("error: task=dmm: unknown; choose among cmi, dc, dm")
 
 
-def plain_and_ours(method, *more):
-    """One optimiser step of a method as its reference takes it, and as we take it: the images after both."""
-    words = [f"method={method}", "dataset=digits", "network.width=8", "ipc=2", *more]
-    sets = []
-    for in_plain in (True, False):
-        settings = compose(words)
-        context = make_context(settings, torch.device("cpu"))
-        work = Workload(method, settings, None, 1, context.data.device).steps(context, in_plain)
-        next(work)
-        sets.append(context.synthetic.images.detach().clone())
-    return sets
+def test_tf32_is_refused_where_there_is_none(tmp_path):
+    done = bench(tmp_path, "task=[dm]", "mode=[float32,tf32]", "device=cpu")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: mode=tf32: cpu has no TF32; ")
 
 
-@pytest.mark.parametrize("method", ["dm", "dc"])
-def test_the_plain_step_is_the_methods_own_when_it_takes_whole_classes_and_augments_nothing(method):
-    """With all real images in a batch both see the same; what is drawn in another order is then the same too."""
-    words = ["method.batch_real=1000", "method.augment.strategy=none", "method.init=real"]
-    ours, plain = plain_and_ours(method, *words)
-    torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize(("mode", "floor"), [("float32", 4), ("tf32 compiled", 2), ("bf16", 1)])
+def test_the_floor_of_a_mode_is_that_of_its_precision(mode, floor, monkeypatch):
+    monkeypatch.setattr(benchmark, "_apart", lambda function, *_: (8, 0) if function is count_step else ROW)
+    rates = {"float32": Machine(2, 1), "tf32": Machine(4, 1), "bf16": Machine(8, 1)}
+    workload = SimpleNamespace(label="dm")
+    (row,) = benchmark._measured_cell(workload, SimpleNamespace(mode=[mode], steps=1), rates)
+    assert (row["floor_seconds"], row["over_floor"]) == (floor, pytest.approx(8 / floor))
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
+def test_the_rate_of_a_precision_is_that_of_products_in_it(precision, monkeypatch):
+    """Whatever torch allowed before, and will allow again."""
+    seen = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if func is torch.ops.aten.mm.default:
+                seen.append((args[0].dtype, torch.get_float32_matmul_precision()))
+            return func(*args, **(kwargs or {}))
+
+    monkeypatch.setattr(torch, "empty", lambda *_, **__: torch.zeros(8))  # The copy is not what this is about.
+    for before in ("highest", "high"):
+        torch.set_float32_matmul_precision(before)
+        try:
+            with Watch():
+                measure_machine(precision, torch.device("cpu"), side=4, repeats=1)
+            assert torch.get_float32_matmul_precision() == before
+        finally:
+            torch.set_float32_matmul_precision("highest")
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    assert set(seen) == {(dtype, "high" if precision == "tf32" else "highest")}
+
+
+class Queue:
+    """A device that is given work at once and does it when waited for, and the clock beside it."""
+
+    def __init__(self):
+        self.now = self.queued = 0.0
+
+    def give(self, seconds):
+        self.queued += seconds
+
+    def wait(self, device=None):
+        self.now, self.queued = self.now + self.queued, 0.0
+
+
+@pytest.fixture(params=["cuda", "mps"])
+def queue(request, monkeypatch):
+    queue = Queue()
+    monkeypatch.setattr(getattr(torch, request.param), "synchronize", queue.wait)
+    monkeypatch.setattr(time, "perf_counter", lambda: queue.now)
+    return queue, torch.device(request.param)
+
+
+def test_a_step_ends_when_the_device_has_done_it(queue):
+    queue, device = queue
+    assert timed_step((queue.give(3) for _ in range(2)), device) == 3
+
+
+def test_the_device_works_for_the_part_that_asked_for_it(queue, monkeypatch):
+    queue, device = queue
+    monkeypatch.setattr(torch.autograd, "grad", lambda: queue.give(2))
+    monkeypatch.setattr(torch.Tensor, "backward", lambda self: queue.give(3))
+    with Shares(device) as shares:
+        queue.give(5)  # A forward pass.
+        torch.autograd.grad()
+        torch.zeros(()).backward()
+    assert shares.of(queue.now) == pytest.approx(
+        {"data": 0, "augmentation": 0, "regulariser": 0, "backward": 0.5, "rest": 0.5}
+    )
+
+
+def test_rates_are_taken_of_what_the_device_has_done(queue, monkeypatch):
+    queue, device = queue
+    queue.give(100)  # Left over from before: nobody's.
+    assert roofline._seconds(lambda: queue.give(2), device) == 2
 
 
 def test_the_counter_counts_two_operations_for_every_multiply_add():
@@ -94,15 +167,14 @@ def test_the_counter_counts_two_operations_for_every_multiply_add():
 
 
 @pytest.mark.parametrize("task", [*METHODS, *OTHERS])
-def test_every_task_is_measured_as_the_references_do_it_and_as_we_do(tmp_path, task):
+def test_every_task_is_measured(tmp_path, task):
     method = method_of(task)
     words = [f"method={method}", "dataset=mnist", "network.width=8", "ipc=2", f"buffers_root={tmp_path}"]
     words += [*TINY_METHOD[method], "cmi.lambda=1", "cmi.teacher=convnet", "cmi.pool=1", "cmi.epochs=1"]
     size = None if task == "evaluation" else 16
     workload = Workload(task, compose(words), size, 8, torch.device("cpu"))
-    for mode in ("plain", "float32"):
-        row = measure(workload, mode, 1)
-        assert row["seconds_per_iteration"] >= row["step_seconds"][0] > 0
-        assert sum(row["shares"].values()) == pytest.approx(1)
+    row = measure(workload, "float32", 1)
+    assert row["seconds_per_iteration"] >= row["step_seconds"][0] > 0
+    assert sum(row["shares"].values()) == pytest.approx(1)
     operations, moved = count_step(workload)
     assert operations > moved > 0

@@ -140,6 +140,24 @@ def test_the_derivative_along_a_direction_is_the_product_with_the_gradient_and_t
     plain = (gradient @ direction, *torch.autograd.grad(gradient @ direction, (theta, images)))
     for mine, theirs in zip(ours, plain, strict=True):
         torch.testing.assert_close(mine, theirs.detach(), rtol=1e-9, atol=1e-12)
+    assert torch.equal(passes.along_in_images(network, theta, direction, images, labels), ours[2])
+
+
+def test_a_compiled_pass_is_asked_for_no_gradient_in_parameters_where_only_images_need_one(monkeypatch):
+    """It would compute one whether it is used or not: a quarter of its operations."""
+    network, images, labels, generator = world()
+    theta = torch.cat([p.detach().flatten() for p in network.parameters()])
+    asked, one_pass = [], passes.directional_loss.__wrapped__
+
+    def watched(network, theta, *others):
+        asked.append(theta.requires_grad)
+        return one_pass(network, theta, *others)
+
+    monkeypatch.setattr(engine, "_engine", Engine("float32", compile=True))
+    monkeypatch.setattr(passes, "directional_loss", watched)
+    for product in (passes.along, passes.along_in_images):
+        product(network, theta, torch.randn(len(theta), generator=generator), images, labels)
+    assert asked == [True, False]
 
 
 def test_a_large_set_is_embedded_in_chunks_with_the_same_gradient(monkeypatch):
