@@ -45,7 +45,7 @@ def app(load: Callable[[], Callable[["Settings", Admission], Any]], words: list[
 
     Args:
         load: returns what the command does with them, which is imported only once they were composed.
-        plans: whether the command has a dry run.
+        plans: whether the command has a dry run, and can prepare runs.
     """
 
     def work(config: DictConfig) -> Any:
@@ -57,6 +57,8 @@ def app(load: Callable[[], Callable[["Settings", Admission], Any]], words: list[
         settings = read_settings(chosen.settings)
         if settings.dry_run and not plans:
             raise SettingError(f"dry_run={settings.dry_run}: only distill.py has a dry run; leave it out")
+        if settings.prepare and not plans:
+            raise SettingError("prepare=true: only distill.py prepares runs; leave it out")
         with run_log("/".join(settings.folder.parts[-5:])) as said:
             check_recipe(chosen)
             say_notes()
@@ -83,9 +85,10 @@ def hydra_app(load: Callable[[], Callable[[dict[str, Any]], Any]], command: str,
 
 
 class SweepJournal(Callback):
-    """Tells every process of a sweep where its journal is (``hydra.callbacks`` of the configs)."""
+    """Tells every process of a sweep where its journal is, and its words (``hydra.callbacks`` of the configs)."""
 
     folder: Path | None = None
+    words: list[str]
     made: ClassVar[list[Path]] = []  # folders that go at the end, where they are empty
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
@@ -93,7 +96,8 @@ class SweepJournal(Callback):
         root = Path(given if isinstance(given, str) else ".")
         self.folder = root.absolute() / ".sweeps" / f"{int(time.time())}-{os.getpid()}"
         self.made[:] = [self.folder.parent, *files.absent_parents(self.folder.parent)]
-        journal.journal = Journal(self.folder)
+        self.words = [*config.hydra.overrides.hydra, *config.hydra.overrides.task]
+        journal.journal = Journal(self.folder, self.words)
         with read_write(config), open_dict(config):
             config.hydra.sweep.dir = str(self.folder)  # Where Hydra writes its multirun.yaml, which nobody reads.
 
@@ -103,7 +107,7 @@ class SweepJournal(Callback):
             found.replace(Path(config.results_root, found.name))
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
-        journal.journal = None if self.folder is None else Journal(self.folder)
+        journal.journal = None if self.folder is None else Journal(self.folder, self.words)
 
 
 def _run_hydra(work: Callable[[DictConfig], Any], folder: Path, config_name: str, words: list[str]) -> None:
@@ -144,7 +148,7 @@ def _run_hydra(work: Callable[[DictConfig], Any], folder: Path, config_name: str
             print("stopped; what was finished is kept, and the same command goes on", file=sys.stderr)
         raise
     finally:
-        entries = _end_of_sweep()
+        entries = _end_of_sweep(words)
     if refused:
         sys.exit(2)
     if any(entry["state"] in ("failed", "started") for entry in entries):
@@ -167,12 +171,12 @@ def _hydra_reading(words: list[str]) -> Iterator[None]:
         sys.argv, Hydra.get_mode = before, mode  # type: ignore[method-assign]
 
 
-def _end_of_sweep() -> list[dict[str, Any]]:
-    """Report how the runs of a sweep ended, and remove its journal; returns what that held."""
+def _end_of_sweep(words: list[str]) -> list[dict[str, Any]]:
+    """Report how the runs of a sweep that these words began ended, and remove its journal; returns what that held."""
     if journal.journal is None:
         return []
     entries = journal.journal.entries()
-    print(journal.report(entries))
+    print(journal.report(entries, words))
     shutil.rmtree(journal.journal.folder, ignore_errors=True)
     files.remove_empty(SweepJournal.made)
     return entries
@@ -193,7 +197,7 @@ def _journalled(own: Journal, work: Callable[[DictConfig], Any], config: DictCon
     accuracy = outcome if isinstance(outcome, float) else None
     seconds = time.monotonic() - began
     if accuracy is None:
-        own.write(number, "done", words)
+        own.write(number, "done", words, **({} if outcome is None else {"made": outcome}))
     else:
         about = {"dataset": config.dataset.name, "results_root": config.results_root}
         own.write(number, "done", words, accuracy=accuracy, seconds=seconds, **about)

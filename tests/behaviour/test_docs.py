@@ -9,9 +9,9 @@ from omegaconf import OmegaConf
 
 import cmidd
 from cmidd.bench.benchmark import read_bench
-from cmidd.cli import dry_run
 from cmidd.cli.compose import as_dict, compose
 from cmidd.cli.refusals import CONFIGS, fresh_hydra
+from cmidd.cli.sweep_runs import runs_of
 from cmidd.cli.words import as_hydra_reads
 from cmidd.data.image_files import IMAGE_SUFFIXES
 from cmidd.data.layouts import understand
@@ -230,7 +230,7 @@ def test_a_sweep_has_its_runs(line):
     assert name == "distill"
     words, count = as_hydra_reads(words), LEVELS[line][1]
     if isinstance(count, int):
-        runs = dry_run._runs(words)
+        runs = runs_of(words, "dry_run=true")
         assert len(runs) == count
         compose(runs[-1])
         return
