@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import secrets
 import shutil
 import sys
 import time
@@ -18,7 +19,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from cmidd.cli import journal
+from cmidd.cli import following_jobs, journal
 from cmidd.cli.admission import Admission, check_recipe, own_words
 from cmidd.cli.compose import Composition, as_dict, notes, of, say_notes
 from cmidd.cli.configs import CONFIGS
@@ -94,10 +95,12 @@ class SweepJournal(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         given = config.get("results_root")
         root = Path(given if isinstance(given, str) else ".")
-        self.folder = root.absolute() / ".sweeps" / f"{int(time.time())}-{os.getpid()}"
+        self.folder = root.absolute() / ".sweeps" / f"{int(time.time())}-{os.getpid()}-{secrets.token_hex(2)}"
         self.made[:] = [self.folder.parent, *files.absent_parents(self.folder.parent)]
         self.words = [*config.hydra.overrides.hydra, *config.hydra.overrides.task]
         journal.journal = Journal(self.folder, self.words)
+        if "submitit" in config.hydra.launcher.get("_target_", ""):
+            following_jobs.say_once()
         with read_write(config), open_dict(config):
             config.hydra.sweep.dir = str(self.folder)  # Where Hydra writes its multirun.yaml, which nobody reads.
 

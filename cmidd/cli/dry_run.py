@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from cmidd.cli.compose import compose
 from cmidd.cli.refusals import one_line
 from cmidd.cli.sweep_runs import Composer, runs_of
 from cmidd.cli.words import as_hydra_reads, as_typed
@@ -42,6 +43,8 @@ def show_run(settings: "Settings") -> None:
 def show_sweep(words: list[str], how: str) -> None:
     """Print a line for every run of a sweep as soon as it is known, and the sum; exit code 1 where one is refused."""
     try:
+        if ahead := [word for word in words if word.lstrip("+").startswith("prepare=")]:
+            compose([*ahead, f"dry_run={how}"])  # Which refuses the two together.
         runs = runs_of(as_hydra_reads(words), f"dry_run={how}")
     except (HydraException, OmegaConfBaseException) as error:
         raise SettingError(one_line(error)) from error

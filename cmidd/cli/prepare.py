@@ -1,7 +1,6 @@
 """``prepare=true``: what runs share is made ahead of them, by all processes of a sweep together."""
 
 import contextlib
-import logging
 from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
@@ -14,12 +13,10 @@ from cmidd.utils.errors import SettingError
 if TYPE_CHECKING:
     from cmidd.runs.settings import Settings
 
-log = logging.getLogger(__name__)
-
 
 def prepare(settings: "Settings", words: list[str]) -> Made:
-    """Make what the run shares with others, and in a sweep what all its runs share: whatever no other process is at work
-    on.
+    """Make what the run shares with others, and in a sweep what all its runs share: all that no other process is at
+    work on.
 
     Args:
         words: of the run.
@@ -39,7 +36,6 @@ def prepare(settings: "Settings", words: list[str]) -> Made:
         print("\n".join([*journal.made_ahead([made]), f"next: {journal.after_preparing(words)}"]))
         return made
     if own.prepared.exists():
-        log.info("nothing is left to make for this run")
         return {}
     runs, composer, first = runs_of(own.words, "prepare=true"), Composer(), HydraConfig.get().job.num
     all_settings = [settings]

@@ -81,6 +81,17 @@ LEVELS = {
     ),
     "cmidd distill +sweep=quick": ("sweep", 12),
     "cmidd distill +sweep=table1 dry_run=true": ("sweep", 216),
+    "cmidd distill +sweep=table1 prepare=true": ("sweep", 216),
+    "cmidd distill +sweep=table1 +launch=gpus prepare=true": ("sweep", JOBLIB),
+    "cmidd distill method=mtt dataset=cifar10 prepare=true": ("settings", []),
+    "made=$(sbatch --parsable --array=1-8 --gpus=1 --wrap='cmidd distill +sweep=table1 prepare=true')": (
+        "not here",
+        "tests/behaviour/test_clusters.py has Slurm do it",
+    ),
+    "cmidd distill +sweep=table1 +launch=slurm +hydra.launcher.additional_parameters.dependency=afterok:$made": (
+        "sweep",
+        SLURM,
+    ),
     "cmidd distill +sweep=table1 method=dm,idc ipc=10 seed=0": ("sweep", 12),
     "cmidd distill +sweep=table1_fashion": ("sweep", 36),
     "cmidd distill +sweep=staged": ("sweep", 8),

@@ -2,6 +2,9 @@
 
 import pytest
 
+from cmidd.cli.dry_run import show_sweep
+from cmidd.cli.sweep_runs import runs_of
+from cmidd.utils.errors import SettingError
 from tests.support.refusals import bytes_of, script
 from tests.support.runs import TINY, TINY_METHOD
 
@@ -24,7 +27,7 @@ def test_a_prepared_sweep_has_what_its_runs_share_and_no_run(prepared):
     assert "  experts: 2 made now, 0 there already" in out
     assert "  teachers: 1 made now, 0 there already" in out
     assert "  baselines, with the networks and images that they need: 4 made now, 0 there already" in out
-    assert out.count("nothing is left to make for this run") == 3
+    assert out.count("training expert") + err.count("training expert") == 0
     following = out.splitlines()[-1]
     assert following.startswith("next: ")
     assert following.endswith("-m cmi.lambda=0,1 seed=0,1")
@@ -52,7 +55,12 @@ def test_a_part_that_cannot_be_made_fails_and_takes_no_other_along(tmp_path):
     assert len(list((tmp_path / "buffers" / "teachers").rglob("*.safetensors"))) == 1
 
 
-def test_a_command_that_prepares_nothing_says_so(tmp_path):
+def test_what_prepares_nothing_says_so(tmp_path):
     code, _, err = script("teachers", "prepare=true", cwd=tmp_path)
     assert code == 2
     assert "prepare=true: only distill.py prepares runs" in err
+    with pytest.raises(SettingError, match="prepare=true with dry_run=true"):
+        show_sweep(["method=dm", "-m", "seed=0,1", "prepare=true"], "true")
+    pytest.importorskip("optuna")
+    with pytest.raises(SettingError, match="prepare=true: OptunaSweeper chooses each run"):
+        runs_of(["+sweep=tune_cmi", "prepare=true"], "prepare=true")
