@@ -7,7 +7,6 @@ Examples:
     cmidd distill method=dm dataset=cifar10 ipc=10 cmi=paper # a cell of Table 1, with the published weight of CMI
     cmidd distill method=dm dataset=folder data.root=~/flowers dataset.size=64 network.depth=4 ipc=5
     cmidd distill +sweep=table1 dry_run=true                 # the runs of the whole table, and how long they take
-    cmidd distill +sweep=table1 prepare=true                 # what they share, made first, by any number of processes
 """
 
 import statistics
