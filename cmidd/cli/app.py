@@ -193,6 +193,8 @@ def _journalled(own: Journal, work: Callable[[DictConfig], Any], config: DictCon
     try:
         outcome = work(config)
     except Exception as error:
+        if following_jobs.is_requeued(error):  # No failure: the run goes on in the next start of the job.
+            raise SystemExit(-1) from error
         if not isinstance(error, USER_ERRORS):
             log.exception("the run failed")
         own.write(number, "failed", words, reason=f"{type(error).__name__}: {one_line(error)}")

@@ -1,6 +1,7 @@
-"""What submitit says while it follows the jobs of a sweep, said once; of polls that fail the first."""
+"""What submitit says and meets around the jobs of a sweep: polls that fail, and the end of a job that is requeued."""
 
 import logging
+import subprocess
 
 FAILED_POLL = "Bypassing sacct error"  # submitit.core.core.InfoWatcher.update
 
@@ -13,6 +14,15 @@ def say_once() -> None:
     logger.handlers.clear()
     if not any(isinstance(each, _FirstFailedPoll) for each in logger.filters):
         logger.addFilter(_FirstFailedPoll())
+
+
+def is_requeued(error: Exception) -> bool:
+    """Whether Slurm has requeued the job of this process: it then ends all that the job started, among it the very
+    ``scontrol requeue`` that submitit has asked it with and waits for.
+    """
+    if not isinstance(error, subprocess.CalledProcessError):
+        return False
+    return list(error.cmd[:2]) == ["scontrol", "requeue"] and error.returncode < 0
 
 
 class _FirstFailedPoll(logging.Filter):

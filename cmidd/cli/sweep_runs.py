@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from cmidd.cli.compose import compose
 from cmidd.cli.refusals import fresh_hydra
+from cmidd.cli.words import LAUNCHING
 from cmidd.utils.errors import SettingError
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ def runs_of(words: list[str], asked: str) -> list[list[str]]:
     Raises:
         SettingError: for another sweeper, which chooses its runs by what the earlier ones gave.
     """
-    given = [word for word in words if not word.startswith("-") and not word.lstrip("+").startswith(AHEAD)]
+    given = [
+        word for word in words if not word.startswith(("-", *LAUNCHING)) and not word.lstrip("+").startswith(AHEAD)
+    ]
     sweep = [word for word in given if word.startswith(("+sweep=", "hydra"))]
     with fresh_hydra():
         config = hydra.compose("distill", sweep, return_hydra_config=True)
@@ -41,7 +44,7 @@ def runs_of(words: list[str], asked: str) -> list[list[str]]:
             )
         params = [f"{name}={value}" for name, value in (sweeper["params"] or {}).items()]
         parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-        mine = [word for word in given if not word.startswith(("+sweep=", "+launch=", "hydra"))]
+        mine = [word for word in given if not word.startswith(("+sweep=", "hydra"))]
         overrides = parser.parse_overrides([*params, *mine])
     return [run for batch in BasicSweeper.split_arguments(overrides, None) for run in batch]
 

@@ -12,7 +12,7 @@ from tests.support.runs import TINY, TINY_METHOD
 
 DM = [*TINY, *TINY_METHOD["dm"], "evaluation.baselines=[]"]
 MTT = [*TINY, *TINY_METHOD["mtt"], "cmi.lambda=1"]
-TABLE1 = ["+sweep=table1", "+launch=slurm", "dry_run=true", "prepare=false"]
+TABLE1 = ["+sweep=table1", "+launch=slurm", "hydra.launcher.mem_gb=1", "dry_run=true", "prepare=false"]
 
 
 @pytest.fixture(scope="module")

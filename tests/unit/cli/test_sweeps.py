@@ -96,6 +96,7 @@ for task in range(4):
 assert sys.argv[1] == "requeue", sys.argv
 pathlib.Path("requeued").write_text(sys.argv[2])
 start(int(sys.argv[2].split("_")[1]), restarts=1)
+os.kill(os.getpid(), 15)  # as Slurm ends all processes of the job, this one too
 """,
 }
 FAKE_HEAD = """#!{python}
