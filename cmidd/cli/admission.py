@@ -79,7 +79,8 @@ class Admission:
 
 def own_words(words: list[str]) -> list[str]:
     """The words of a run as distill.py takes them, without what makes it one of a sweep."""
-    return [as_typed(word) for word in words if not word.startswith(("+sweep=", "+launch=", "dry_run="))]
+    without = ("+sweep=", "+launch=", "dry_run=", "prepare=")
+    return [as_typed(word) for word in words if not word.startswith(without)]
 
 
 def _differences(settings: "Settings", choices: dict[str, str]) -> dict[str, list[Any]]:

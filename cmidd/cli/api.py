@@ -109,6 +109,8 @@ def distill(
     checked = read_settings(chosen.settings)
     if checked.dry_run:
         raise SettingError(f"dry_run={checked.dry_run}: only the command line has a dry run; leave it out")
+    if checked.prepare:
+        raise SettingError("prepare=True: only the command line prepares runs; leave it out")
     with _heard(verbose), run_log(str(checked.folder)) as said:
         check_recipe(chosen)
         say_notes()

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import secrets
 import shutil
 import sys
 import time
@@ -18,7 +19,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from cmidd.cli import journal
+from cmidd.cli import following_jobs, journal
 from cmidd.cli.admission import Admission, check_recipe, own_words
 from cmidd.cli.compose import Composition, as_dict, notes, of, say_notes
 from cmidd.cli.configs import CONFIGS
@@ -46,7 +47,7 @@ def app(load: Callable[[], Callable[["Settings", Admission], Any]], words: list[
 
     Args:
         load: returns what the command does with them, which is imported only once they were composed.
-        plans: whether the command has a dry run.
+        plans: whether the command has a dry run, and can prepare runs.
     """
 
     def work(config: DictConfig) -> Any:
@@ -58,6 +59,8 @@ def app(load: Callable[[], Callable[["Settings", Admission], Any]], words: list[
         settings = read_settings(chosen.settings)
         if settings.dry_run and not plans:
             raise SettingError(f"dry_run={settings.dry_run}: only distill.py has a dry run; leave it out")
+        if settings.prepare and not plans:
+            raise SettingError("prepare=true: only distill.py prepares runs; leave it out")
         with run_log("/".join(settings.folder.parts[-5:])) as said:
             check_recipe(chosen)
             say_notes()
@@ -84,17 +87,21 @@ def hydra_app(load: Callable[[], Callable[[dict[str, Any]], Any]], command: str,
 
 
 class SweepJournal(Callback):
-    """Tells every process of a sweep where its journal is (``hydra.callbacks`` of the configs)."""
+    """Tells every process of a sweep where its journal is, and its words (``hydra.callbacks`` of the configs)."""
 
     folder: Path | None = None
+    words: list[str]
     made: ClassVar[list[Path]] = []  # folders that go at the end, where they are empty
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         given = config.get("results_root")
         root = Path(given if isinstance(given, str) else ".")
-        self.folder = root.absolute() / ".sweeps" / f"{int(time.time())}-{os.getpid()}"
+        self.folder = root.absolute() / ".sweeps" / f"{int(time.time())}-{os.getpid()}-{secrets.token_hex(2)}"
         self.made[:] = [self.folder.parent, *files.absent_parents(self.folder.parent)]
-        journal.journal = Journal(self.folder)
+        self.words = [*config.hydra.overrides.hydra, *config.hydra.overrides.task]
+        journal.journal = Journal(self.folder, self.words)
+        if "submitit" in config.hydra.launcher.get("_target_", ""):
+            following_jobs.say_once()
         with read_write(config), open_dict(config):
             config.hydra.sweep.dir = str(self.folder)  # Where Hydra writes its multirun.yaml, which nobody reads.
 
@@ -104,7 +111,7 @@ class SweepJournal(Callback):
             found.replace(Path(config.results_root, found.name))
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
-        journal.journal = None if self.folder is None else Journal(self.folder)
+        journal.journal = None if self.folder is None else Journal(self.folder, self.words)
 
 
 def _run_hydra(work: Callable[[DictConfig], Any], folder: Path, config_name: str, words: list[str]) -> None:
@@ -146,7 +153,7 @@ def _run_hydra(work: Callable[[DictConfig], Any], folder: Path, config_name: str
             print("stopped; what was finished is kept, and the same command goes on", file=sys.stderr)
         raise
     finally:
-        entries = _end_of_sweep()
+        entries = _end_of_sweep(words)
     if refused:
         sys.exit(2)
     if any(entry["state"] in ("failed", "started") for entry in entries):
@@ -169,12 +176,12 @@ def _hydra_reading(words: list[str]) -> Iterator[None]:
         sys.argv, Hydra.get_mode = before, mode  # type: ignore[method-assign]
 
 
-def _end_of_sweep() -> list[dict[str, Any]]:
-    """Report how the runs of a sweep ended, and remove its journal; returns what that held."""
+def _end_of_sweep(words: list[str]) -> list[dict[str, Any]]:
+    """Report how the runs of a sweep that these words began ended, and remove its journal; returns what that held."""
     if journal.journal is None:
         return []
     entries = journal.journal.entries()
-    print(journal.report(entries))
+    print(journal.report(entries, words))
     shutil.rmtree(journal.journal.folder, ignore_errors=True)
     files.remove_empty(SweepJournal.made)
     return entries
@@ -188,6 +195,8 @@ def _journalled(own: Journal, work: Callable[[DictConfig], Any], config: DictCon
     try:
         outcome = work(config)
     except Exception as error:
+        if following_jobs.is_requeued(error):  # No failure: the run goes on in the next start of the job.
+            raise SystemExit(-1) from error
         if not isinstance(error, USER_ERRORS):
             log.exception("the run failed")
         own.write(number, "failed", words, reason=f"{type(error).__name__}: {one_line(error)}")
@@ -195,7 +204,7 @@ def _journalled(own: Journal, work: Callable[[DictConfig], Any], config: DictCon
     accuracy = outcome if isinstance(outcome, float) else None
     seconds = time.monotonic() - began
     if accuracy is None:
-        own.write(number, "done", words)
+        own.write(number, "done", words, **({} if outcome is None else {"made": outcome}))
     else:
         about = {"dataset": config.dataset.name, "results_root": config.results_root}
         own.write(number, "done", words, accuracy=accuracy, seconds=seconds, **about)

@@ -6,16 +6,12 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
-import hydra
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cmidd.cli.compose import compose
-from cmidd.cli.refusals import fresh_hydra, one_line
+from cmidd.cli.refusals import one_line
+from cmidd.cli.sweep_runs import Composer, runs_of
 from cmidd.cli.words import as_hydra_reads, as_typed
 from cmidd.utils.errors import SettingError
 from cmidd.utils.text import duration
@@ -47,7 +43,9 @@ def show_run(settings: "Settings") -> None:
 def show_sweep(words: list[str], how: str) -> None:
     """Print a line for every run of a sweep as soon as it is known, and the sum; exit code 1 where one is refused."""
     try:
-        runs = _runs(as_hydra_reads(words))
+        if ahead := [word for word in words if word.lstrip("+").startswith("prepare=")]:
+            compose([*ahead, f"dry_run={how}"])  # Which refuses the two together.
+        runs = runs_of(as_hydra_reads(words), f"dry_run={how}")
     except (HydraException, OmegaConfBaseException) as error:
         raise SettingError(one_line(error)) from error
     print(f"{len(runs)} runs:", flush=True)  # Now: the next import takes seconds.
@@ -56,14 +54,14 @@ def show_sweep(words: list[str], how: str) -> None:
 
     gc.freeze()  # A composition leaves many cycles; to look for them among all of torch takes as long again.
     gc.set_threshold(100_000)
-    composed: dict[tuple[str, ...], Settings] = {}
+    composer = Composer()
     measured: dict[Any, Timed | None] = {}
     left: list[float | None] = []
     done = refused = 0
     for run in runs:
         command = shlex.join(as_typed(word) for word in run)
         try:
-            settings = _settings(run, composed)
+            settings = composer(run)
             planned = plan(settings)
             if how == "measure" and planned.seconds_left is None and not planned.finished:
                 if (kind := kind_of(settings.identity)) not in measured:
@@ -101,40 +99,6 @@ def _why_unknown(how: bool | str) -> str:
 
 def _said(seconds: float | None) -> str:
     return "unknown" if seconds is None else duration(seconds)
-
-
-def _runs(words: list[str]) -> list[list[str]]:
-    """The words of every run of a sweep, as Hydra's own sweeper would deal them out.
-
-    Raises:
-        SettingError: for another sweeper, which chooses its runs by what the earlier ones gave.
-    """
-    given = [word for word in words if not word.startswith("-") and not word.lstrip("+").startswith("dry_run=")]
-    sweep = [word for word in given if word.startswith(("+sweep=", "hydra"))]
-    with fresh_hydra():
-        config = hydra.compose("distill", sweep, return_hydra_config=True)
-        sweeper: Any = OmegaConf.to_container(config.hydra.sweeper, resolve=True)
-        if not sweeper["_target_"].endswith(BasicSweeper.__name__):
-            raise SettingError(
-                f"dry_run=true: {sweeper['_target_'].rpartition('.')[2]} chooses each run by what the earlier ones "
-                "gave, so nobody knows them; leave +sweep or hydra/sweeper out to look at one run"
-            )
-        params = [f"{name}={value}" for name, value in (sweeper["params"] or {}).items()]
-        parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-        mine = [word for word in given if not word.startswith(("+sweep=", "hydra"))]
-        overrides = parser.parse_overrides([*params, *mine])
-    return [run for batch in BasicSweeper.split_arguments(overrides, None) for run in batch]
-
-
-def _settings(words: list[str], composed: "dict[tuple[str, ...], Settings]") -> "Settings":
-    """The settings of one run; runs that differ in nothing but the seed are composed once."""
-    seeds = [word.removeprefix("seed=") for word in words if word.startswith("seed=")]
-    if not seeds or not seeds[-1].isdigit():
-        return compose(words)
-    others = tuple(word for word in words if not word.startswith("seed="))
-    if others not in composed:
-        composed[others] = compose(list(others))
-    return dataclasses.replace(composed[others], seed=int(seeds[-1]))
 
 
 def _context(settings: "Settings") -> "Context | None":

@@ -26,7 +26,7 @@ SHOWN = {
         *("regularizer", "sampler", "schedule", "dataset.validation", "method.iterations"),
         *(*MEASURED, "evaluation.interval", "engine.precision", "engine.compile"),
         *WHERE,
-        *("tracking", "dry_run", "overwrite"),
+        *("tracking", "dry_run", "prepare", "overwrite"),
     ),
     "evaluate": (
         *("synthetic", "networks", "network", "evaluation", "evaluation.repeats", "evaluation.tests"),

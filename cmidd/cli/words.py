@@ -16,6 +16,8 @@ from cmidd.utils.errors import SettingError
 PATHS = ("data.root", "results_root", "buffers_root", "cmi.teachers", "teachers", "synthetic", "to", "a", "b")
 SETTING = re.compile(r"(\+{0,2})([^=@~+\s-][^=@\s]*)=(.*)", re.DOTALL)
 PLAIN = re.compile(r"[A-Za-z0-9_./-]+")
+# What says where the runs of a sweep go, and nothing of them.
+LAUNCHING = ("+launch=", "hydra/launcher=", "hydra.launcher.", "+hydra.launcher.", "++hydra.launcher.")
 # What every run has one of: others refer to it.
 NEEDED = ("dataset", "method", "network", "evaluation", "cmi", "sampler", "schedule")
 
@@ -34,8 +36,7 @@ def as_hydra_reads(words: list[str]) -> list[str]:
     for word in overrides:
         _refuse_unread(word)
     if any(word.lstrip("+") in ("dry_run=true", "dry_run=measure") for word in overrides):  # It needs no cluster.
-        launching = ("+launch=", "hydra/launcher=", "hydra.launcher.")
-        overrides = [word for word in overrides if not word.startswith(launching)]
+        overrides = [word for word in overrides if not word.startswith(LAUNCHING)]
     options = [word for word in words if word not in given.overrides]
     return [*options, *overrides]
 

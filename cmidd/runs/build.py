@@ -89,8 +89,17 @@ def starting_set(settings: Settings, data: Dataset, sampler: Sampler, ipc: int, 
 
 def make_context(settings: Settings, device: torch.device) -> Context:
     """Load the data and the initial synthetic set; refuses an impossible ipc before any work."""
+    return context_of(settings, load_data(settings, device))
+
+
+def load_data(settings: Settings, device: torch.device) -> Dataset:
+    """The data set of a run; of many pictures what was decoded is kept, but by a dry run."""
     kept = None if settings.dry_run else Path(settings.buffers_root) / "images"
-    data = load_dataset(**settings.dataset, **vars(settings.data), device=device, cache=kept)
+    return load_dataset(**settings.dataset, **vars(settings.data), device=device, cache=kept)
+
+
+def context_of(settings: Settings, data: Dataset) -> Context:
+    """The world of a run on its data set, as :func:`make_context` makes it."""
     streams = Streams(settings.seed)
     data.check_ipc(settings.ipc)
     for options in _networks(settings):

@@ -75,6 +75,7 @@ def read_settings(config: Mapping[str, Any], *, is_run: bool = True) -> Settings
     settings = Settings(**checked(Settings, config, ""))
     if is_run:
         chosen(settings.tracking, settings.wandb)
+        _refuse_beside_prepare(settings)
         _refuse_tests(settings.evaluation)
         _refuse_without_gradient(settings)
         check_recipes(settings)
@@ -177,6 +178,18 @@ def _refuse_spare_networks(protocol: EvaluationProtocol) -> None:
         raise SettingError(
             f"evaluation.features.networks={count}: a set is chosen in each, and with evaluation.repeats={repeats} not "
             f"all of them would be trained on; choose at most {repeats}, or more repeats"
+        )
+
+
+def _refuse_beside_prepare(settings: Settings) -> None:
+    """Refuse what is done to a run, or said of it, where none is begun."""
+    if settings.prepare and settings.dry_run:
+        said = str(settings.dry_run).lower()
+        raise SettingError(f"prepare=true with dry_run={said}: the one makes what the other only lists; give one")
+    if settings.prepare and settings.overwrite:
+        raise SettingError(
+            "prepare=true with overwrite=true: nothing is run, so no run is put aside; give overwrite=true to the runs "
+            "alone, and delete below buffers_root what is to be made anew"
         )
 
 

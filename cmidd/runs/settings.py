@@ -92,6 +92,7 @@ class Settings:
     overwrite: bool = field(default=False, metadata=MAY_DIFFER)
     checkpoint_seconds: NonNegative = field(default=60.0, metadata=MAY_DIFFER)
     dry_run: bool | Literal["measure"] = field(default=False, metadata=MAY_DIFFER)
+    prepare: bool = field(default=False, metadata=MAY_DIFFER)
     on_nan: Literal["stop", "rollback"] = field(default="stop", metadata=MAY_DIFFER)
 
     @property

@@ -4,6 +4,8 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -11,29 +13,57 @@ from filelock import FileLock, Timeout
 from cmidd.utils import files
 
 log = logging.getLogger(__name__)
+POLL_SECONDS = 0.5  # between two looks at what others are at work on; making it takes seconds to hours
+
+
+class Busy(Exception):
+    """Other processes are at work on ``paths``, and :func:`deal_out` does not wait for them."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        super().__init__(f"another process is at work on {paths[0]}")
+        self.paths = paths
+
+
+@dataclass
+class Share:
+    """What the jobs that :func:`deal_out` does ask for, and what of it this process made."""
+
+    asked: set[Path] = field(default_factory=set)
+    made: set[Path] = field(default_factory=set)
+
+
+_share: ContextVar[Share | None] = ContextVar("share", default=None)
 
 
 @contextlib.contextmanager
 def locked(path: Path, *, wait: bool, below: Path | None = None) -> Iterator[bool]:
     """Hold the lock of ``path``, across processes; yields False when it is taken and ``wait`` is False.
 
+    In a job of :func:`deal_out` nobody waits: :class:`Busy` is raised instead.
+
     The operating system frees the lock when its process dies, however it dies. The lock's file goes at the end, and so
     do the folders above it that are empty then, if they were made for it or lie below ``below``: refused work leaves
     nothing.
     """
     beside = path.with_name(f".{path.name}.lock")
-    lock, above = FileLock(beside), beside.absolute().parents
+    lock, above, share = FileLock(beside), beside.absolute().parents, _share.get()
     made = [folder for folder in above if not folder.exists() or (below and below.absolute() in folder.parents)]
     try:
-        ours = _acquire(lock, beside, wait)
+        ours = _acquire(lock, beside, wait and share is None)
+        before = _made(path)
         try:
             yield True
         finally:
+            if share is not None:
+                share.asked.add(path)
+                share.made |= {path} if _made(path) not in (None, before) else set()
             if ours:  # Still held: whoever waits for this file sees that it has no name any more, and makes a new one.
                 with contextlib.suppress(OSError):
                     beside.unlink()
             lock.release()
-    except _Taken:
+    except _Taken as taken:
+        if wait:
+            raise Busy([path]) from taken
         yield False
     finally:
         files.remove_empty(made)
@@ -88,12 +118,16 @@ def make_missing(
         make: makes the files of all indices that it is given, whose locks are held until it returns.
         at_once: how many indices it is given at most; fewer where others hold the rest, for nobody waits with a lock.
     """
-    left, told = list(range(len(paths))), False
+    left, told, share = list(range(len(paths))), False, _share.get()
+    if share is not None:
+        share.asked.update(paths)
     while left:
         with contextlib.ExitStack() as held:
             if mine := _take(paths, left, is_made, at_once, held):
                 make(mine)
         if left and not mine:
+            if share is not None:
+                raise Busy([paths[index] for index in left])
             if not told:
                 log.info("waiting for %s, which another process is making", paths[left[0]])
             told = True
@@ -124,3 +158,40 @@ def _take(
                     mine.append(index)
                     held.enter_context(own.pop_all())
     return mine
+
+
+def deal_out(jobs: Sequence[Callable[[], None]]) -> Share:
+    """Do all jobs, which other processes do as well; returns what was asked for, and what this process made of it.
+
+    A job makes files, each under its lock (:func:`locked`, :func:`make_missing`), and does nothing when they are there.
+    Where others hold the locks of all that is left of it, the next job is taken, and this one again when one of these
+    locks is free: the other process has made its file, so that more can be made now, or has died. So nobody waits while
+    any job has work that can be done, and nothing is made twice.
+    """
+    share, told = Share(), False
+    left: dict[int, list[Path]] = {index: [] for index in range(len(jobs))}
+    while left:
+        idle = True
+        for index, others in list(left.items()):
+            if others and all(map(_is_taken, others)):
+                continue
+            idle, token = False, _share.set(share)
+            try:
+                jobs[index]()
+                del left[index]
+            except Busy as busy:
+                left[index] = list(busy.paths)
+            finally:
+                _share.reset(token)
+        if idle:
+            if not told:
+                log.info("all that is left to make is in the hands of other processes, which are waited for")
+            told = True
+            time.sleep(POLL_SECONDS)
+    return share
+
+
+def _is_taken(path: Path) -> bool:
+    """Whether another process holds the lock of a file now."""
+    with locked(path, wait=False) as free:
+        return not free

@@ -9,9 +9,9 @@ from omegaconf import OmegaConf
 
 import cmidd
 from cmidd.bench.benchmark import read_bench
-from cmidd.cli import dry_run
 from cmidd.cli.compose import as_dict, compose
 from cmidd.cli.refusals import CONFIGS, fresh_hydra
+from cmidd.cli.sweep_runs import runs_of
 from cmidd.cli.words import as_hydra_reads
 from cmidd.data.image_files import IMAGE_SUFFIXES
 from cmidd.data.layouts import understand
@@ -81,6 +81,17 @@ LEVELS = {
     ),
     "cmidd distill +sweep=quick": ("sweep", 12),
     "cmidd distill +sweep=table1 dry_run=true": ("sweep", 216),
+    "cmidd distill +sweep=table1 prepare=true": ("sweep", 216),
+    "cmidd distill +sweep=table1 +launch=gpus prepare=true": ("sweep", JOBLIB),
+    "cmidd distill method=mtt dataset=cifar10 prepare=true": ("settings", []),
+    "made=$(sbatch --parsable --array=1-8 --gpus=1 --wrap='cmidd distill +sweep=table1 prepare=true')": (
+        "not here",
+        "tests/behaviour/test_clusters.py has Slurm do it",
+    ),
+    "cmidd distill +sweep=table1 +launch=slurm +hydra.launcher.additional_parameters.dependency=afterok:$made": (
+        "sweep",
+        SLURM,
+    ),
     "cmidd distill +sweep=table1 method=dm,idc ipc=10 seed=0": ("sweep", 12),
     "cmidd distill +sweep=table1_fashion": ("sweep", 36),
     "cmidd distill +sweep=staged": ("sweep", 8),
@@ -230,7 +241,7 @@ def test_a_sweep_has_its_runs(line):
     assert name == "distill"
     words, count = as_hydra_reads(words), LEVELS[line][1]
     if isinstance(count, int):
-        runs = dry_run._runs(words)
+        runs = runs_of(words, "dry_run=true")
         assert len(runs) == count
         compose(runs[-1])
         return

@@ -258,6 +258,13 @@ def a_plan(folder):
     assert compose(["dry_run=measure"]).dry_run == "measure"
 
 
+def prepared(folder):
+    assert compose(["prepare=true"]).prepare is True
+    for beside in ("dry_run=measure", "overwrite=true"):
+        with pytest.raises(SettingError, match=f"prepare=true with {beside}"):
+            compose(["prepare=true", beside])
+
+
 def another_end(folder):
     words = ["method.lr_img=1e30", "method.iterations=20"]
     with pytest.raises(SettingError, match="on_nan=rollback"):
@@ -276,6 +283,7 @@ FREE_ACTS = {
     "overwrite": an_earlier_run_beside,
     "checkpoint_seconds": more_checkpoints,
     "dry_run": a_plan,
+    "prepare": prepared,
     "on_nan": another_end,
 }
 

@@ -10,16 +10,22 @@ Examples:
 """
 
 import statistics
+from typing import Any
 
-from cmidd.cli.admission import Admission
+from cmidd.cli.admission import Admission, own_words
 from cmidd.cli.dry_run import show_run
+from cmidd.cli.prepare import prepare
 from cmidd.runs.run import run
 from cmidd.runs.settings import Settings
 
 
-def main(settings: Settings, admission: Admission) -> float | None:
-    """Distil; returns the mean accuracy of the last iterate, which Optuna's sweeps maximise, or None for a dry run."""
+def main(settings: Settings, admission: Admission) -> float | dict[str, Any] | None:
+    """Distil; returns the mean accuracy of the last iterate, which Optuna's sweeps maximise, or None for a dry run, or
+    what was made with ``prepare``.
+    """
     if settings.dry_run:
         show_run(settings)
         return None
+    if settings.prepare:
+        return prepare(settings, own_words(admission.chosen.words))
     return statistics.fmean(run(settings, admission).last["accuracies"])

@@ -99,6 +99,7 @@ def test_what_is_wrong_is_refused_in_one_line(made):
         "ipc": lambda: cmidd.distill(ipc=-1),
         "method=nosuch": lambda: cmidd.distill(method="nosuch"),
         "dry_run": lambda: cmidd.distill(dry_run=True),
+        "prepare": lambda: cmidd.distill(prepare=True),
         "synthetic": lambda: cmidd.evaluate("nowhere"),
         "repeats": lambda: cmidd.evaluate(made, repeats=0),
         "dataset": lambda: cmidd.load_dataset("cifar11"),

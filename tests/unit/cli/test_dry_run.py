@@ -4,14 +4,15 @@ import re
 
 import pytest
 
-from cmidd.cli import dry_run
 from cmidd.cli.compose import compose
+from cmidd.cli.sweep_runs import Composer, runs_of
 from cmidd.utils.errors import SettingError
 from tests.support.refusals import bytes_of, script
 from tests.support.runs import TINY, TINY_METHOD
 
 DM = [*TINY, *TINY_METHOD["dm"], "evaluation.baselines=[]"]
 MTT = [*TINY, *TINY_METHOD["mtt"], "cmi.lambda=1"]
+TABLE1 = ["+sweep=table1", "+launch=slurm", "hydra.launcher.mem_gb=1", "dry_run=true", "prepare=false"]
 
 
 @pytest.fixture(scope="module")
@@ -96,23 +97,23 @@ def test_a_sweep_is_measured_where_nothing_is_on_record(place):
 
 
 def test_the_whole_table_is_dealt_out_as_hydra_would_deal_it():
-    words = [word for word in dry_run._runs(["+sweep=table1", "dry_run=true", "seed=3,4"]) if "method=mtt" in word]
+    words = [word for word in runs_of([*TABLE1, "seed=3,4"], "dry_run=true") if "method=mtt" in word]
     assert len(words) == 3 * 2 * 2 * 2
     assert sorted(words[0]) == ["cmi=none", "dataset=svhn", "ipc=10", "method=mtt", "seed=3"]
 
 
 def test_runs_that_differ_in_the_seed_are_the_same_as_composed_one_by_one():
-    composed = {}
+    composer = Composer()
     for seed in ("0", "7"):
         words = ["method=dm", f"seed={seed}", "cmi=recipe"]
-        assert dry_run._settings(words, composed) == compose(words)
-    assert len(composed) == 1
+        assert composer(words) == compose(words)
+    assert len(composer._composed) == 1
 
 
 def test_a_sweeper_that_chooses_its_runs_is_refused():
     pytest.importorskip("optuna")
-    with pytest.raises(SettingError, match="OptunaSweeper chooses each run"):
-        dry_run._runs(["+sweep=tune_cmi", "dry_run=true"])
+    with pytest.raises(SettingError, match="dry_run=true: OptunaSweeper chooses each run"):
+        runs_of(["+sweep=tune_cmi", "dry_run=true"], "dry_run=true")
 
 
 @pytest.mark.parametrize("name", ["teachers", "buffer", "baselines"])

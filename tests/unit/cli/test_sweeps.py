@@ -1,6 +1,7 @@
 """Sweeps: what fails does not take the others along, every launcher runs, nothing is lost on the way."""
 
 import json
+import logging
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from cmidd.cli import following_jobs
 from cmidd.cli.compose import compose
 from cmidd.compute.devices import free_one
 from cmidd.runs.identity import BASELINE, strength
@@ -94,6 +96,7 @@ for task in range(4):
 assert sys.argv[1] == "requeue", sys.argv
 pathlib.Path("requeued").write_text(sys.argv[2])
 start(int(sys.argv[2].split("_")[1]), restarts=1)
+os.kill(os.getpid(), 15)  # as Slurm ends all processes of the job, this one too
 """,
 }
 FAKE_HEAD = """#!{python}
@@ -156,6 +159,22 @@ def test_slurm_gets_a_job_array_and_a_preempted_run_is_requeued_and_goes_on(tmp_
     assert options["array"] == "0-1%2"
     assert options["signal"] == "USR2@300"
     assert "--requeue" in submitted or "requeue" not in options
+
+
+def test_a_cluster_without_accounts_is_said_once_and_all_else_as_often_as_it_happens(caplog):
+    submitit = pytest.importorskip("submitit")
+    for _ in range(2):  # A process may begin two sweeps.
+        following_jobs.say_once()
+    watcher = submitit.slurm.slurm.SlurmInfoWatcher()
+    watcher._make_command = lambda: ["false"]
+    said = logging.getLogger("submitit")
+    for _ in range(3):
+        watcher.update()
+        said.warning("something else")
+    assert said.handlers == []  # Hydra's says it.
+    messages = [record.getMessage() for record in caplog.records]
+    assert len([message for message in messages if message.startswith("Call #")]) == 1
+    assert messages.count("something else") == 3
 
 
 @pytest.mark.ci

@@ -1,6 +1,10 @@
 """Missing files are made once, several of them at a time where the caller can, and nobody waits with a lock."""
 
+import multiprocessing
+import os
 import threading
+import time
+import types
 
 from cmidd.utils import locks
 
@@ -59,3 +63,79 @@ def test_what_another_is_at_work_on_is_left_to_the_end_and_waited_for_without_a_
         assert not any(is_held(path) for path in (paths[0], *paths[2:]))
     maker.join(10)
     assert batches == [[0, 2], [3], [1]]  # The other one ended without having made it.
+
+
+WORK = {"experts": 6, "teachers": 5, "features": 3}  # files of each, and what needs all of the features
+SECONDS = 0.08
+
+
+def prepare(folder, first, ready):
+    """Make all of WORK with others; the trace says who made what, and what was free when somebody waited."""
+    paths = {name: [folder / name / str(number) for number in range(count)] for name, count in WORK.items()}
+    baseline = folder / "baseline"
+
+    def note(what, *more):
+        with (folder / "trace").open("a") as file:
+            file.write(" ".join([what, str(os.getpid()), *more]) + "\n")
+
+    def make(path):
+        note("made", f"{path.parent.name}/{path.name}")
+        time.sleep(SECONDS)
+        path.write_text("")
+
+    def several(name):
+        locks.make_missing(paths[name], lambda indices: make(paths[name][indices[0]]))
+
+    def after_features():
+        with locks.locked(baseline, wait=True):
+            if not baseline.exists():
+                several("features")
+                make(baseline)
+
+    def waiting(_):
+        missing = [path for own in paths.values() for path in own if not path.exists()]
+        note("waited", *(str(path) for path in missing if not locks._is_taken(path) and not path.exists()))
+        sleep(0.01)
+
+    jobs = [lambda name=name: several(name) for name in WORK] + [after_features]
+    sleep, locks.time = time.sleep, types.SimpleNamespace(sleep=waiting)
+    ready.wait()
+    share = locks.deal_out(jobs[first:] + jobs[:first])
+    note("ends", *(str(len(paths)) for paths in (share.asked, share.made)))
+
+
+def test_four_processes_deal_the_work_out_and_none_waits_while_any_is_left_or_makes_anything_twice(tmp_path):
+    context = multiprocessing.get_context("fork")
+    ready = context.Barrier(4)
+    processes = [context.Process(target=prepare, args=(tmp_path, first, ready)) for first in (0, 0, 1, 2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 4
+    trace = [line.split() for line in (tmp_path / "trace").read_text().splitlines()]
+    print(trace)
+    files = sorted(what for kind, _, *rest in trace for what in rest if kind == "made")
+    assert files == sorted([*(f"{name}/{n}" for name, count in WORK.items() for n in range(count)), files[-1]])
+    assert len({pid for kind, pid, *_ in trace if kind == "made"}) > 1
+    assert [free for kind, _, *free in trace if kind == "waited" and free] == []
+    ends = [list(map(int, counts)) for kind, _, *counts in trace if kind == "ends"]
+    assert [asked for asked, _ in ends] == [sum(WORK.values()) + 1] * 4
+    assert sum(made for _, made in ends) == sum(WORK.values()) + 1
+
+
+def test_what_a_killed_process_left_is_taken_over_by_the_others(tmp_path):
+    paths = names(tmp_path, 2)
+
+    def make(indices):
+        paths[indices[0]].write_text("")
+
+    def first_is_held():
+        if not paths[1].exists():
+            with locks.locked(paths[0], wait=False):  # by another process, which ends without having made it
+                locks.make_missing(paths, make)
+        locks.make_missing(paths, make)
+
+    share = locks.deal_out([first_is_held])
+    assert all(path.exists() for path in paths)
+    assert share.made == share.asked == set(paths)
