@@ -7,7 +7,7 @@ function drawHead() {
   document.getElementById("sentences").replaceChildren(...sentences.map((line) => element("li", {}, line)));
   document.getElementById("made-by").textContent = [`Written on ${data.date}`, ...made_by].join("; ");
   if (data.runs.length) return;
-  document.getElementById("runs-section").hidden = true;
+  document.getElementById("runs-section").hidden = document.getElementById("filters").hidden = true;
   const nothing = document.getElementById("nothing");
   nothing.hidden = false;
   nothing.append(element("p", {}, "Nothing was found to show: no folder here holds a finished run. This makes one, in a minute or two:"), command(data.first));
@@ -45,9 +45,9 @@ function tableOf({ head: [, ...titles], rows, notes, not_shown, commands }) {
 }
 
 function drawTables() {
-  const tables = data.tables.filter((table) => table.rows.length);
+  const tables = data.tables.filter((table) => table.rows.length && (table.dataset === null || passes({ dataset: table.dataset })));
   document.getElementById("table-section").hidden = !tables.length;
-  document.getElementById("tables").append(...tables.map(tableOf));
+  document.getElementById("tables").replaceChildren(...tables.map(tableOf));
 }
 
 function drawFilters() {
@@ -70,11 +70,11 @@ function drawFilters() {
 function drawRest() {
   for (const name of Object.keys(FILTERS)) document.getElementById(name).value = address().get(name) ?? "";
   drawCharts();
+  drawTables();
   drawCards();
 }
 
 drawHead();
-drawTables();
 drawFilters();
 drawRest();
 window.addEventListener("hashchange", drawRest);

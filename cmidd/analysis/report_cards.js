@@ -13,7 +13,8 @@ function enlarge(title, image, alt, file) {
 
 function picture(title, image, alt, size, file) {
   const [width, height] = size;
-  const shown = element("img", { src: data.images[image], alt, width, height, decoding: "async" });
+  const shown = element("img", { src: data.images[image], alt, decoding: "async",
+    style: `width: ${Math.min(width, Math.round(480 * width / height))}px; aspect-ratio: ${width} / ${height}` });
   const button = element("button", { type: "button", className: "picture", title: "enlarge" }, shown);
   button.addEventListener("click", () => enlarge(title, shown.src, shown.alt, file));
   return button;
@@ -23,20 +24,21 @@ function altOf(run, iteration) {
   return `synthetic images of ${run.title}, a row for each class, at iteration ${iteration}; ${run.accuracy}`;
 }
 
-// The slider goes through the moments; its end is the picture that the run ended with.
+// The slider goes through the moments. Until it is moved, the picture is that of the whole set.
 function slider(run, shown) {
-  const last = { iteration: run.iteration, image: run.image };
-  const steps = [...run.moments.filter((moment) => moment.iteration !== run.iteration), last];
+  const steps = run.moments;
   const said = element("output", {});
   const input = element("input", { type: "range", min: 0, max: steps.length - 1, step: 1, value: steps.length - 1, "aria-label": `iteration of the images, ${run.title}` });
-  const show = () => {
-    const { iteration, image } = steps[input.value];
-    said.textContent = `iteration ${iteration} of ${run.iteration}`;
+  const say = () => {
+    said.textContent = `iteration ${steps[input.value].iteration} of ${run.iteration}`;
     input.setAttribute("aria-valuetext", said.textContent);
-    Object.assign(shown, { src: data.images[image], alt: altOf(run, iteration) });
   };
-  input.addEventListener("input", show);
-  show();
+  input.addEventListener("input", () => {
+    const { iteration, image } = steps[input.value];
+    Object.assign(shown, { src: data.images[image], alt: altOf(run, iteration) });
+    say();
+  });
+  say();
   return element("div", { className: "moment" }, input, said);
 }
 

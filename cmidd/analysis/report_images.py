@@ -2,20 +2,25 @@
 
 import base64
 import io
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image, ImageChops, ImageStat
+import numpy as np
+from PIL import Image, ImageChops
 
 from cmidd.analysis.results import Result
 from cmidd.data.image_files import open_picture
+from cmidd.runs.moments import moments_of
 
 ALL_BYTES = 1_000_000  # of the pictures of a page, before base64 makes them a third longer
 LEAST_BYTES, MOST_BYTES = 6_000, 120_000  # of a picture, whatever the others take
-MOMENT_BYTES = 4_000  # of one of a run's moments; where that is too much for all, fewer are shown
+LEAST_MOMENT_BYTES = 4_000  # where that is too much for all moments of all runs, fewer are shown of each
 FEWEST_MOMENTS = 3
-QUALITIES = (85, 70, 55, 40)
+QUALITIES = (85, 70, 50)
+LOSSLESS = 100
+FAR = 4  # times as many bytes as a lossless picture of which the coarsest has enough
 
 
 @dataclass
@@ -43,17 +48,17 @@ class Album:
 
 
 def encode(picture: Image.Image, most: int) -> bytes:
-    """A picture in at most about ``most`` bytes: as it is, else coarser, else smaller too."""
-    made = _webp(picture, lossless=True)
-    while len(made) > most:
-        for quality in QUALITIES:
-            made = _webp(picture, quality=quality)
-            if len(made) <= most:
-                break
-        else:
-            if min(picture.size) < 100:
-                break
-            picture = picture.resize((picture.width * 4 // 5, picture.height * 4 // 5), Image.Resampling.LANCZOS)
+    """A picture in at most ``most`` bytes: as it is, else coarser, else smaller too."""
+    for quality in (LOSSLESS, *QUALITIES):
+        made = _webp(picture, quality)
+        if len(made) <= most:
+            return made
+        if len(made) > FAR * most:  # Coarser alone will not do: every try takes its time.
+            break
+    while (made := _webp(picture, QUALITIES[-1])) and len(made) > most and min(picture.size) > 16:
+        scale = min(0.9, math.sqrt(most / len(made)))  # The bytes go with the pixels.
+        size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+        picture = picture.resize(size, Image.Resampling.LANCZOS)
     return made
 
 
@@ -67,15 +72,16 @@ def picture_path(result: Result) -> Path | None:
 
 
 def moment_paths(result: Result) -> dict[int, Path]:
-    """The pictures of a run on its way, by iteration."""
-    found = sorted(result.path.parent.glob("moments/*.png")) if result.path.name == "result.json" else []
-    return {int(path.stem): path for path in found if path.stem.isdecimal()}
+    """The pictures of a run on its way, by iteration; none of a record that is kept by itself."""
+    return moments_of(result.path.parent) if result.path.name == "result.json" else {}
 
 
-def most_moments(results: Sequence[Result]) -> int:
-    """How many moments of a run a page shows: those of all runs take a third of the bytes at most."""
-    filmed = sum(bool(moment_paths(result)) for result in results)
-    return max(FEWEST_MOMENTS, ALL_BYTES // 3 // (max(1, filmed) * MOMENT_BYTES))
+def room_of_moments(results: Sequence[Result]) -> tuple[int, int]:
+    """How many moments of a run a page shows, and in how many bytes each: all together in half of those of a page."""
+    found = [len(moment_paths(result)) for result in results]
+    of_each = ALL_BYTES // 2 // max(1, sum(map(bool, found)))
+    count = max(FEWEST_MOMENTS, min(max(found, default=0), of_each // LEAST_MOMENT_BYTES))
+    return count, max(LEAST_MOMENT_BYTES, of_each // count)
 
 
 def opened(path: Path) -> Image.Image:
@@ -88,19 +94,31 @@ def opened(path: Path) -> Image.Image:
 
 
 def difference(one: Image.Image, other: Image.Image) -> tuple[Image.Image, float, float]:
-    """Where two pictures of one size differ, black where they do not.
+    """Where two pictures differ, black where they do not; of what is common to both, their upper left.
 
     Returns:
-        ``|other - one|``, how many times as bright as it is it was made, and its mean before that, of 255.
+        ``|other - one|``, how many times as bright as it is it was made, and its mean before that, of 255. So bright
+        that the brightest of two hundred pixels is white: not the brightest, which may be of a title.
     """
     differing = ImageChops.difference(one, other)
-    mean = sum(ImageStat.Stat(differing).mean) / len(differing.getbands())
-    brightest = max(high for _, high in ImageStat.Stat(differing).extrema)
-    times = 255 / brightest if brightest else 1.0
-    return differing.point(lambda value: min(255, round(value * times))), times, mean
+    values = np.asarray(differing)
+    times = 255 / max(1.0, float(np.percentile(values, 99.5)))
+    return differing.point(lambda value: min(255, round(value * times))), times, float(values.mean())
 
 
-def _webp(picture: Image.Image, quality: int = 75, lossless: bool = False) -> bytes:
+def to_compare(one: Result, other: Result) -> tuple[Path, Path] | None:
+    """The pictures of two runs of which a difference is of images alone: their last moments, which have no title, else
+    those beside their records; None where both are missing, or not of one height.
+    """
+    moments = [list(moment_paths(result).values()) for result in (one, other)]
+    pairs = [(moments[0][-1], moments[1][-1])] if all(moments) else []
+    for first, second in [*pairs, (picture_path(one), picture_path(other))]:
+        if first is not None and second is not None and opened(first).height == opened(second).height:
+            return first, second
+    return None
+
+
+def _webp(picture: Image.Image, quality: int) -> bytes:
     file = io.BytesIO()
-    picture.save(file, format="WEBP", quality=quality, lossless=lossless, method=4)
+    picture.save(file, format="WEBP", quality=quality, lossless=quality == LOSSLESS, method=2)
     return file.getvalue()

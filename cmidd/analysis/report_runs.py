@@ -33,7 +33,7 @@ def cards(results: Sequence[Result], folder: Path | None = None) -> dict[str, li
         ``runs`` in the order of the ``cards``, which have the numbers of theirs, the baseline first; and the
         ``images``, of which both have the numbers.
     """
-    album, most = report_images.Album(), report_images.most_moments(results)
+    album, room = report_images.Album(), report_images.room_of_moments(results)
     together: dict[tuple[str, str, int, int], list[Result]] = defaultdict(list)
     for result in results:
         together[result.dataset, result.system, result.ipc, result.seed].append(result)
@@ -43,7 +43,7 @@ def cards(results: Sequence[Result], folder: Path | None = None) -> dict[str, li
         members.sort(key=lambda each: (each.strength != BASELINE, each.weight is None, each.weight, each.strength))
         title = f"{system.upper()}, {title_of(dataset)}, {in_images(ipc)}, seed {seed}"
         numbers = range(len(runs), len(runs) + len(members))
-        runs += [_run(result, title, folder, album, most) for result in members]
+        runs += [_run(result, title, folder, album, room) for result in members]
         made.append({"title": title, "runs": [*numbers], "pair": _pair(members, album)})
     return {"runs": runs, "cards": made, "images": album.addresses()}
 
@@ -59,7 +59,7 @@ def cmi_words(strength: str) -> str:
 
 
 def _run(
-    result: Result, title: str, folder: Path | None, album: report_images.Album, most_moments: int
+    result: Result, title: str, folder: Path | None, album: report_images.Album, room: tuple[int, int]
 ) -> dict[str, Any]:
     record = result.record
     cost = [  # as far as earlier versions recorded it
@@ -86,20 +86,17 @@ def _run(
         "image": None if path is None else album.add(partial(report_images.opened, path), path.stat().st_size),
         "size": None if path is None else report_images.opened(path).size,
         "file": None if path is None or folder is None else _beside(path, folder),
-        "moments": _moments(result, album, most_moments),
+        "moments": _moments(result, album, *room),
     }
 
 
-def _moments(result: Result, album: report_images.Album, most: int) -> list[dict[str, int]]:
+def _moments(result: Result, album: report_images.Album, most: int, size: int) -> list[dict[str, int]]:
     """Moments of a run, evenly spread from the first to the last."""
     paths = [*report_images.moment_paths(result).items()]
     if len(paths) > most:
         paths = [paths[round(at * (len(paths) - 1) / (most - 1))] for at in range(most)]
     return [
-        {
-            "iteration": at,
-            "image": album.add(partial(report_images.opened, path), path.stat().st_size, report_images.MOMENT_BYTES),
-        }
+        {"iteration": at, "image": album.add(partial(report_images.opened, path), path.stat().st_size, size)}
         for at, path in paths
     ]
 
@@ -132,14 +129,12 @@ def _pair(members: Sequence[Result], album: report_images.Album) -> dict[str, An
         "text": sentence[0].upper() + sentence[1:],
         "unlike": f"They differ in more than CMI: {differing}." if differing else "",
     }
-    paths = [path for path in map(report_images.picture_path, (base, other)) if path is not None]
-    pictures = [report_images.opened(path) for path in paths]
-    if len(pictures) == 2 and pictures[0].size == pictures[1].size:
-        _, times, mean = report_images.difference(*pictures)
+    if (paths := report_images.to_compare(base, other)) is not None:
+        picture, times, mean = report_images.difference(*map(report_images.opened, paths))
         # Made once more when it is written: of 500 runs they would fill the memory.
         again = partial(lambda *both: report_images.difference(*map(report_images.opened, both))[0], *paths)
         made["image"] = album.add(again, paths[0].stat().st_size)
-        made["size"] = pictures[0].size
+        made["size"] = picture.size
         made["caption"] = f"difference of the two, {times:.1f} times as bright; on average {mean:.1f} of 255"
     return made
 
@@ -149,7 +144,7 @@ def _curves(result: Result) -> list[dict[str, Any]]:
         (float(at), statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
         for at, values in sorted(result.evaluations.items(), key=lambda item: int(item[0]))
     ]
-    curves = [("test accuracy, per cent", evaluated if len(evaluated) > 1 else [])]
+    curves = [("test accuracy, per cent", evaluated)]
     path = result.path.with_name("metrics.jsonl")
     rows = files.read_rows(path) if result.path.name == "result.json" and path.exists() else []
     for name, title in (("loss", "loss"), ("cmi", "CMI, nats")):
@@ -158,7 +153,7 @@ def _curves(result: Result) -> list[dict[str, Any]]:
     return [
         {"title": title, "points": [_point(*point, known) for point in thinned(points)]}
         for title, points in curves
-        if points
+        if len(points) > 1
     ]
 
 

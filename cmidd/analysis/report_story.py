@@ -30,7 +30,9 @@ def story(table: Table, results: Sequence[Result], found: Mapping[Key, Cell]) ->
         "sentences": sentences if len(places) > 1 else [],
         "made_by": _made_by(results),
         # The tall ones first: so the others fill the column beside them.
-        "charts": sorted((_chart(place, table, results, found) for place in places), key=lambda chart: -len(chart["bars"])),
+        "charts": sorted(
+            (_chart(place, table, results, found) for place in places), key=lambda chart: -len(chart["bars"])
+        ),
     }
 
 
@@ -92,10 +94,12 @@ def _chart(place: Place, table: Table, results: Sequence[Result], found: Mapping
     here = {key: cell for key, cell in found.items() if key[1:3] == place}
     best = {key[0]: max(cell.mean for other, cell in here.items() if other[0] == key[0]) for key in here}
     order = sorted(here, key=lambda key: (-best[key[0]], key[0], key[3] != BASELINE, here[key].results[0].weight or 0))
-    bars = [_bar(key, here[key], place, table, first=[k for k in order if k[0] == key[0]][0] == key) for key in order]
+    bars = [_bar(key, here[key], place, table, key == next(k for k in order if k[0] == key[0])) for key in order]
     lines = _lines(place, table, results)
     title = f"{title_of(place[0])}, {in_images(place[1])}"
-    said = [f"{bar['label']} {bar['text']}" + (f", published {bar['paper_text']}" if bar["paper"] else "") for bar in bars]
+    said = [
+        f"{bar['label']} {bar['text']}" + (f", published {bar['paper_text']}" if bar["paper"] else "") for bar in bars
+    ]
     said += [f"{line['kind']} {line['mean']:.2f}" for line in lines]
     return {
         "dataset": place[0],

@@ -70,6 +70,7 @@ def as_data(table: Table) -> dict[str, Any]:
     commands = dict.fromkeys(entry.command for entry in table.entries.values() if entry.command)
     marked = [f"[{number}] {text}." for number, text in enumerate(table.notes, 1)]
     return {
+        "dataset": table.columns[0].dataset if len({column.dataset for column in table.columns}) == 1 else None,
         "head": header(table),
         "rows": [_row(table, row) for row in table.rows],
         "notes": " ".join([*marked, *([f"Teachers of CMI: {table.teachers}."] if table.teachers else [])]),
