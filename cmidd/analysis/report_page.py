@@ -1,90 +1,66 @@
-"""One HTML page of all runs, with nothing outside it: the table, curves, images, and the command of each run."""
+"""One HTML page of all runs, with nothing outside it: headlines, charts, the table, and a card for each run."""
 
-import base64
 import importlib.resources
 import json
-import statistics
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
-from typing import Any
 
-from cmidd.analysis.measured import Cell
+from cmidd.analysis.cells import cells
+from cmidd.analysis.report_runs import cards
+from cmidd.analysis.report_story import story
+from cmidd.analysis.report_table import as_data, only_run
 from cmidd.analysis.results import Result
-from cmidd.analysis.table import NOT_SHOWN, Table
-from cmidd.analysis.table_text import header, lines_of
-from cmidd.runs.identity import BASELINE
-from cmidd.utils import files
-from cmidd.utils.text import duration, summary
+from cmidd.analysis.table import DEFAULT_ROOT, Table, root_word
+from cmidd.utils.text import command_line
 
-Points = list[tuple[float, float, float]]
+PARTS = {  # What stands for it in report.html, and the file that becomes part of the page.
+    "style": "report.css",
+    "d3": "vendored/d3.min.js",
+    "plot": "vendored/plot.umd.min.js",
+    "elements": "report_elements.js",
+    "charts": "report_charts.js",
+    "cards": "report_cards.js",
+    "script": "report.js",
+}
 
 
-def page(table: Table, results: Sequence[Result]) -> str:
-    """The page as text; whatever a record says appears in it as text only."""
+def page(
+    table: Table,
+    results: Sequence[Result],
+    missing: bool = False,
+    folder: Path | None = None,
+    results_root: str = DEFAULT_ROOT,
+) -> str:
+    """The page as text; whatever a record says appears in it as text only.
+
+    Args:
+        missing: whether the table also shows the cells that nobody ran, and their commands.
+        folder: where the page will lie: pictures below it are linked to in full.
+        results_root: where the run goes that an empty page proposes.
+    """
     data = {
-        "table": {
-            "head": header(table),
-            "rows": lines_of(table),
-            "notes": " ".join(
-                [
-                    *(f"[{number}] {text}." for number, text in enumerate(table.notes, 1)),
-                    *([f"Teachers of CMI: {table.teachers}."] if table.teachers else []),
-                ]
-            ),
-            "not_shown": [f"{NOT_SHOWN}:", *table.not_shown] if table.not_shown else [],
-        },
-        "runs": [_run(result) for result in results],
+        "story": story(table, results, cells(results)),
+        "date": date.today().isoformat(),
+        "tables": [as_data(each) for each in ([table] if missing else only_run(table))],
+        "missing": missing,
+        **cards(results, folder),
+        "first": f"{command_line('distill')} method=dm dataset=digits{root_word(results_root)}",
     }
     # In a script element only "<" could end the data; JSON may spell it as an escape.
     text = json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
-    template = importlib.resources.files("cmidd.analysis").joinpath("report.html").read_text(encoding="utf-8")
-    return template.replace("{{data}}", text)
+    return "".join(text if part == "data" else _part(part) for part in _template())
 
 
-def _run(result: Result) -> dict[str, Any]:
-    record = result.record
-    cmi = f" + CMI {result.strength}" if result.strength != BASELINE else ""
-    cost = [  # as far as earlier versions recorded it
-        *([] if record.seconds is None else [f"{duration(record.seconds)} for {record.last['iteration']} iterations"]),
-        *([] if record.peak_memory_mib is None else [f"{record.peak_memory_mib:.0f} MiB at most"]),
-        *([] if record.device is None else [record.device]),
-    ]
-    baselines = [f"{kind}: {summary(values)}" for kind, values in (record.baselines or {}).items()]
-    evaluated = [
-        (float(at), statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
-        for at, values in sorted(result.evaluations.items(), key=lambda item: int(item[0]))
-    ]
-    curves = [("test accuracy, per cent", evaluated if len(evaluated) > 1 else [])]
-    metrics = _metrics(result.path.with_name("metrics.jsonl"))
-    curves += [(title, metrics.get(name, [])) for name, title in (("loss", "loss"), ("cmi", "CMI, nats"))]
-    return {
-        "method": result.system,
-        "dataset": result.dataset,
-        "ipc": result.ipc,
-        "title": f"{result.system.upper()}{cmi}, {result.dataset}, {result.ipc} images per class, seed {result.seed}",
-        "accuracy": f"test accuracy {summary(result.accuracies)} per cent",
-        "facts": [*baselines, *([", ".join(cost)] if cost else [])],
-        "changed": Cell((result,)).of_recipe,
-        "curves": [{"title": title, "points": _thinned(points)} for title, points in curves if points],
-        "command": record.command or "",
-        "image": _image(result.path),
-    }
+def _template() -> list[str]:
+    """The pieces of ``report.html``, alternately its text and the name of a part."""
+    return _file("report.html").replace("}}", "{{").split("{{")
 
 
-def _metrics(path: Path) -> dict[str, Points]:
-    rows = files.read_rows(path) if path.exists() else []
-    names = {name for row in rows for name in row} - {"iteration"}
-    return {name: [(row["iteration"], row[name], 0.0) for row in rows if name in row] for name in names}
+def _part(part: str) -> str:
+    """What stands for a part; the text of the template stands for itself."""
+    return _file(PARTS[part]) if part in PARTS else part
 
 
-def _thinned(points: Points, most: int = 200) -> Points:
-    step = -(-len(points) // most)
-    return points[::-step][::-1] if points else points
-
-
-def _image(path: Path) -> str | None:
-    """The picture beside a record: of a run, or of a record that is kept as evidence."""
-    for picture in (path.with_name("synthetic.png"), path.with_name(path.name.replace("result.json", "png"))):
-        if picture.exists():
-            return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()
-    return None
+def _file(name: str) -> str:
+    return importlib.resources.files("cmidd.analysis").joinpath(name).read_text(encoding="utf-8")

@@ -37,9 +37,12 @@ class CompareSettings:
 
 @dataclass(frozen=True)
 class ReportSettings:
+    """``missing``: whether the table shows the cells that nobody ran, too."""
+
     table: dict[str, Any]
     results_root: Roots
     to: PathText
+    missing: bool
 
 
 @dataclass(frozen=True)

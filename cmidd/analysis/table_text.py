@@ -18,12 +18,14 @@ def header(table: Table) -> list[str]:
 
 def lines_of(table: Table) -> list[list[list[str]]]:
     """The table as texts: lines of cells, each with ours first and the paper's below."""
-    lines = []
-    for row in table.rows:
-        lines.append([[row.name], *(_texts(table, table.entry(row, column)) for column in table.columns)])
-        if row.with_cmi and row.system:
-            texts = [_gain(table, row, column) for column in table.columns]
-            lines.append([[f"CMI adds to {row.system.upper()}"], *texts])
+    return [line for row in table.rows for line in lines_of_row(table, row)]
+
+
+def lines_of_row(table: Table, row: Row) -> list[list[list[str]]]:
+    """The line of a row, and where it has CMI, one of what that adds."""
+    lines = [[[row.name], *(_texts(table, table.entry(row, column)) for column in table.columns)]]
+    if row.with_cmi and row.system:
+        lines.append([[f"CMI adds to {row.system.upper()}"], *(_gain(table, row, each) for each in table.columns)])
     return lines
 
 

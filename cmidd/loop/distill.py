@@ -91,7 +91,7 @@ def distill(
             except Diverged as error:
                 rollback.back(error)
             else:
-                if keeping.evaluates(done) and not stopping:
+                if pace.evaluates(done) and not stopping:
                     with signals.suspended():
                         keeping.evaluate()
                     bar.say(**keeping.accuracy)

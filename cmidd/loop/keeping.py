@@ -19,19 +19,14 @@ class Keeping:
     def catch_up(self) -> None:
         """Evaluate now what should have been when the run was stopped."""
         first = self.state.iteration
-        if first > 0 and self.evaluates(first) and str(first) not in self.state.about["evaluations"]:
+        if first > 0 and self.pace.evaluates(first) and str(first) not in self.state.about["evaluations"]:
             self.evaluate()
         self.saved = time.monotonic()
-
-    def evaluates(self, done: int) -> bool:
-        """Whether the set is evaluated after so many iterations."""
-        last = self.pace.evaluate_last and done == self.pace.iterations
-        return done % self.pace.eval_interval == 0 or last
 
     def due(self, done: int) -> bool:
         """Whether it is time to save."""
         late = time.monotonic() - self.saved > self.pace.checkpoint_seconds
-        return self.evaluates(done) or done == self.pace.iterations or late
+        return self.pace.evaluates(done) or done == self.pace.iterations or late
 
     def save(self) -> None:
         """Write the checkpoint."""
@@ -56,9 +51,8 @@ class Keeping:
 
     def seconds_to_come(self) -> float | None:
         """How long the evaluations to come take, by those that were; None where there was none, and there will be."""
-        about, pace = self.state.about, self.pace
-        last = pace.evaluate_last and pace.iterations % pace.eval_interval > 0
-        to_come = pace.iterations // pace.eval_interval + last - len(about["evaluations"])
+        about = self.state.about
+        to_come = len(self.pace.evaluations) - len(about["evaluations"])
         if not about["evaluations"]:
             return None if to_come else 0.0
         return to_come * float(about["evaluation_seconds"]) / len(about["evaluations"])

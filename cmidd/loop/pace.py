@@ -23,6 +23,16 @@ class Pace:
     balance_steps: int = 10
     measure: bool = False
 
+    def evaluates(self, done: int) -> bool:
+        """Whether the set is evaluated after so many iterations."""
+        return done % self.eval_interval == 0 or (self.evaluate_last and done == self.iterations)
+
+    @property
+    def evaluations(self) -> list[int]:
+        """After how many iterations the set is evaluated, in order."""
+        every = range(self.eval_interval, self.iterations + 1, self.eval_interval)
+        return [*every, *([self.iterations] if self.evaluate_last and self.iterations % self.eval_interval else [])]
+
 
 class Observer(Protocol):
     """What is told of a distillation."""

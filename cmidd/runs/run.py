@@ -22,6 +22,7 @@ from cmidd.runs.build import chosen_engine, make_context
 from cmidd.runs.identity import system
 from cmidd.runs.memory import ways_to_save
 from cmidd.runs.outlook import outlook
+from cmidd.runs.moments import Moments
 from cmidd.runs.recipes import refuse_soft_labels
 from cmidd.runs.record import RunRecord
 from cmidd.runs.report import report
@@ -36,9 +37,10 @@ from cmidd.runs.run_folder import (
     refuse_other_settings,
 )
 from cmidd.runs.settings import Settings
-from cmidd.runs.stages import Distilled, distill_stages
+from cmidd.runs.stages import Distilled, distill_stages, evaluated_after
+from cmidd.runs.titles import set_title
 from cmidd.runs.tracking import Tracker
-from cmidd.synthetic import pictures
+from cmidd.synthetic.sheets import save_sheets
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils import clock, files, locks
 from cmidd.utils.errors import SettingError
@@ -96,8 +98,10 @@ def _work(settings: Settings, context: Context, started: dict[str, Any]) -> RunR
     tracker = Tracker(folder, done, settings.tracking, settings.wandb, settings.identity)
     engine = chosen_engine(settings, context)
     synthetic.about = _about(settings)
+    moments = Moments(folder, evaluated_after(settings))
 
     def evaluate_now(iteration: int) -> list[float]:
+        moments.keep(iteration, synthetic)  # First: a run that is killed here evaluates, and keeps, once more.
         accuracies = evaluate_set(context, synthetic, protocol, iteration, folder / EVALUATING)
         log.info("after iteration %d: accuracy on %s %s", iteration, context.data.held_out, summary(accuracies))
         tracker({"iteration": iteration, "accuracy": statistics.fmean(accuracies)})
@@ -107,9 +111,11 @@ def _work(settings: Settings, context: Context, started: dict[str, Any]) -> RunR
         log.info("%s", outlook(settings, context, engine))
         if done.iteration:
             log.info("resuming at iteration %d", done.iteration)
+        moments.start(synthetic)
         distilled = distill_stages(settings, context, evaluate_now, tracker)
         synthetic.save(folder / "synthetic.safetensors")
-        pictures.save_grid(synthetic.pixels(), synthetic.labels, synthetic.classes, folder / "synthetic.png")
+        title = set_title(settings.identity, distilled.iteration)
+        save_sheets(synthetic.pixels(), synthetic.labels, synthetic.classes, title, folder / "synthetic.png")
         record = _record(settings, context, {**started, "engine": asdict(engine)}, distilled)
     record.write(folder / "result.json")
     (folder / EVALUATING).unlink(missing_ok=True)

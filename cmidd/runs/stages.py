@@ -80,6 +80,25 @@ class StageObserver:
         self.tracker.forget(self.before + iteration)
 
 
+def pace_of(settings: Settings, stage: int) -> Pace:
+    """How long a stage is distilled, and what is done on the way."""
+    return Pace(
+        settings.iterations,
+        settings.evaluation.interval,
+        evaluate_last=stage + 1 == len(settings.stage_sizes),
+        checkpoint_seconds=settings.checkpoint_seconds,
+        on_nan=settings.on_nan,
+        balance_steps=settings.balance_steps,
+        measure=settings.cmi.measure,
+    )
+
+
+def evaluated_after(settings: Settings) -> list[int]:
+    """After how many iterations of all stages the set is evaluated, in order."""
+    stages = range(len(settings.stage_sizes))
+    return [stage * settings.iterations + at for stage in stages for at in pace_of(settings, stage).evaluations]
+
+
 def _distill_stage(
     stage: int, settings: Settings, context: Context, regularizers: Weighted, observer: StageObserver
 ) -> dict[str, Any]:
@@ -89,21 +108,12 @@ def _distill_stage(
         log.info("stage %d of %d: %d more images per class", stage + 1, len(sizes), sizes[stage])
         new = starting_set(settings, context.data, context.sampler, sizes[stage], own.streams)
         context.synthetic.begin_stage(new.leaf, new.leaf_labels)
-    pace = Pace(
-        settings.iterations,
-        protocol.interval,
-        evaluate_last=stage + 1 == len(sizes),
-        checkpoint_seconds=settings.checkpoint_seconds,
-        on_nan=settings.on_nan,
-        balance_steps=settings.balance_steps,
-        measure=settings.cmi.measure,
-    )
     return distill(
         METHODS[settings.method["name"]](own, **arguments),
         context.synthetic,
         regularizers,
         own.streams,
-        pace,
+        pace_of(settings, stage),
         checkpoint_of(settings.folder, stage),
         observer,
         remembering={"sampler": context.sampler},

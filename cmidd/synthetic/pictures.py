@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from cmidd.data.image_files import open_picture
@@ -17,6 +17,7 @@ from cmidd.utils.errors import SettingError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 LABELS, HEAD = "labels.csv", ("file", "label", "class")
 
 
@@ -55,10 +56,21 @@ def show(pixels: Tensor, labels: Tensor, names: Sequence[str], columns: int = 10
     return axes
 
 
-def save_grid(pixels: Tensor, labels: Tensor, names: Sequence[str], path: Path) -> None:
-    """Write :func:`grid` as PNG, whole or not at all."""
-    with files.atomic_write(path) as beside:
-        grid(pixels, labels, names).save(beside, format="PNG")
+def shrunk(pixels: Tensor, most: int) -> Tensor:
+    """Images ``[N, C, H, W]`` of at most so many pixels a side, each the mean of those that it stands for."""
+    height, width = pixels.shape[-2:]
+    scale = most / max(height, width)
+    if scale >= 1:
+        return pixels
+    return torch.nn.functional.adaptive_avg_pool2d(
+        pixels, (max(1, round(height * scale)), max(1, round(width * scale)))
+    )
+
+
+def zoomed(pixels: Tensor) -> Tensor:
+    """Images ``[N, C, H, W]`` of which each pixel is as large as makes them 48 pixels wide, where they are smaller."""
+    zoom = max(1, 48 // pixels.shape[-1])
+    return pixels.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
 
 
 def export(pixels: Tensor, labels: Tensor, names: Sequence[str], folder: Path) -> None:
@@ -77,7 +89,7 @@ def export(pixels: Tensor, labels: Tensor, names: Sequence[str], folder: Path) -
         name = f"{label:03d}_{_safe(names[label])}/{number:05d}.png"
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        _to_image(picture).save(path)
+        to_image(picture).save(path)
         rows.append((name, label, names[label]))
     with files.atomic_write(folder / LABELS) as beside, beside.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([HEAD, *rows])
@@ -152,17 +164,16 @@ def _rows(pixels: Tensor, labels: Tensor, names: Sequence[str], columns: int) ->
     """The images, one row a class."""
     from torchvision.utils import make_grid  # torchvision imports for a second: here, where it is needed.
 
-    pixels, labels = pixels.cpu(), labels.cpu()
-    zoom = max(1, 48 // pixels.shape[-1])
-    pixels = pixels.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
+    pixels, labels = zoomed(pixels.cpu()), labels.cpu()
     rows = [pixels[labels == label][:columns] for label in range(len(names))]
     columns = max(len(row) for row in rows)
     blank = torch.ones_like(pixels[:1])
     cells = torch.cat([torch.cat([row, blank.expand(columns - len(row), -1, -1, -1)]) for row in rows])
-    return _to_image(make_grid(cells, nrow=columns, padding=2, pad_value=1))
+    return to_image(make_grid(cells, nrow=columns, padding=2, pad_value=1))
 
 
-def _to_image(picture: Tensor) -> Image.Image:
+def to_image(picture: Tensor) -> Image.Image:
+    """A picture ``[C, H, W]`` in [0, 1] as Pillow has it."""
     from torchvision.transforms.functional import to_pil_image
 
     image: Image.Image = to_pil_image(picture)
@@ -174,11 +185,16 @@ def _safe(name: str) -> str:
 
 
 def _with_names(picture: Image.Image, names: Sequence[str], height: int) -> Image.Image:
-    draw = ImageDraw.Draw(picture)
-    margin = 10 + int(max(draw.textlength(name) for name in names))
+    font = name_font(height)
+    margin = 10 + int(max(font.getlength(name) for name in names))
     page = Image.new("RGB", (picture.width + margin, picture.height), "white")
     page.paste(picture, (margin, 0))
     draw = ImageDraw.Draw(page)
     for row, name in enumerate(names):
-        draw.text((margin - 6, 2 + row * height + height // 2), name, fill="black", anchor="rm")
+        draw.text((margin - 6, 2 + row * height + height // 2), name, fill="black", anchor="rm", font=font)
     return page
+
+
+def name_font(height: int) -> Font:
+    """What the name beside an image of so many pixels is written in."""
+    return ImageFont.load_default(min(20, max(11, height * 2 // 5)))

@@ -191,14 +191,19 @@ class SyntheticSet:
         last = len(rates) - 1
         return [(everything if k == last else everything[stage_of <= k], lr) for k, lr in enumerate(rates)]
 
-    def raw_pixels(self) -> Tensor:
-        """The stored images as pixels, of which some may lie outside [0, 1]."""
-        stored = self.images.detach()
+    def raw_pixels(self, which: Tensor | slice = slice(None)) -> Tensor:
+        """The stored images, or those of an index, as pixels, of which some may lie outside [0, 1]."""
+        stored = self.images.detach()[which]
         return stored if self.formation.stored_as == "pixels" else self.transform.inverse(stored)
 
-    def pixels(self) -> Tensor:
-        """The stored images as pictures, clipped to [0, 1]."""
-        return self.raw_pixels().clamp(0, 1)
+    def pixels(self, which: Tensor | slice = slice(None)) -> Tensor:
+        """The stored images, or those of an index, as pictures, clipped to [0, 1]."""
+        return self.raw_pixels(which).clamp(0, 1)
+
+    def first_of_classes(self, classes: int = 10, each: int = 10) -> Tensor:
+        """The index of the first so many images of the first classes: what is shown of a large set."""
+        found = [(self.labels == label).nonzero()[:each, 0] for label in range(min(classes, len(self.classes)))]
+        return torch.cat(found)
 
     def stored(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The tensors and the header of the set's file."""

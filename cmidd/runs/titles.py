@@ -1,0 +1,27 @@
+"""Titles of runs, as pictures and figures have them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cmidd.data.published import title_of
+from cmidd.runs.identity import BASELINE, dataset_name, strength, system
+
+
+def setting_title(dataset: str, ipc: int) -> str:
+    """What methods are compared on: ``CIFAR10, 10 images per class``."""
+    return f"{title_of(dataset)}, {ipc} image{'' if ipc == 1 else 's'} per class"
+
+
+def method_title(system: str, strength: str) -> str:
+    """A method with its plug-ins and CMI: ``DM``, ``DM + CMI (weight 8000)``, ``IDM+IID + CMI (ratio 0.3)``."""
+    if strength == BASELINE:
+        return system.upper()
+    ratio = strength.removeprefix("balanced")
+    return f"{system.upper()} + CMI ({'weight' if ratio == strength else 'ratio'} {ratio})"
+
+
+def set_title(identity: Mapping[str, Any], iteration: int) -> str:
+    """What the set of a run is: ``DM on CIFAR10, 10 images per class, seed 0, after iteration 20000``."""
+    on = setting_title(dataset_name(identity), identity["ipc"])
+    name = method_title(system(identity), strength(identity["cmi"]))
+    return f"{name} on {on}, seed {identity['seed']}, after iteration {iteration}"
