@@ -48,7 +48,7 @@ class ReportSettings:
 @dataclass(frozen=True)
 class FigureSettings:
     """``weight`` or ``ratio`` of CMI, null for the recipe's or the only one; ``real_per_class``: dots in the t-SNE;
-    ``teachers``: where those of the runs are, if they were read from files.
+    ``teachers``: where those of the runs are, if they were read from files; ``movie``: an animated picture as well.
     """
 
     method: Name
@@ -61,6 +61,7 @@ class FigureSettings:
     real_per_class: Count
     buffers_root: PathText
     teachers: PathText | None
+    movie: Annotated[bool, Field(strict=True)]
     device: Device
     data: DataSettings
 

@@ -21,8 +21,8 @@ from cmidd.runs.additions import add_to_finished
 from cmidd.runs.build import chosen_engine, make_context
 from cmidd.runs.identity import system
 from cmidd.runs.memory import ways_to_save
-from cmidd.runs.outlook import outlook
 from cmidd.runs.moments import Moments
+from cmidd.runs.outlook import outlook
 from cmidd.runs.recipes import refuse_soft_labels
 from cmidd.runs.record import RunRecord
 from cmidd.runs.report import report

@@ -150,6 +150,7 @@ BAD = {
         ["method=../dm", "dataset=digits"],
         ["method=dm", "dataset=nosuch"],
         ["method=dm", "dataset=digits", "ipc=0"],
+        ["method=dm", "dataset=digits", "movie=gif"],
     ],
     "compare": [
         [],

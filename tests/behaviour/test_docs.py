@@ -139,6 +139,8 @@ LEVELS = {
     "cmidd table table=scores": ("run", []),
     "cmidd compare a=dm:cifar10:10:0 b=dm:cifar10:10:8000 results_root=results/evidence": ("run", []),
     "cmidd figures method=dm dataset=digits": ("ci", ["real_per_class=5"]),
+    "cmidd figures method=dm dataset=digits movie=true": ("not here", "unit/analysis/test_figures.py draws it"),
+    "cmidd distill -m method=dm cmi.ratio=0.1,0.3,1 evaluation.interval=500": ("sweep", 3),
     "cmidd report table=digits": ("run", []),
     "cmidd bench": ("bench", 36),
     "cmidd bench 'task=[dm,idc]' 'ipc=[1,10,50]' 'mode=[float32,bf16 compiled]' 'cmi=[0,1]'": ("bench", 24),

@@ -319,16 +319,18 @@ def test_the_evaluation_of_a_set_with_a_nasty_name_is_a_table_all_the_same(tmp_p
 
 
 def test_class_names_with_signs_of_formulas_can_be_drawn(tmp_path, synthetic_file):
-    from cmidd.analysis import figures
+    from cmidd.analysis.figure_embeddings import embeddings
+    from cmidd.analysis.figure_images import images
+    from cmidd.analysis.figure_style import save
 
     tensors, about = tensor_files.read_tensors(synthetic_file)
     about["classes"] = ["$x^", "$$", "\\frac{", "a_b", "<b>", "é", "日本", "%", "#", "{}"]
     path = tmp_path / "s.safetensors"
     save_file(tensors, path, metadata={"about": json.dumps(about)})
     synthetic = load_synthetic(path)
-    figures.save(figures.images({"$x^": synthetic}), tmp_path / "images")
+    save(images({"$x^": synthetic}), "$y_", tmp_path / "images")
     real = load_dataset("digits").class_batches(2, torch.Generator())
     from cmidd.networks import build_network
 
     network = build_network("mlp", (1, 8, 8), 10, torch.Generator())
-    figures.save(figures.embeddings({"DM $x^ + CMI": synthetic}, real, network), tmp_path / "embeddings")
+    save(embeddings({"DM $x^ + CMI": synthetic}, real, network), "$$", tmp_path / "embeddings")

@@ -1,30 +1,40 @@
-"""Draw one method without and with CMI: images, t-SNE, accuracy, CMI and weights, as PNG and PDF.
+"""Draw one method without and with CMI: images, t-SNE, accuracy, CMI, weights, and all on one page, as PNG and PDF.
 
 Examples:
     cmidd figures method=dm dataset=digits
     cmidd figures method=dm dataset=cifar10 ipc=50
     cmidd figures method=dm dataset=digits weight=1 to=figures
     cmidd figures method=idm dataset=digits ratio=0.3
+    cmidd figures method=dm dataset=digits movie=true    # and how the images changed, as an animated GIF
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
-from cmidd.analysis import figures
-from cmidd.analysis.cells import cells
+from cmidd.analysis.cells import cells, read_baselines
+from cmidd.analysis.figure_curves import accuracy_curves, cmi_curves
+from cmidd.analysis.figure_embeddings import embeddings
+from cmidd.analysis.figure_images import images
+from cmidd.analysis.figure_lines import reference_lines
+from cmidd.analysis.figure_page import arrangement
+from cmidd.analysis.figure_style import Drawing, Maker, make
+from cmidd.analysis.figure_weights import weights
 from cmidd.analysis.measured import Cell
+from cmidd.analysis.movie import movie
 from cmidd.analysis.results import Result, read_results
 from cmidd.analysis.settings import FigureSettings, read_standalone
 from cmidd.analysis.table import root_word
 from cmidd.analysis.verify import rebuild
 from cmidd.cli.compose import recipe_strength
+from cmidd.cli.published import published_layouts
 from cmidd.compute.devices import pick_device
 from cmidd.runs.build import make_context, make_teachers
 from cmidd.runs.identity import BASELINE, strength
+from cmidd.runs.moments import moments_of
+from cmidd.runs.titles import method_title, setting_title
 from cmidd.synthetic.classes import refuse_other_classes
 from cmidd.synthetic.load import load_synthetic
 from cmidd.synthetic.synthetic_set import SyntheticSet
@@ -41,37 +51,75 @@ def main(config: dict[str, Any]) -> None:
     which = (settings.method, settings.dataset, settings.ipc)
     by_strength = {key[3]: cell for key, cell in found.items() if key[:3] == which}
     pair = choose_pair(by_strength, settings)
+    filmed = moments_to_show(pair) if settings.movie else {}
     log_not_shown(by_strength)
-    by_weight = [(cell.results[0].weight, cell) for cell in by_strength.values()]
-    makers: dict[str, figures.FigureMaker] = {
-        "accuracy": lambda: figures.accuracy_curves(pair),
-        "cmi": lambda: figures.cmi_curves(pair),
-        "weights": lambda: figures.weights({weight: cell for weight, cell in by_weight if weight is not None}),
+    lines = reference_lines(pair, read_baselines(settings.results_root), published_layouts())
+    makers: dict[str, Maker] = {
+        "accuracy": lambda: accuracy_curves(pair, lines),
+        "cmi": lambda: cmi_curves(pair),
+        "weights": lambda: weights(by_strength, lines),
     }
     if kept := kept_sets(pair):
-        sets = {title: load_synthetic(path) for title, path in kept.items()}
+        sets = {f"{name}\n{pair[name].text} per cent": load_synthetic(path) for name, path in kept.items()}
         with_cmi = list(pair.values())[1].results[0]
-        makers = {"images": lambda: figures.images(sets), **makers}
-        makers["embeddings"] = lambda: embeddings(sets, with_cmi, settings)  # Last: it needs the data set as well.
-    for path in figures.make(makers, Path(settings.to)):
+        makers = {"images": lambda: images(sets), **makers}
+        makers["embeddings"] = lambda: map_of(sets, with_cmi, settings)  # Last: it needs the data set as well.
+    title, to = f"{settings.method.upper()} on {setting_title(settings.dataset, settings.ipc)}", Path(settings.to)
+    drawn, written = make(makers, title, to)
+    written += make({"arrangement": lambda: arrangement(drawn)}, title, to)[1]
+    if filmed:
+        movie(filmed, title, to / "movie.gif")
+        written.append(to / "movie.gif")
+    for path in written:
         log.info("written: %s", path)
+
+
+def same_seed(pair: dict[str, Cell], has: Callable[[Result], object]) -> dict[str, Result] | None:
+    """A run of each panel that has something: of one seed, where there are such; None where a panel has none."""
+    candidates = {name: {result.seed: result for result in cell.results if has(result)} for name, cell in pair.items()}
+    if not all(candidates.values()):
+        return None
+    common = set.intersection(*(set(each) for each in candidates.values()))
+    return {name: each[min(common or each)] for name, each in candidates.items()}
+
+
+def moments_to_show(pair: dict[str, Cell]) -> dict[str, dict[int, Path]]:
+    """The moments of a run of each panel.
+
+    Raises:
+        SettingError: when runs of a panel kept none.
+    """
+    chosen = same_seed(pair, lambda result: moments_of(result.path.parent))
+    if chosen is None:
+        without = next(
+            result
+            for cell in pair.values()
+            if not any(moments_of(one.path.parent) for one in cell.results)
+            for result in cell.results
+        )
+        raise SettingError(
+            f"movie=true: {without.path.parent} has no moments/, being of an earlier version, or a record that is kept "
+            "alone; run it again with evaluation.interval=<iterations>, or leave out movie"
+        )
+    return {name: moments_of(result.path.parent) for name, result in chosen.items()}
 
 
 def kept_sets(pair: dict[str, Cell]) -> dict[str, Path]:
     """Where a synthetic set of each panel lies; says what is missing where one is not kept, and returns nothing."""
-    kept = {title: [path for result in cell.results if (path := result.set_path)] for title, cell in pair.items()}
-    for title, paths in kept.items():
-        if not paths:
-            first = pair[title].results[0]
-            log.warning(
-                "images, embeddings: not drawn, %s has a record without its synthetic.safetensors (%s); run it "
-                "again%s, or give the results_root of the runs themselves",
-                title,
-                first.path,
-                f": {first.record.command}" if first.record.command else "",
-            )
-            return {}
-    return {title: paths[0] for title, paths in kept.items()}
+    chosen = same_seed(pair, lambda result: result.set_path)
+    if chosen is not None:
+        return {name: path for name, result in chosen.items() if (path := result.set_path)}
+    name, first = next(
+        (name, cell.results[0]) for name, cell in pair.items() if not any(result.set_path for result in cell.results)
+    )
+    log.warning(
+        "images, embeddings: not drawn, %s has a record without its synthetic.safetensors (%s); run it "
+        "again%s, or give the results_root of the runs themselves",
+        name,
+        first.path,
+        f": {first.record.command}" if first.record.command else "",
+    )
+    return {}
 
 
 def log_not_shown(by_strength: dict[str, Cell]) -> None:
@@ -82,8 +130,8 @@ def log_not_shown(by_strength: dict[str, Cell]) -> None:
         log.info("left out: %s", "; ".join(lines))
 
 
-def embeddings(sets: dict[str, SyntheticSet], with_cmi: Result, settings: FigureSettings) -> Figure:
-    """The map of embeddings in the first teacher of the run with CMI."""
+def map_of(sets: dict[str, SyntheticSet], with_cmi: Result, settings: FigureSettings) -> Drawing:
+    """The map of embeddings in the first teacher of the run with CMI, which sees what teachers of CMI do."""
     run = rebuild(with_cmi, data=asdict(settings.data), buffers_root=settings.buffers_root)
     if run.cmi.teachers is not None:
         run = replace(run, cmi=replace(run.cmi, teachers=replace(run.cmi.teachers, path=settings.teachers)))
@@ -91,10 +139,12 @@ def embeddings(sets: dict[str, SyntheticSet], with_cmi: Result, settings: Figure
         run = replace(run, cmi=replace(run.cmi, pool=1))
     context = make_context(run, pick_device(settings.device))
     for title, synthetic in sets.items():
-        refuse_other_classes(synthetic.classes, context.data.classes, title, context.data.name)
+        refuse_other_classes(synthetic.classes, context.data.classes, title.partition("\n")[0], context.data.name)
     network = make_teachers(run, context)().at(0)
     real = context.data.class_batches(settings.real_per_class, context.streams("figure"))
-    return figures.embeddings(sets, real, network)
+    if run.cmi.input == "pixels":
+        return embeddings(sets, real, network, seen=context.data.preprocessing.inverse)
+    return embeddings(sets, real, network)
 
 
 def choose_pair(by_strength: dict[str, Cell], settings: FigureSettings) -> dict[str, Cell]:
@@ -116,5 +166,4 @@ def choose_pair(by_strength: dict[str, Cell], settings: FigureSettings) -> dict[
                 f"{command_line('distill')} {' '.join(words)} cmi.{setting}={needed}"
                 f"{root_word(settings.results_root[0])}"
             )
-    name = settings.method.upper()
-    return {name: by_strength[BASELINE], f"{name} + CMI ({what} {ratio})": by_strength[chosen]}
+    return {method_title(settings.method, name): by_strength[name] for name in (BASELINE, chosen)}

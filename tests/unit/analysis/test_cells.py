@@ -8,9 +8,10 @@ import re
 
 import hydra
 import pytest
+from matplotlib.figure import Figure
 
 from cmidd.analysis.cells import cells, read_baselines
-from cmidd.analysis.figures import accuracy_curves
+from cmidd.analysis.figure_curves import accuracy_curves
 from cmidd.analysis.report_page import page
 from cmidd.analysis.results import read_results
 from cmidd.analysis.table import make_table, read_layout
@@ -237,7 +238,9 @@ def test_the_page_shows_a_record_of_an_earlier_version_as_far_as_it_goes(tmp_pat
 def test_a_curve_is_of_the_runs_that_were_evaluated_on_the_way_where_all_of_them_were(tmp_path):
     for seed, at in enumerate(((2, 4, 6, 10), (4, 8, 10), (10,))):
         run(tmp_path, seed, [48.0], evaluations={str(each): [float(each + seed)] for each in at})
-    axis = accuracy_curves({"DM": shown(tmp_path)}).axes[0]
+    figure = Figure()
+    accuracy_curves({"DM": shown(tmp_path)}).draw(figure)
+    axis = figure.axes[0]
     (line,) = axis.lines
     assert line.get_xydata().tolist() == [[4.0, 4.5], [10.0, 10.5]]
     assert line.get_label() == "DM (n=2)"

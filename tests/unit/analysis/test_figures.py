@@ -17,6 +17,7 @@ from tests.support.figure_layout import LAYOUT
 from tests.support.forked import run_script
 from tests.support.runs import TINY_METHOD, distill
 
+DM = ["method=dm", "dataset=digits"]
 SMALL = ["method.batch_real=16", "evaluation.training.epochs=1"]
 
 
@@ -31,18 +32,24 @@ def runs(tmp_path_factory):
 
 
 def test_every_figure_is_drawn_as_png_and_pdf(runs):
-    done = run_script("figures", "method=dm", "dataset=digits", "weight=1", "real_per_class=20", cwd=runs)
+    done = run_script("figures", *DM, "weight=1", "real_per_class=20", "movie=true", cwd=runs)
     assert done.returncode == 0, done.stderr
     folder = runs / "results" / "figures" / "dm_digits_ipc10"
-    for name in ("images", "embeddings", "accuracy", "cmi", "weights"):
+    assert "weights: not drawn, it needs three strengths of CMI" in done.stdout + done.stderr
+    for name in ("images", "embeddings", "accuracy", "cmi", "arrangement"):
         picture = Image.open(folder / f"{name}.png").convert("L")
         assert picture.width > 400
         assert len(set(picture.resize((64, 64)).getdata())) > 8
-        assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        drawn = (folder / f"{name}.pdf").read_bytes()
+        assert drawn.startswith(b"%PDF")
+        assert b"/FontFile2" in drawn  # TrueType, within the file
+        assert b"/Type3" not in drawn
+    with Image.open(folder / "movie.gif") as film:
+        assert film.n_frames == 3
 
 
 def test_a_weight_without_a_run_is_refused_with_its_command(runs):
-    done = run_script("figures", "method=dm", "dataset=digits", "weight=7", cwd=runs)
+    done = run_script("figures", *DM, "weight=7", cwd=runs)
     assert done.returncode == 2
     assert "python scripts/distill.py method=dm dataset=digits ipc=10 cmi.lambda=7" in done.stderr
 

@@ -5,7 +5,7 @@ from tests.support.refusals import script
 
 
 def test_records_alone_give_the_figures_of_accuracies_and_say_what_the_others_need(tmp_path):
-    for weight in (0, 0.5, 1):
+    for weight in (0, 0.25, 0.5, 1):
         folder = tmp_path / "results"
         evaluations = {"5": [80.0, 81.0], "10": [90.0, 91.0 + weight]}
         more = {"evaluations": evaluations, "command": "python scripts/distill.py method=dm"}
@@ -18,4 +18,9 @@ def test_records_alone_give_the_figures_of_accuracies_and_say_what_the_others_ne
     assert "run it again: python scripts/distill.py method=dm" in said
     assert "cmi: not drawn" in said
     drawn = {path.name for path in (folder / "figures" / "dm_digits_ipc10").iterdir()}
-    assert drawn == {"accuracy.png", "accuracy.pdf", "weights.png", "weights.pdf"}
+    names = ("accuracy", "weights", "arrangement")
+    assert drawn == {f"{name}.{kind}" for name in names for kind in ("png", "pdf")}
+    code, _, err = script("figures", *words, "movie=true", cwd=tmp_path)
+    assert code == 2
+    assert "movie=true:" in err
+    assert "has no moments/" in err

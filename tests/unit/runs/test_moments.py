@@ -1,5 +1,7 @@
 """A run keeps at most ten moments, the same ones however often it was killed."""
 
+import itertools
+
 import pytest
 from PIL import Image
 
@@ -23,7 +25,7 @@ def test_the_moments_are_ten_at_most_evenly_spread_with_both_ends(count):
     found = spread(range(0, 5 * count, 5))
     assert len(found) == min(10, count)
     assert (found[0], found[-1]) == (0, 5 * (count - 1))
-    gaps = [after - before for before, after in zip(found, found[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(found)]
     assert not gaps or max(gaps) - min(gaps) <= 5
 
 

@@ -1,0 +1,72 @@
+"""Accuracy over the ratio or the weight of CMI."""
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import FigureBase
+from matplotlib.ticker import NullFormatter, NullLocator
+
+from cmidd.analysis.figure_lines import Line, draw_lines
+from cmidd.analysis.figure_style import LOOKS, Drawing
+from cmidd.analysis.measured import Cell
+from cmidd.runs.identity import BASELINE
+
+LEAST = 3  # strengths above 0, below which a line between them says nothing
+KINDS = {"ratio": "balanced", "lambda": ""}
+NAMES = {"ratio": "cmi.ratio: gradient of CMI to that of the loss", "lambda": "weight of CMI, cmi.lambda"}
+
+
+def weights(by_strength: Mapping[str, Cell], lines: Sequence[Line] = ()) -> Drawing | str:
+    """Accuracy against the ratio of CMI, and against its weight, where there are three of a kind; the baseline is the
+    dashed line with its band.
+
+    Args:
+        by_strength: by :func:`cmidd.runs.identity.strength`.
+    """
+    found = {kind: _of_kind(by_strength, prefix) for kind, prefix in KINDS.items()}
+    drawn = {kind: cells for kind, cells in found.items() if len(cells) >= LEAST}
+    if not drawn:
+        there = ", ".join(f"{len(cells)} of cmi.{kind}" for kind, cells in found.items())
+        return f"three strengths of CMI, there are {there}: distill with -m cmi.ratio=0.1,0.3,1"
+    base = by_strength.get(BASELINE)
+
+    def draw(figure: FigureBase) -> None:
+        axes = figure.subplots(1, len(drawn), squeeze=False, sharey=True)[0]
+        for axis, (kind, cells) in zip(axes, drawn.items(), strict=True):
+            _panel(axis, cells, base)
+            axis.set_xlabel(NAMES[kind])
+        draw_lines(axes, lines)
+        axes[0].set_ylabel("test accuracy, per cent")
+        handles, labels = axes[0].get_legend_handles_labels()
+        first = labels.index(next(label for label in labels if label.startswith("with CMI")))
+        order = [first, *(at for at in range(len(labels)) if at != first)]
+        handles, labels = [handles[at] for at in order], [labels[at] for at in order]
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(drawn))
+
+    return Drawing((3.6 * len(drawn), 3.8), draw)
+
+
+def _of_kind(by_strength: Mapping[str, Cell], prefix: str) -> dict[float, Cell]:
+    """The cells of a kind of strength above 0, by its number."""
+    own = {
+        float(strength.removeprefix(prefix)): cell
+        for strength, cell in by_strength.items()
+        if strength.startswith(prefix) and strength.removeprefix(prefix)[0].isdigit()
+    }
+    return {number: own[number] for number in sorted(own) if number > 0}
+
+
+def _panel(axis: Axes, cells: Mapping[float, Cell], base: Cell | None) -> None:
+    if base is not None:
+        look = LOOKS[0]
+        label = f"without CMI (n={len(base.accuracies)})"
+        axis.axhline(base.mean, color=look["color"], linestyle=look["linestyle"], label=label)
+        axis.axhspan(base.mean - base.spread, base.mean + base.spread, color=look["color"], alpha=0.13, linewidth=0)
+    counts = sorted({len(cell.accuracies) for cell in cells.values()})
+    n = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    means, spreads = [cell.mean for cell in cells.values()], [cell.spread for cell in cells.values()]
+    axis.errorbar(list(cells), means, spreads, label=f"with CMI (n={n} a point)", **LOOKS[1])
+    axis.set_xscale("log")
+    axis.set_xticks(list(cells), [f"{number:g}" for number in cells])
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_minor_formatter(NullFormatter())
