@@ -158,7 +158,7 @@ def along(network: nn.Module, theta: Tensor, direction: Tensor, images: Tensor, 
 
 
 def along_in_images(network: nn.Module, theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor) -> Tensor:
-    """The gradient in the images ``[N, C, H, W]`` of :func:`along` alone: compiled, a quarter of the operations less."""
+    """The gradient in the images ``[N, C, H, W]`` of :func:`along` alone: a quarter less to do, if compiled."""
     parts = [
         share * _along(network, theta, direction, some, own, in_theta=False)[1]
         for some, own, share in _parts(images, labels)

@@ -188,10 +188,11 @@ def how_many_at_once(blank: nn.Module, recipe: TrainingRecipe, data: Split) -> i
 
     By itself (``auto``) as many as have together the images of one pass (:func:`cmidd.compute.passes.chunk_size`) and
     :data:`MOST_PARAMETERS`; larger networks and batches keep a card busy without. One where networks of this kind
-    cannot be stacked: those that draw random numbers, or decide by values.
+    cannot be stacked: those that draw random numbers, or decide by values; and where the optimiser looks at all
+    parameters of a network together (GSAM).
     """
     wanted = current().at_once
-    if wanted == 1:
+    if wanted == 1 or recipe.optimizer == "gsam":
         return 1
     if not _stackable(blank, data.shape[1:]):
         log.info("engine.at_once=%s: networks of this kind cannot be computed at once, they are trained singly", wanted)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from cmidd.compute import passes
 from cmidd.compute.backward import Backward
+from cmidd.compute.gsam import GSAM
 from cmidd.compute.losses import Mix, refuse_unlabelled
 from cmidd.compute.recipe import TrainingRecipe as TrainingRecipe
 from cmidd.data.image_ops import cutmix, mixup
@@ -186,8 +187,16 @@ def train_step(
     refuse_unlabelled(recipe, batch.soft, is_taught=teacher is not None)
     images, mix = mixed(recipe.augment.per_image(len(batch), generator)(batch.images), recipe, generator)
     targets = teacher(images) if teacher is not None and recipe.targets == "teacher" else batch.soft
-    optimizer.zero_grad(set_to_none=True)
-    logits = (backward or Backward(recipe))(network, images, batch.labels, targets, mix)
+    gradient = backward or Backward(recipe)
+
+    def closure() -> Tensor:
+        optimizer.zero_grad(set_to_none=True)
+        return gradient(network, images, batch.labels, targets, mix)
+
+    if isinstance(optimizer, GSAM):  # It asks for the gradient at two points.
+        at_first: Tensor = optimizer.step(closure)
+        return at_first
+    logits = closure()
     optimizer.step()
     return logits
 

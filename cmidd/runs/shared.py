@@ -10,7 +10,7 @@ import torch
 
 from cmidd.buffers.experts import Experts
 from cmidd.compute.devices import claimed_device
-from cmidd.compute.engine import prepare, using
+from cmidd.compute.engine import using
 from cmidd.core.context import Context
 from cmidd.data.dataset import Dataset
 from cmidd.evaluation.baselines import baseline_file, baselines
@@ -129,7 +129,6 @@ class _Work:
         if self._context is None or self._context[0] is not settings:
             if self._data is None or self._data[0] != _data_of(settings):
                 self._data = self._context = None  # Before the next data set is read.
-                prepare(settings.engine)
                 self._data = _data_of(settings), load_data(settings, self.device)
             # Nothing that is shared depends on where a run starts: noise takes no time.
             self._context = settings, context_of(replace(settings, init="noise"), self._data[1])
