@@ -74,7 +74,7 @@ def distill(
                     if each.beside is None:
                         match, metrics, step = each, stepped, step + (not each.declined)
                     else:
-                        metrics[each.beside] = stepped["loss"]
+                        metrics = {**metrics, each.beside: stepped["loss"]}
                 stopping = signals.asked_to_stop
                 saving = stopping or keeping.due(done)
                 state.check(everything=saving or rollback.marks(done), now=done % CHECK_INTERVAL == 0)

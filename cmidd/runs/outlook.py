@@ -34,4 +34,4 @@ def outlook(settings: Settings, context: Context, engine: Engine) -> str:
     return "\n".join([f"{title}, seed {settings.seed}:", *(f"  {line.what:<13} {line.state}" for line in lines)])
 
 
-STARTS = {"real": "real ones", "noise": "noise"}
+STARTS = {"real": "real ones", "noise": "noise", "recognised": "real ones that experts recognise"}

@@ -35,7 +35,7 @@ SOUND = [
 ]
 # Composed away before settings are read: what they stand for is checked in their place.
 NO_SETTINGS = {"dataset.augment", "dataset.teacher"}
-METHODS = ("dm", "dc", "dsa", "mtt", "idm", "idc")
+METHODS = ("dm", "dc", "dsa", "mtt", "idm", "idc", "datm", "ncfm")
 
 
 def composed(*words):
