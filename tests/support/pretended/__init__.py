@@ -7,6 +7,7 @@ graphs, and the numerics of a GPU (autocast is that of the CPU).
 """
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -52,7 +53,8 @@ def _answers(kind: str, counts: Counts) -> dict[Any, dict[str, Any]]:
         memory: dict[str, Any] = {"current_allocated_memory": lambda: 0, "driver_allocated_memory": lambda: 0}
         memory |= {"recommended_max_memory": lambda: 16 * GIB, "empty_cache": lambda: None}
         return {
-            torch.backends.mps: {"is_available": lambda: True, "is_built": lambda: True},
+            # Cached as torch's own is, whose inner function torch._dynamo asks for.
+            torch.backends.mps: {"is_available": functools.cache(lambda: True), "is_built": lambda: True},
             torch.mps: {**memory, "synchronize": synchronize, "device_count": lambda: 1},
         }
     properties = SimpleNamespace(uuid="0", name="Pretended", total_memory=80 * GIB, major=9, minor=0)

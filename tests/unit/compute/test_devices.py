@@ -69,6 +69,11 @@ def test_on_a_mac_a_long_run_is_float32_and_not_compiled_and_tf32_is_refused(mon
         choose(EngineSettings("tf32"), MPS, values=1)
 
 
+def test_the_same_bits_are_not_promised_on_a_mac():
+    with pytest.raises(SettingError, match=r"engine.deterministic=true: .* on mps; use device=cpu, or false"):
+        choose(EngineSettings(deterministic=True), MPS, values=1)
+
+
 @pytest.mark.parametrize("new", [True, False])
 def test_bf16_is_had_on_a_mac_from_macos_14_on(monkeypatch, new):
     monkeypatch.setattr(torch.backends.mps, "is_macos_or_newer", lambda major, minor: new and major <= 14)
