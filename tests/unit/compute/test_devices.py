@@ -2,7 +2,6 @@
 
 import getpass
 import os
-import resource
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -88,6 +87,7 @@ def test_memory_is_measured_on_systems_without_proc(monkeypatch):
     def absent(*_, **__):
         raise FileNotFoundError
 
+    resource = pytest.importorskip("resource")  # which Windows has not
     monkeypatch.setattr(Path, "read_text", absent)
     kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert peak_memory_mib(CPU) == pytest.approx(kib / 2**10, rel=0.2)  # BSD
