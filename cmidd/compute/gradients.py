@@ -6,14 +6,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
 from torch.nn.utils import parameters_to_vector
 
 from cmidd.compute import engine, passes
+from cmidd.data.known_labels import class_members
 from cmidd.data.split import Split
 
 EPS = 1e-6  # of the cosine distances, in all references
-ONE_PASS_VALUES = 6_000_000  # image values (2,000 images of 3x32x32) up to which all classes go at once
+ONE_PASS_VALUES = 3_500_000  # image values (1,139 of 3x32x32: 4.8 GiB, with their graph 5.6) of a GPU's pass at most
+GRAPH_VALUES = 6_000_000  # those of which a CPU keeps the graph
 Gradients = Sequence[Tensor]
 
 
@@ -23,21 +24,21 @@ Gradients = Sequence[Tensor]
 def class_gradients(network: nn.Module, data: Split, num_classes: int, *, create_graph: bool) -> Gradients:
     """For every class the gradient of the mean cross-entropy of its images.
 
-    Where all classes have equally many images, as they nearly always have, a GPU takes them in one pass, unless they
-    are so many that their activations would fill it (DC's real batch at CIFAR10: 11 GiB at once, 0.6 class by class):
-    exact, because no layer of these networks mixes images (batch norm does, and goes class by class).
+    Where all classes have equally many images, as they nearly always have, a GPU takes them in one pass, or as many at
+    a time as it has room for (DC's real batch at CIFAR10: 11 GiB at once): exact, because no layer of these networks
+    mixes images (batch norm does, and goes class by class).
 
     Args:
         data: images ``[N, C, H, W]`` with labels ``[N]`` in any order; every class must be there.
         create_graph: make the result differentiable in the images.
     """
-    members = [(data.labels == label).nonzero().flatten() for label in range(num_classes)]
-    sizes = {len(indices) for indices in members}
-    mixing = any(True for _ in network.buffers())
-    compiled = engine.current().compile and not data.images.is_cuda
-    if create_graph and not mixing and (compiled or data.images.numel() > ONE_PASS_VALUES):
+    members = class_members(data.labels, num_classes)
+    mixing, on_gpu = any(True for _ in network.buffers()), data.images.is_cuda
+    compiled = engine.current().compile and not on_gpu
+    large = data.images.numel() > (ONE_PASS_VALUES if on_gpu else GRAPH_VALUES)
+    if create_graph and not mixing and (compiled or large):
         return RecomputedGradients.apply(data.images, network, data.labels, members)  # type: ignore[no-untyped-call]
-    if data.images.is_cuda and len(sizes) == 1 and not mixing and data.images.numel() <= ONE_PASS_VALUES:
+    if on_gpu and not mixing and len({len(indices) for indices in members}) == 1:
         return gradients_in_one_pass(network, data, torch.stack(members), create_graph=create_graph)
     return gradients_one_by_one(network, data, members, create_graph=create_graph)
 
@@ -71,7 +72,10 @@ class RecomputedGradients(torch.autograd.Function):
         ctx.network, ctx.labels, ctx.members = network, labels, members
         ctx.save_for_backward(images)
         with torch.enable_grad():
-            return tuple(gradients_one_by_one(network, Split(images.detach(), labels), members, create_graph=False))
+            data = Split(images.detach(), labels)
+            if images.is_cuda:
+                return tuple(class_gradients(network, data, len(members), create_graph=False))
+            return tuple(gradients_one_by_one(network, data, members, create_graph=False))
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, None, None, None]:
@@ -86,15 +90,19 @@ class RecomputedGradients(torch.autograd.Function):
 
 
 def gradients_in_one_pass(network: nn.Module, data: Split, members: Tensor, *, create_graph: bool) -> list[Tensor]:
-    """:func:`class_gradients` of all classes at once; ``members`` ``[C, n]``."""
-    parameters = {name: parameter.detach() for name, parameter in network.named_parameters()}
+    """:func:`class_gradients` of as many classes at once as :data:`ONE_PASS_VALUES` allows; ``members`` ``[C, n]``.
 
-    def loss(parameters: dict[str, Tensor], images: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(functional_call(network, parameters, (images,)), labels)
-
+    With ``create_graph`` all passes are kept: :class:`RecomputedGradients` is for more than one.
+    """
+    count, values = len(members), members[0].numel() * data.images[0].numel()
+    most = max(1, min(count, ONE_PASS_VALUES // values))
+    together = next(size for size in range(most, 0, -1) if count % size == 0)  # Equal parts: one shape to compile.
     with torch.set_grad_enabled(create_graph):
-        per_class = vmap(grad(loss), in_dims=(None, 0, 0))(parameters, data.images[members], data.labels[members])
-    return list(per_class.values())
+        parts = [
+            passes.gradients_of_classes(network, data.images[some], data.labels[some])
+            for some in members.split(together)
+        ]
+        return [torch.cat(same) for same in zip(*parts, strict=True)]
 
 
 def layerwise_cosine(first: Gradients, second: Gradients) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._functorch import config as functorch
-from torch.func import functional_call, jvp
+from torch.func import functional_call, grad, jvp, vmap
 from torch.utils.checkpoint import checkpoint
 
 from cmidd.compute import compiling
@@ -21,7 +21,11 @@ from cmidd.compute.engine import current
 from cmidd.data.split import Split
 from cmidd.networks import Network
 
+MOST_SHAPES = (
+    4  # that a pass is compiled for one by one: a batch, the last of an epoch, a part of the test set, a class
+)
 CHUNK_VALUES = 2_000_000  # image values (650 images of 3x32x32) whose activations are kept at once
+IGNORED = -100  # the label that cross_entropy leaves out
 F_ = TypeVar("F_", bound=Callable[..., Any])
 
 
@@ -29,11 +33,21 @@ def _as_the_engine_says(function: F_, half: bool = True) -> F_:
     """Compile a function of networks and tensors, and autocast it (unless ``half`` is false), as the engine says."""
 
     @functools.cache
-    def compiled() -> Callable[..., Any]:
+    def compiled(dynamic: bool | None) -> Callable[..., Any]:
         # Terms that are balanced need gradients of one graph more than once, which donated buffers do not survive.
         functorch.donated_buffer = False
         compiling.watch()
-        return torch.compile(function)  # Once it is wanted: this call alone imports for two seconds.
+        return torch.compile(function, dynamic=dynamic)  # Once it is wanted: this call alone imports for two seconds.
+
+    shapes: set[tuple[torch.Size, ...]] = set()
+
+    def compiled_for(*arguments: Any) -> Any:
+        """Compiled for these shapes, and for any from where :data:`MOST_SHAPES` came."""
+        own = tuple(a.shape for a in arguments if isinstance(a, Tensor))
+        if own in shapes or len(shapes) < MOST_SHAPES:
+            shapes.add(own)
+            return compiled(False)(*arguments)
+        return compiled(None)(*arguments)
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
@@ -48,7 +62,7 @@ def _as_the_engine_says(function: F_, half: bool = True) -> F_:
         # Without its cache: that would outlive the steps of the parameters it was made from.
         enabled = half and engine.precision == "bf16"
         with torch.autocast(device.type, torch.bfloat16, enabled=enabled, cache_enabled=False):
-            return (compiled() if engine.compile else function)(*arguments)
+            return (compiled_for if engine.compile else function)(*arguments)
 
     return call  # type: ignore[return-value]
 
@@ -87,6 +101,21 @@ def directional_loss(network: nn.Module, theta: Tensor, direction: Tensor, image
     return derivative
 
 
+@_as_the_engine_says
+def gradients_of_classes(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    """For each of C classes the gradient of the mean cross-entropy of its images, ``[C, *shape]`` for every parameter.
+
+    One pass for images ``[C, n, channels, H, W]`` with labels ``[C, n]``; differentiable once in the images, also
+    compiled, for the gradients inside are no backward pass of autograd's. No layer may mix images.
+    """
+
+    def loss(parameters: dict[str, Tensor], images: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(_full(functional_call(network, parameters, (images,))), labels)
+
+    parameters = {name: parameter.detach() for name, parameter in network.named_parameters()}
+    return tuple(vmap(grad(loss), in_dims=(None, 0, 0))(parameters, images, labels).values())
+
+
 def gradient_at(network: nn.Module, theta: Tensor, images: Tensor, labels: Tensor) -> Tensor:
     """Gradient ``[P]`` of the mean cross-entropy at the flat parameters ``theta``, a part of the images at a time."""
     total = torch.zeros_like(theta)
@@ -110,11 +139,17 @@ def along(
         derivative += share * of_part[0]
         d_theta += share * of_part[1]
         d_images.append(share * of_part[2])
-    return derivative, d_theta, torch.cat(d_images)
+    return derivative, d_theta, torch.cat(d_images)[: len(images)]
 
 
 def _parts(images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor, float]]:
-    """Images and labels in parts of about the same size, with each one's share."""
+    """Images and labels in parts of about the same size, with each one's share; of the same where they are compiled."""
+    if current().compile:
+        size = min(len(images), part_size(images))
+        for some, own in zip(images.split(size), labels.split(size), strict=True):
+            ignored = own.new_full((size - len(own),), IGNORED)
+            yield _filled(some, size), torch.cat([own, ignored]), len(own) / len(labels)
+        return
     count = math.ceil(len(images) / chunk_size(images))
     for some, own in zip(images.tensor_split(count), labels.tensor_split(count), strict=True):
         yield some, own, len(own) / len(labels)
@@ -141,13 +176,43 @@ def chunk_size(images: Tensor | Split) -> int:
     return max(1, CHUNK_VALUES // math.prod(images.shape[1:]))
 
 
+def part_size(images: Tensor | Split) -> int:
+    """How many of ``images`` pass a network at a time: as :func:`chunk_size`, in equal parts where they are compiled,
+    for every size is compiled by itself. Where no number of parts fits, the last one lacks less than one of each.
+    """
+    count, most = len(images), chunk_size(images)
+    if not current().compile or count <= most:
+        return most
+    fewest = math.ceil(count / most)
+    fitting = (parts for parts in range(fewest, fewest + 2 + fewest // 4) if count % parts == 0)
+    return math.ceil(count / next(fitting, fewest))
+
+
+def by_parts(one_pass: Callable[[Tensor], Tensor], network: nn.Module, images: Tensor | Split) -> Tensor:
+    """What a pass through ``network`` gives for images ``[N, ...]``, a part at a time."""
+    size = part_size(images)
+    parts = images.split(size) if isinstance(images, Tensor) else (part.images for part in images.parts(size))
+    mixing = network.training and any(True for _ in network.buffers())
+    if not current().compile or mixing or len(images) <= size:
+        return torch.cat([one_pass(part) for part in parts])
+    return torch.cat([one_pass(_filled(part, size)) for part in parts])[: len(images)]
+
+
+def _filled(part: Tensor, size: int) -> Tensor:
+    """The last of several parts with its first image again, until it is as large as the others."""
+    return torch.cat([part, part[:1].expand(size - len(part), *part.shape[1:])]) if len(part) < size else part
+
+
 def embed_in_chunks(network: Network, images: Tensor) -> Tensor:
     """:func:`embed`, keeping the activations of a part of the images at a time, computed once more for the gradient."""
-    chunk = chunk_size(images)
-    if len(images) <= chunk:
+    if len(images) <= chunk_size(images):
         return embed(network, images)
-    parts = [checkpoint(embed, network, some, use_reentrant=False) for some in images.split(chunk)]
-    return torch.cat(parts)
+
+    def recomputed(some: Tensor) -> Tensor:
+        embedded: Tensor = checkpoint(embed, network, some, use_reentrant=False)
+        return embedded
+
+    return by_parts(recomputed, network, images)
 
 
 def flat_call(network: nn.Module, theta: Tensor, images: Tensor) -> Tensor:

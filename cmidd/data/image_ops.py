@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cmidd.utils.transfer import to_device
+
 MAX_SHIFT = 0.125  # of the image side
 CUTOUT_SIDE = 0.5  # of the image side
 MAX_SCALE = 1.2
@@ -133,7 +135,7 @@ def cutmix(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, 
     train on ``share * CE(own label) + (1 - share) * CE(partner's label)``.
     """
     height, width = images.shape[2:]
-    partner = torch.randperm(len(images), generator=generator).to(images.device)
+    (partner,) = to_device([torch.randperm(len(images), generator=generator)], images.device)
     u = torch.rand(3, generator=generator).tolist()
     side = math.sqrt(1 - u[0])  # The kept share is drawn from Beta(1, 1), the uniform distribution.
     (top, bottom), (left, right) = (
@@ -152,7 +154,7 @@ def mixup(images: Tensor, alpha: float, generator: torch.Generator) -> tuple[Ten
     """
     from scipy.special import betaincinv  # A tenth of a second, which only who mixes so waits for.
 
-    partner = torch.randperm(len(images), generator=generator).to(images.device)
+    (partner,) = to_device([torch.randperm(len(images), generator=generator)], images.device)
     u = float(torch.rand((), generator=generator, dtype=torch.float64))
     share = float(betaincinv(alpha, alpha, u))  # The quantile: scipy draws from no generator of torch's.
     return share * images + (1 - share) * images[partner], partner, share

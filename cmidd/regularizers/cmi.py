@@ -15,11 +15,12 @@ from torch import Tensor
 
 from cmidd.compute.embeddings import embed_real
 from cmidd.compute.engine import in_any_order
-from cmidd.compute.passes import chunk_size, embed_in_chunks
+from cmidd.compute.passes import embed_in_chunks, part_size
 from cmidd.core.context import Context
 from cmidd.core.match import Match
 from cmidd.core.regularizer import Regularizer
 from cmidd.core.teachers import Teachers
+from cmidd.data.known_labels import groups
 from cmidd.data.split import Split
 from cmidd.networks import Network
 
@@ -35,7 +36,7 @@ def conditional_mutual_information(features: Tensor, labels: Tensor, log_centroi
     log_p = features.log_softmax(1)
     if log_centroids is not None:
         return (log_p.exp() * (log_p - log_centroids[labels])).sum(1).mean()
-    _, group, count = labels.unique(return_inverse=True, return_counts=True)
+    group, count = groups(labels)
     index = group[:, None].expand_as(log_p)
     # log Q_y = logsumexp over the class of log P_s, minus log n_y.
     empty = log_p.new_full((len(count), log_p.shape[1]), -torch.inf)
@@ -93,7 +94,7 @@ def _as_they_are(images: Tensor) -> Tensor:
 @torch.no_grad()
 def class_log_centroids(teacher: Network, real: Split, seen: Callable[[Tensor], Tensor] = _as_they_are) -> Tensor:
     """``log Q_y`` ``[C, M]``: the logarithm of the mean softmax over the features of each class's images."""
-    parts = real.parts(chunk_size(real))  # A whole data set at once would be a second one in memory.
+    parts = real.parts(part_size(real))  # A whole data set at once would be a second one in memory.
     log_p = torch.cat([embed_real(teacher, seen(part.images)) for part in parts]).log_softmax(1)
     members = [log_p[real.labels == label] for label in range(int(real.labels.max()) + 1)]
     return torch.stack([own.logsumexp(0) - math.log(len(own)) for own in members])

@@ -1,5 +1,6 @@
 """Experts and teachers: made once, continued after a kill, shared by processes."""
 
+import contextlib
 import functools
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -8,8 +9,14 @@ from dataclasses import replace
 import pytest
 import torch
 
+from cmidd.buffers import teachers
 from cmidd.buffers.experts import Experts
 from cmidd.buffers.teachers import TeacherPool
+from cmidd.compute import engine, passes
+from cmidd.compute.engine import Engine
+from cmidd.core.context import Context
+from cmidd.utils import cache, files
+from cmidd.utils.errors import SettingError
 from cmidd.utils.random_streams import Streams
 from tests.support.contexts import SETTINGS, context
 from tests.support.forked import forked
@@ -88,3 +95,90 @@ def test_teachers_are_frozen_kept_and_drawn_from_the_stream(tmp_path, generator_
     assert not any(p.requires_grad for network in first.networks for p in network.parameters())
     drawn = [pool.networks.index(pool.draw(torch.Generator().manual_seed(generator_seed))) for pool in (first, again)]
     assert drawn[0] == drawn[1]
+
+
+# --- what a compiling engine made is the same thing
+
+
+@pytest.fixture
+def as_before(monkeypatch):
+    """Has caches made as earlier versions did, whose keys said whether the engine compiled."""
+
+    @contextlib.contextmanager
+    def made_by(engine):
+        with monkeypatch.context() as earlier:
+            earlier.setattr(Context, "made_by", property(lambda self: {"data": self.data_key, "engine": engine}))
+            earlier.setattr(cache, "not_compiled", lambda key: key)
+            yield
+
+    return made_by
+
+
+@pytest.mark.parametrize(
+    ("now", "before"),
+    [
+        (Engine(), "float32, compiled"),
+        (Engine(compile=True), "float32, compiled"),
+        (Engine("bf16"), "bf16, compiled"),
+        (Engine("bf16", deterministic=True), "bf16, compiled, deterministic"),
+    ],
+)
+def test_teachers_that_an_earlier_version_made_compiled_are_read_and_others_are_made_beside(
+    now, before, tmp_path, monkeypatch, as_before
+):
+    monkeypatch.setattr(teachers, "train_kept", lambda *_, **__: None)
+    monkeypatch.setattr(passes, "current", Engine)  # No pass is compiled: what is tested are the keys.
+    with as_before(before):
+        old = TeacherPool(context(tmp_path), "convnet", 2, 1)
+    (folder,) = (tmp_path / "teachers").iterdir()
+    monkeypatch.setattr(engine, "_engine", now)
+    again = TeacherPool(context(tmp_path), "convnet", 3, 1)
+    for one, other in zip(old.networks, again.networks[:2], strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+    own = [path.name for path in tmp_path.glob("teachers/*/*.safetensors") if path.parent != folder]
+    assert own == ["teacher_002.safetensors"]
+    assert not list(folder.glob("teacher_002*"))
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_experts_that_an_earlier_version_made_compiled_are_read_where_they_are_long_enough(
+    schedule, tmp_path, as_before
+):
+    def experts(epochs):
+        recipe = replace(SETTINGS.training, epochs=epochs, schedule=schedule)
+        return Experts(context(tmp_path), replace(SETTINGS, count=1, training=recipe))
+
+    with as_before("float32, compiled"):
+        old = experts(2)
+    again = experts(2)
+    assert again.folder != old.folder
+    assert again.paths == old.paths
+    assert not again.folder.exists()
+    longer = experts(3)
+    assert longer.paths != old.paths
+    assert again.segment(0, 0, 2)[1].equal(longer.segment(0, 0, 2)[1]) == (schedule == "constant")
+
+
+def test_a_compiling_engine_shares_the_keys_of_one_that_does_not(tmp_path):
+    keys = []
+    for compiling in (False, True):
+        with engine.using(Engine("bf16", compiling)):
+            keys.append(context(tmp_path).made_by)
+    assert keys[0] == keys[1] == {"data": {"name": "digits"}, "engine": "bf16"}
+
+
+def test_a_buffer_of_another_precision_is_refused_though_it_was_compiled(tmp_path):
+    files.write_json(tmp_path / "settings.json", {"data": {"name": "digits"}, "engine": "bf16, compiled"})
+    with pytest.raises(SettingError, match="made with engine=bf16, this run has None"):
+        cache.refuse_others(tmp_path, {"data": {"name": "digits"}})
+
+
+def test_what_is_there_under_its_own_key_is_taken_before_what_was_made_compiled(tmp_path):
+    def path_of(key):
+        return tmp_path / key.get("engine", "none")
+
+    assert cache.kept(path_of, {}) == tmp_path / "none"
+    (tmp_path / "float32, compiled").touch()
+    assert cache.kept(path_of, {}) == tmp_path / "float32, compiled"
+    (tmp_path / "none").touch()
+    assert cache.kept(path_of, {}) == tmp_path / "none"

@@ -2,15 +2,16 @@
 
 import functools
 import json
+import os
 import shutil
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from cmidd.compute import engine, passes
+from cmidd.compute import compilers, engine, passes
 from cmidd.compute.engine import Engine, EngineSettings, choose
-from cmidd.compute.gradients import class_gradients, squared
+from cmidd.compute.gradients import class_gradients, gradients_in_one_pass, squared
 from cmidd.data.split import Split
 from cmidd.networks import build_network
 from cmidd.utils.errors import SettingError
@@ -40,12 +41,17 @@ def every_pass(network, images, labels, generator):
         without_graph = passes.embed(network, images)
     per_class = class_gradients(network, Split(leaf, labels), 3, create_graph=True)
     (d_distance,) = torch.autograd.grad(squared(per_class, [torch.ones_like(g) for g in per_class]).sum(), leaf)
+    members = torch.arange(len(labels)).view(3, -1)
+    at_once = gradients_in_one_pass(network, Split(leaf, labels), members, create_graph=True)
+    (d_at_once,) = torch.autograd.grad(squared(at_once, [torch.ones_like(g) for g in at_once]).sum(), leaf)
     return (
         embedded,
         d_embedded,
         gradient,
         without_graph,
         d_distance,
+        torch.cat([each.flatten() for each in at_once]),
+        d_at_once,
         *passes.along(network, theta, direction, images, labels),
     )
 
@@ -148,15 +154,76 @@ def test_a_large_set_is_embedded_in_chunks_with_the_same_gradient(monkeypatch):
         torch.testing.assert_close(whole, chunked, rtol=1e-5, atol=1e-6)
 
 
-def test_a_short_run_is_not_compiled_and_a_long_one_is_where_there_is_a_compiler(monkeypatch):
+def test_a_short_run_is_not_compiled_and_a_long_one_is_where_there_is_a_compiler(monkeypatch, caplog):
     auto = EngineSettings()
     assert choose(auto, CPU, values=1e6) == Engine("float32", False)
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/g++")
     assert choose(auto, CPU, values=1e12) == Engine("float32", True)
     assert choose(auto, torch.device("cuda"), values=1e6).precision == "tf32"
     monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert not caplog.records
     assert choose(auto, CPU, values=1e12) == Engine("float32", False)
+    (line,) = caplog.messages
+    assert line.startswith("engine.compile=auto: no compiler (")
     with pytest.raises(SettingError, match=r"engine\.compile=true: no compiler"):
         choose(EngineSettings(compile=True), CPU, values=0)
     with pytest.raises(SettingError, match=r"engine\.precision=tf32"):
         choose(EngineSettings("tf32"), CPU, values=0)
+
+
+def test_compiling_pays_later_on_a_gpu_and_is_never_chosen_where_torch_only_tries(monkeypatch):
+    """A step of DM has 8.2e6 values: on a GPU 20,000 of them are a long run, and a tenth of that is not."""
+    monkeypatch.setattr(compilers, "lacking", lambda kind: None)
+    chosen = {
+        (kind, steps): choose(EngineSettings(), torch.device(kind), steps * 8.2e6).compile
+        for kind in ("cpu", "cuda", "mps")
+        for steps in (2_000, 20_000)
+    }
+    assert [pair for pair, compiling in chosen.items() if compiling] == [
+        ("cpu", 2_000),
+        ("cpu", 20_000),
+        ("cuda", 20_000),
+    ]
+
+
+def test_a_gpu_without_what_triton_needs_computes_uncompiled_and_says_so(monkeypatch, caplog):
+    monkeypatch.setattr(compilers, "lacking", lambda kind: "compiler (gcc or clang)")
+    assert choose(EngineSettings(), torch.device("cuda"), values=1e12) == Engine("tf32", False)
+    assert "no compiler (gcc or clang) here, so this long run is not compiled" in caplog.text
+    with pytest.raises(SettingError, match=r"engine\.compile=true: no compiler \(gcc or clang\) here"):
+        choose(EngineSettings(compile=True), torch.device("cuda"), values=0)
+
+
+def tf32():
+    return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
+def test_tf32_is_of_convolutions_alone_and_of_no_float32(precision):
+    """Outside an engine torch's own default would be in force, which no record says."""
+    assert tf32() == (False, False)
+    with engine.using(Engine(precision)):
+        assert tf32() == (precision != "float32", False)
+    assert tf32() == (False, False)
+
+
+def test_products_of_matrices_are_float32_whatever_was_set_outside():
+    torch.set_float32_matmul_precision("high")
+    try:
+        with engine.using(Engine("tf32")):
+            assert tf32() == (True, False)
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_cublas_is_told_of_determinism_before_it_is_first_used():
+    """At import, for a context of CUDA may be there before a run's settings are known."""
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"]
+
+
+def test_keys_of_caches_name_the_arithmetic_and_records_the_compilation():
+    compiled = Engine("bf16", compile=True, deterministic=True)
+    assert compiled.label == "bf16, compiled, deterministic"
+    assert compiled.arithmetic == "bf16, deterministic"
+    assert Engine(compile=True).arithmetic == "float32"

@@ -16,6 +16,7 @@ from cmidd.samplers.random import RandomSampler
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils.errors import SettingError
 from cmidd.utils.random_streams import Streams
+from tests.support.pretended import pretended_device
 from tests.support.runs import run_here, run_until
 
 
@@ -158,3 +159,15 @@ def test_a_start_that_chance_never_repeats_is_no_other_run(data):
 def test_a_method_without_real_batches_is_refused():
     with pytest.raises(SettingError, match="sampler=dream: needs batches of real images, and method=mtt has none"):
         compose(["method=mtt", "sampler=dream"])
+
+
+def test_a_gpu_chooses_the_images_that_a_cpu_does(data):
+    """The classes' indices are on the CPU, their embeddings are not."""
+    network = network_for(data)
+    chosen = [own.tolist() for own in representatives(data, 3, network, torch.Generator().manual_seed(0), 20)]
+    with pretended_device("cuda"):
+        on_gpu = DREAM(load_dataset("digits", device=torch.device("cuda")), interval=1)
+        batch = on_gpu.batch(3, network.to("cuda"), Streams(0), (0,))
+        assert batch.images.is_cuda
+        found = representatives(on_gpu.data, 3, network, torch.Generator().manual_seed(0), 20)
+        assert [own.tolist() for own in found] == chosen
