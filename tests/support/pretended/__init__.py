@@ -1,8 +1,9 @@
 """A pretended GPU: CPU tensors that are said to lie on one, with every wait of the host counted.
 
 Every operation computes for real, so whole runs work. What mixes the devices, gives a tensor of the device a generator
-of the CPU, or hands it to numpy raises as it would on a GPU; on the pretended ``mps`` float64 does too. Kernels and
-host synchronisations are counted, with where they come from. Not covered: Triton and ``torch.compile``, streams,
+of the CPU, or hands it to numpy raises as it would on a GPU; on the pretended ``mps`` float64 does too, and a copy that
+is not waited for, which there may go wrong in silence. Kernels and host synchronisations are counted, with where they
+come from. Not covered: Triton and ``torch.compile``, streams,
 graphs, and the numerics of a GPU (autocast is that of the CPU).
 """
 
@@ -29,7 +30,7 @@ def pretended_device(kind: Literal["cuda", "mps"]) -> Iterator[Counts]:
 
     A wait is: the value of a tensor (``item``, ``bool``, ``tolist``, ``equal``), a size that depends on values
     (``nonzero``, a boolean mask, ``unique``, ``bincount``), a copy to the host, a copy to the device of what is not
-    pinned (CUDA) or not ``non_blocking``, indices that lie on the CPU, ``synchronize``.
+    pinned or not ``non_blocking``, indices that lie on the CPU, ``synchronize``.
     """
     world = World(torch.device(kind, 0))
     with contextlib.ExitStack() as stack:
