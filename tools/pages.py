@@ -25,6 +25,8 @@ ELSEWHERE = {  # By their place in the site; all others lie in docs/.
     },
 }
 
+PICTURES = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "results" / "evidence").glob("*.png"))]
+
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that lie elsewhere, the notebook as a page, and every other file that a page links to."""
@@ -40,6 +42,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
                 continue
             if not files.get_file_from_path(place_of(path)):
                 files.append(File.generated(config, place_of(path), abs_src_path=str(ROOT / path)))
+    for picture in PICTURES:  # The page of the evidence links to them.
+        if not files.get_file_from_path(place_of(picture)):
+            files.append(File.generated(config, place_of(picture), abs_src_path=str(ROOT / picture)))
     return files
 
 

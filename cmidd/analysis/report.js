@@ -78,10 +78,7 @@ drawHead();
 drawFilters();
 drawRest();
 window.addEventListener("hashchange", drawRest);
-document.querySelector(".skip").addEventListener("click", (event) => { // The address is for filters.
-  event.preventDefault();
-  document.getElementById("runs").focus();
-});
+document.querySelector(".skip").addEventListener("click", () => document.getElementById("runs").focus());
 const large = document.getElementById("large");
 large.querySelector("img").addEventListener("click", () => large.close());
 document.getElementById("large-close").addEventListener("click", () => large.close());

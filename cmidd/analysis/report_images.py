@@ -2,6 +2,7 @@
 
 import base64
 import io
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,9 @@ from PIL import Image, ImageChops
 from cmidd.analysis.results import Result
 from cmidd.data.image_files import open_picture
 from cmidd.runs.moments import moments_of
+from cmidd.utils.errors import SettingError
+
+log = logging.getLogger(__name__)
 
 ALL_BYTES = 1_000_000  # of the pictures of a page, before base64 makes them a third longer
 LEAST_BYTES, MOST_BYTES = 6_000, 120_000  # of a picture, whatever the others take
@@ -63,11 +67,11 @@ def encode(picture: Image.Image, most: int) -> bytes:
 
 
 def picture_path(result: Result) -> Path | None:
-    """The picture beside a record: of a run, or of a record that is kept as evidence."""
+    """The picture beside a record, of a run or of a record that is kept as evidence; None where it cannot be read."""
     path = result.path
     for picture in (path.with_name("synthetic.png"), path.with_name(path.name.replace("result.json", "png"))):
         if picture.exists():
-            return picture
+            return picture if readable(picture) else None
     return None
 
 
@@ -93,6 +97,16 @@ def opened(path: Path) -> Image.Image:
     return open_picture(path, path.parent, "RGB", f"results_root: {path.parent}")
 
 
+def readable(path: Path) -> bool:
+    """Whether a picture is sound; one that is not is left out, and the log says so: the page is of all the others."""
+    try:
+        opened(path)
+    except SettingError as error:
+        log.warning("left out: %s", error)
+        return False
+    return True
+
+
 def difference(one: Image.Image, other: Image.Image) -> tuple[Image.Image, float, float]:
     """Where two pictures differ, black where they do not; of what is common to both, their upper left.
 
@@ -113,7 +127,9 @@ def to_compare(one: Result, other: Result) -> tuple[Path, Path] | None:
     moments = [list(moment_paths(result).values()) for result in (one, other)]
     pairs = [(moments[0][-1], moments[1][-1])] if all(moments) else []
     for first, second in [*pairs, (picture_path(one), picture_path(other))]:
-        if first is not None and second is not None and opened(first).height == opened(second).height:
+        if first is None or second is None or not (readable(first) and readable(second)):
+            continue
+        if opened(first).height == opened(second).height:
             return first, second
     return None
 

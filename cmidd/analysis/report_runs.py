@@ -98,6 +98,7 @@ def _moments(result: Result, album: report_images.Album, most: int, size: int) -
     return [
         {"iteration": at, "image": album.add(partial(report_images.opened, path), path.stat().st_size, size)}
         for at, path in paths
+        if report_images.readable(path)
     ]
 
 

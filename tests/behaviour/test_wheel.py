@@ -42,7 +42,13 @@ def test_it_holds_the_package_its_configs_its_page_and_its_types(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     configs = {f"cmidd/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "configs").rglob("*.yaml")}
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "cmidd").rglob("*.py")}
-    assert configs | sources | {"cmidd/py.typed", "cmidd/analysis/report.html"} <= names
+    page = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "cmidd" / "analysis").rglob("*")
+        if path.suffix in (".html", ".css", ".js", ".LICENSE")
+    }
+    assert len(page) == 10
+    assert configs | sources | page | {"cmidd/py.typed"} <= names
     assert not [name for name in names if name.startswith(("tests", "scripts", "docs", "results"))]
 
 

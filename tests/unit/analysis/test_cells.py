@@ -116,8 +116,9 @@ def test_marks_are_in_latex_and_on_the_page_too(tmp_path):
     assert "$^{1}$ others are listed below: iterations=40 instead of 300} \\\\\n" in notes
     assert str(path).replace("_", "\\_") in notes
     data = on_page(made, [])
-    assert data["table"]["notes"] == "[1] others are listed below: iterations=40 instead of 300."
-    assert data["table"]["not_shown"][1].endswith(f"iterations=40 instead of 300: {path}")
+    (on_it,) = data["tables"]
+    assert on_it["notes"] == "[1] others are listed below: iterations=40 instead of 300."
+    assert on_it["not_shown"][1].endswith(f"iterations=40 instead of 300: {path}")
 
 
 def test_many_records_of_a_group_are_named_by_the_first_of_them(tmp_path):

@@ -1,10 +1,8 @@
-"""Figures and the page, made from real (tiny) runs; the page is opened in a browser where there is one."""
+"""Figures and the page, made from real (tiny) runs."""
 
 import dataclasses
 import json
 import re
-import shutil
-import subprocess
 
 import pytest
 from PIL import Image
@@ -83,32 +81,3 @@ def test_the_page_stands_alone_and_records_are_text_in_it(runs):
     assert len(data["runs"]) == 6
     assert data["runs"][0]["command"] == command
     assert [curve["title"] for curve in data["runs"][0]["curves"]] == ["test accuracy, per cent", "loss", "CMI, nats"]
-
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
-def test_a_browser_shows_the_runs_filters_them_and_enlarges_an_image(runs):
-    done = run_script("report", "table=digits", cwd=runs)
-    assert done.returncode == 0, done.stderr
-    report = runs / "results" / "report.html"
-
-    def opened(address):
-        command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000", "--dump-dom"]
-        command += [f"--user-data-dir={runs / 'browser'}", address]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
-
-    everything = opened(report.as_uri())
-    assert everything.count("<article>") == 6
-    assert "6 of 6 runs" in everything
-    assert everything.count("<polyline") == 18
-    assert opened(report.as_uri() + "#method=dm&ipc=10").count("<article>") == 6
-    none = opened(report.as_uri() + "#ipc=50")
-    assert "0 of 6 runs" in none
-    clicking = report.with_name("clicking.html")
-    click = "<script>document.querySelector('.grid').click()</script></body>"
-    clicking.write_text(report.read_text().replace("</body>", click))
-    assert '<dialog id="large" open=""><img alt="synthetic images, enlarged" src="data:image/png' in opened(
-        clicking.as_uri()
-    )
