@@ -51,40 +51,44 @@ def embeddings(
     perplexity = min(30.0, (len(together) - 1) / 3)
     flat = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(together)
     points = np.split(flat, np.cumsum([len(some) for some in shown])[:-1])
-    classes = next(iter(sets.values())).classes[:MOST_CLASSES]
+    classes, numbered = next(iter(sets.values())).classes[:MOST_CLASSES], max(map(len, points[1:])) <= NUMBERED
 
     def draw(figure: FigureBase) -> None:
         axes = figure.subplots(1, len(sets), squeeze=False, sharex=True, sharey=True)[0]
         for axis, title, own, own_labels, value in zip(axes, decoded, points[1:], labels[1:], cmi, strict=True):
-            _panel(axis, points[0], labels[0], own, own_labels)
+            _panel(axis, points[0], labels[0], own, own_labels, numbered=numbered)
             axis.set_title(title)
             axis.set_xlabel(f"CMI(S) = {value:.3g} nats")
-        figure.legend(handles=_legend(classes), loc="outside lower center", ncols=6, handletextpad=0.2)
+        figure.legend(
+            handles=_legend(classes, numbered=numbered), loc="outside lower center", ncols=6, handletextpad=0.2
+        )
 
     return Drawing((3.6 * len(sets), 4.3), draw)
 
 
-def _panel(axis: Axes, real: np.ndarray, labels: np.ndarray, synthetic: np.ndarray, own: np.ndarray) -> None:
+def _panel(
+    axis: Axes, real: np.ndarray, labels: np.ndarray, synthetic: np.ndarray, own: np.ndarray, *, numbered: bool
+) -> None:
     colours = plt.get_cmap("tab10")
     axis.scatter(real[:, 0], real[:, 1], c=colours(labels), s=7, alpha=0.25, linewidths=0, rasterized=True)
-    numbered = len(synthetic) <= NUMBERED
-    size, edge = (8, 0.9) if numbered else (5, 0.5)
+    size, edge = (8, 0.9) if numbered else (4, 0.5)
     for order, (at, label) in enumerate(zip(synthetic, own, strict=True)):  # Each with its number, above those before.
         above = 2 + order / len(synthetic)
         (mark,) = axis.plot(*at, "o", color=colours(label), markeredgecolor="black", zorder=above)
         mark.set(markersize=size, markeredgewidth=edge)
         if numbered:
             said = axis.annotate(str(label), at, ha="center", va="center_baseline", zorder=above)
-            said.set(fontsize=6, color="white", weight="bold")
+            said.set(fontsize=6, color="white", weight="bold", in_layout=False)  # Within its mark: nothing to lay out.
     axis.set_xticks([])
     axis.set_yticks([])
     axis.spines[:].set_visible(True)
     axis.spines[:].set_color("#bbbbbb")
 
 
-def _legend(classes: tuple[str, ...]) -> list[Line2D]:
+def _legend(classes: tuple[str, ...], *, numbered: bool) -> list[Line2D]:
     colours = plt.get_cmap("tab10")
-    names = [name if name.startswith(str(label)) else f"{label} {name}" for label, name in enumerate(classes)]
+    said = [not numbered or name.startswith(str(label)) for label, name in enumerate(classes)]
+    names = [name if said[label] else f"{label} {name}" for label, name in enumerate(classes)]
     marks = [
         Line2D([], [], color="#888888", alpha=0.5, markersize=3, label="real"),
         Line2D([], [], color="#888888", markeredgecolor="black", markersize=7, label="synthetic"),

@@ -53,6 +53,8 @@ def save(drawing: Drawing, title: str, stem: Path) -> list[Path]:
         try:
             drawing.draw(figure)
             figure.suptitle(title)
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")  # It is laid out; the engine would do it again for each file, twice.
             for path in paths:
                 # Without the date, the same records give the same bytes.
                 about = {"CreationDate": None} if path.suffix == ".pdf" else None

@@ -1,5 +1,6 @@
 """How the images of runs change, as an animated picture for a talk: their moments, with names and iterations."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from cmidd.data.image_files import open_picture
 from cmidd.utils import files
 
 EACH, LAST = 800, 3000  # milliseconds that a moment stands
-WIDE = 500  # pixels of a panel, at least about
+WIDE = 500  # pixels of a panel, at least
 GAP, HEAD, FOOT = 24, 72, 52
 
 
@@ -36,7 +37,7 @@ def movie(panels: Mapping[str, Mapping[int, Path]], title: str, path: Path) -> N
 
 def _opened(path: Path) -> Image.Image:
     picture = open_picture(path, path.parent, "RGB", str(path.parent))
-    zoom = max(1, round(WIDE / picture.width))
+    zoom = math.ceil(WIDE / picture.width)
     return picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, pad
 
 from cmidd.data.image_files import open_picture
 from cmidd.utils import files
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+GAP = 2  # pixels between images
 LABELS, HEAD = "labels.csv", ("file", "label", "class")
 
 
@@ -62,9 +64,7 @@ def shrunk(pixels: Tensor, most: int) -> Tensor:
     scale = most / max(height, width)
     if scale >= 1:
         return pixels
-    return torch.nn.functional.adaptive_avg_pool2d(
-        pixels, (max(1, round(height * scale)), max(1, round(width * scale)))
-    )
+    return adaptive_avg_pool2d(pixels, (max(1, round(height * scale)), max(1, round(width * scale))))
 
 
 def zoomed(pixels: Tensor) -> Tensor:
@@ -83,13 +83,12 @@ def export(pixels: Tensor, labels: Tensor, names: Sequence[str], folder: Path) -
     """
     refuse_filled(folder)
     rows = []
-    # Rounded here: torchvision would cut off what is beyond eight bits.
     eight_bits = pixels.mul(255).round().byte().cpu()
     for number, (picture, label) in enumerate(zip(eight_bits, labels.tolist(), strict=True)):
         name = f"{label:03d}_{_safe(names[label])}/{number:05d}.png"
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        to_image(picture).save(path)
+        _to_image(picture).save(path)
         rows.append((name, label, names[label]))
     with files.atomic_write(folder / LABELS) as beside, beside.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([HEAD, *rows])
@@ -162,22 +161,24 @@ def _read_labels(folder: Path, names: Sequence[str]) -> dict[str, int]:
 
 def _rows(pixels: Tensor, labels: Tensor, names: Sequence[str], columns: int) -> Image.Image:
     """The images, one row a class."""
-    from torchvision.utils import make_grid  # torchvision imports for a second: here, where it is needed.
-
     pixels, labels = zoomed(pixels.cpu()), labels.cpu()
     rows = [pixels[labels == label][:columns] for label in range(len(names))]
     columns = max(len(row) for row in rows)
     blank = torch.ones_like(pixels[:1])
     cells = torch.cat([torch.cat([row, blank.expand(columns - len(row), -1, -1, -1)]) for row in rows])
-    return to_image(make_grid(cells, nrow=columns, padding=2, pad_value=1))
+    return tiled(cells, columns)
 
 
-def to_image(picture: Tensor) -> Image.Image:
-    """A picture ``[C, H, W]`` in [0, 1] as Pillow has it."""
-    from torchvision.transforms.functional import to_pil_image
+def tiled(images: Tensor, columns: int) -> Image.Image:
+    """Images ``[N, C, H, W]`` in [0, 1], so many in each row, white between and around them."""
+    cells = pad(images, (GAP, 0, GAP, 0), value=1).unflatten(0, (-1, columns))  # [rows, columns, C, H, W]
+    whole = cells.permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2)
+    return _to_image(pad(whole, (0, GAP, 0, GAP), value=1).mul(255).round().byte()).convert("RGB")
 
-    image: Image.Image = to_pil_image(picture)
-    return image
+
+def _to_image(eight_bits: Tensor) -> Image.Image:
+    """A picture ``[C, H, W]`` of bytes; without torchvision, which imports for a second."""
+    return Image.fromarray(eight_bits.permute(1, 2, 0).squeeze(2).contiguous().numpy())
 
 
 def _safe(name: str) -> str:

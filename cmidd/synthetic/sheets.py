@@ -7,15 +7,13 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
-from torch.nn.functional import pad
 
-from cmidd.synthetic.pictures import Font, name_font, shrunk, to_image, zoomed
+from cmidd.synthetic.pictures import GAP, Font, name_font, shrunk, tiled, zoomed
 from cmidd.utils import files
 
 WIDE, HIGH = 1400, 1400  # pixels of a sheet, about
 ROW = 860  # pixels of the images beside each other, of one class
 MANY, SMALL = 2000, 32  # images of a set from which on each is shown with so many pixels
-GAP = 2
 
 
 def save_sheets(pixels: Tensor, labels: Tensor, names: Sequence[str], title: str, path: Path) -> list[Path]:
@@ -62,9 +60,8 @@ def _block(pixels: Tensor, name: str, font: Font, margin: int, rows: int, column
     """The images of one class, ``columns`` in a row, its name at the left."""
     missing = rows * columns - len(pixels)
     filled = torch.cat([pixels, pixels.new_ones(missing, *pixels.shape[1:])])
-    cells = pad(filled, (GAP, 0, GAP, 0), value=1).unflatten(0, (rows, columns))  # [rows, columns, C, H, W]
-    picture = to_image(cells.permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2))
-    block = Image.new("RGB", (margin + picture.width + GAP, picture.height + GAP), "white")
+    picture = tiled(filled, columns)
+    block = Image.new("RGB", (margin + picture.width, picture.height), "white")
     block.paste(picture, (margin, 0))
     middle = (picture.height // rows) // 2 + GAP // 2
     ImageDraw.Draw(block).text((margin - 6, middle), name, fill="black", anchor="rm", font=font)

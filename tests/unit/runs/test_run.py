@@ -174,7 +174,7 @@ def test_a_run_leaves_what_the_readme_says_and_the_set_exports_as_pictures(tmp_p
     assert distill(tmp_path, *TINY_METHOD["mtt"], "evaluation.baselines=[]", buffers).returncode == 0
     run = result(tmp_path, "mtt", "0")
     left = {".hydra", "DONE", "checkpoint.safetensors", "distill.log", "metrics.jsonl", "result.json"}
-    assert left | {"synthetic.png", "synthetic.safetensors"} <= {path.name for path in run.iterdir()}
+    assert left | {"moments", "synthetic.png", "synthetic.safetensors"} <= {path.name for path in run.iterdir()}
     synthetic = load_synthetic(run / "synthetic.safetensors")
     assert float(synthetic.syn_lr) > 0
     words = [str(run / "synthetic.safetensors"), "pictures"]

@@ -1,4 +1,4 @@
-"""Sheets show every image of a set once, with names, and divide what is too large for one."""
+"""Sheets show every image of a set, with names, and divide what is too large for one."""
 
 import pytest
 import torch
@@ -25,12 +25,12 @@ def test_a_set_is_divided_among_as_many_sheets_as_can_be_read(classes, ipc, side
         assert sheet.width > 200
 
 
-def test_every_image_is_shown_once_in_the_order_of_classes():
+def test_every_image_is_shown():
     pixels, labels = made(4, 5)
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
     (sheet,) = sheets(pixels[order], labels[order], ["a", "b", "c", "d"], "title")
     shown = torch.tensor(list(sheet.convert("L").crop((0, 28, *sheet.size)).tobytes()))
-    for value in pixels[:, 0, 0, 0].mul(255).byte().tolist():
+    for value in pixels[:, 0, 0, 0].mul(255).round().byte().tolist():
         assert (shown == value).sum() >= 32 * 32
 
 
