@@ -79,7 +79,8 @@ def distill(
 
     Args:
         words: settings as they are typed on the command line, which win over the others.
-        method: ``dm``, ``dc``, ``dsa``, ``mtt``, ``idm``, ``idc``, ``datm``, ``ncfm``, a plug-in, or ``{"name": "dm", "iterations": 100}``.
+        method: ``dm``, ``dc``, ``dsa``, ``mtt``, ``idm``, ``idc``, ``datm``, ``ncfm``,
+            a plug-in, or ``{"name": "dm", "iterations": 100}``.
         dataset: ``digits``, ``cifar10``, ..., or likewise with settings.
         ipc: synthetic images per class.
         seed: of everything random.

@@ -30,19 +30,19 @@ def _has_mps() -> bool:
     return torch.backends.mps.is_available()
 
 
-AVAILABLE = {"cuda": _has_cuda, "mps": _has_mps}  # in the order in which auto takes them
+AVAILABLE = {"cuda": _has_cuda, "mps": _has_mps}
 
 
 def pick_device(name: str) -> torch.device:
-    """``auto`` is the GPU where there is one: of CUDA, else of a Mac (mps).
+    """``auto`` is a CUDA device where there is one, else the CPU: nobody has tested what a Mac's GPU computes.
 
     Raises:
         SettingError: when there is no such device.
     """
     if name == "auto":
-        name = next((kind for kind, there in AVAILABLE.items() if there()), "cpu")
-        if name == "mps":
-            log.warning("device=auto: mps, which no test has seen; compare with device=cpu first (docs/laptops.md)")
+        name = "cuda" if _has_cuda() else "cpu"
+        if name == "cpu" and _has_mps():
+            log.info("device=auto: the CPU; device=mps is this Mac's GPU, which no test has seen (docs/laptops.md)")
     if name == "cpu":
         keep_freed_memory()
     try:

@@ -31,9 +31,9 @@ def machine(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("cuda", "mps", "taken"), [(2, True, "cuda"), (0, True, "mps"), (0, False, "cpu")], ids=["card", "Mac", "neither"]
+    ("cuda", "mps", "taken"), [(2, True, "cuda"), (0, True, "cpu"), (0, False, "cpu")], ids=["card", "Mac", "neither"]
 )
-def test_auto_takes_a_card_then_the_gpu_of_a_mac_then_the_cpu(machine, cuda, mps, taken):
+def test_auto_takes_a_card_else_the_cpu_where_numbers_are_tested(machine, cuda, mps, taken):
     machine(cuda, mps)
     assert pick_device("auto") == torch.device(taken)
     assert pick_device("cpu") == CPU
