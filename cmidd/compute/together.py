@@ -157,7 +157,7 @@ def _sum_of_losses(
         return loss_of(recipe, logits, labels, targets, Mix(partner, share))
 
     in_dims = (0, 0, None if targets is None else 0, 0, 0)
-    losses: Tensor = vmap(one, in_dims)(logits, labels, targets, mix.partner, mix.share)
+    losses: Tensor = vmap(one, in_dims)(logits, labels, targets, mix.partner, torch.as_tensor(mix.share))
     return losses.sum()
 
 
