@@ -1,8 +1,8 @@
-"""Several networks of one structure trained at once, in as many kernels as one.
+"""Several networks of one structure trained at once, in hardly more kernels than one.
 
-Where the host's launches bind (results/evidence/gpu.md), five networks at once take hardly longer than one. Each is
-trained as by itself, by its own streams of order, augmentation and start; only sums are added up in another order, so
-its numbers are those of :class:`cmidd.compute.training.Training` within rounding.
+Where the host's launches bind (results/evidence/gpu.md) it is their number that counts, and five networks at once take
+twice as many as one. Each is trained as by itself, by its own streams of order, augmentation and start; only sums are
+added up in another order, so its numbers are those of :class:`cmidd.compute.training.Training` within rounding.
 """
 
 import copy
@@ -149,15 +149,15 @@ def _sum_of_losses(
     recipe: TrainingRecipe, logits: Tensor, labels: Tensor, targets: Tensor | None, mix: Mix | None
 ) -> Tensor:
     """The losses of all networks, ``[M, B, ...]`` each, of which each has its own parameters."""
+    if mix is None:  # Each is a mean over as many images, so their sum is one mean, in fewer kernels.
+        soft = None if targets is None else targets.flatten(0, 1)
+        return len(logits) * loss_of(recipe, logits.flatten(0, 1), labels.flatten(), soft)
 
-    def one(logits: Tensor, labels: Tensor, *more: Tensor | None) -> Tensor:
-        targets, partner, share = more
-        return loss_of(
-            recipe, logits, labels, targets, None if partner is None or share is None else Mix(partner, share)
-        )
+    def one(logits: Tensor, labels: Tensor, targets: Tensor | None, partner: Tensor, share: Tensor) -> Tensor:
+        return loss_of(recipe, logits, labels, targets, Mix(partner, share))
 
-    given = (logits, labels, targets, *((None, None) if mix is None else (mix.partner, mix.share)))
-    losses: Tensor = vmap(one, in_dims=tuple(None if each is None else 0 for each in given))(*given)
+    in_dims = (0, 0, None if targets is None else 0, 0, 0)
+    losses: Tensor = vmap(one, in_dims)(logits, labels, targets, mix.partner, torch.as_tensor(mix.share))
     return losses.sum()
 
 
