@@ -197,13 +197,16 @@ def _affine(images: Tensor, rows: list[list[Tensor]], align_corners: bool) -> Te
 
 def _sampled(images: Tensor, grid: Tensor, align_corners: bool) -> Tensor:
     """Images resampled at a grid ``[N, H, W, 2]`` of x and y in [-1, 1], bilinear, zeros outside."""
-    if images.is_cuda and torch.are_deterministic_algorithms_enabled():
+    # On mps torch 2.11 has no gradient of grid_sample.
+    if images.is_mps or (images.is_cuda and torch.are_deterministic_algorithms_enabled()):
         return bilinear(images, grid, align_corners)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=align_corners)
 
 
 def bilinear(images: Tensor, grid: Tensor, align_corners: bool) -> Tensor:
-    """``grid_sample``, differentiable in the images only, by indexing: CUDA can add up its gradient in order."""
+    """``grid_sample``, differentiable in the images only, by indexing: CUDA can add up its gradient in order,
+    and mps has one.
+    """
     height, width = images.shape[2:]
     x, y = (
         (grid[..., axis] + 1) / 2 * (length - 1) if align_corners else ((grid[..., axis] + 1) * length - 1) / 2

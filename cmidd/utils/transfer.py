@@ -16,8 +16,8 @@ def to_device(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
     """CPU tensors on ``device``: themselves where that is the CPU, else parts of one new tensor there."""
     if device.type == "cpu" or not tensors:
         return list(tensors)
-    if device.type != "cuda":
-        return [tensor.to(device, non_blocking=True) for tensor in tensors]
+    if device.type != "cuda":  # A Mac's GPU may read what is not waited for when it is gone (torch's issue 189690).
+        return [tensor.to(device) for tensor in tensors]
     ends = [0]
     for tensor in tensors:
         ends.append(ends[-1] + -(-tensor.nbytes // ALIGNED) * ALIGNED)
