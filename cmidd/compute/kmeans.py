@@ -7,7 +7,7 @@ from torch import Tensor
 
 from cmidd.utils.transfer import to_device
 
-LOOKS = (10, 20, 40, 80)  # rounds after which a GPU is asked whether all groups have settled
+LOOKS = (12, 24, 48)  # rounds after which a GPU is asked whether all groups have settled
 
 
 def nearest_to_centres(points: Tensor, count: int, generator: torch.Generator, rounds: int) -> Tensor:

@@ -23,9 +23,9 @@ RUNS = {
     "dsa": (0.9, ["method.iterations=2", *DEEP, "regularizer=iid"]),
     "idm": (1.9, ["method.iterations=22", "method.fetch_nets=2", "cmi.ratio=0.1"]),
     "idc": (0.9, ["method.iterations=1", "method.inner_loop=11", "method.batch_syn_max=3", "schedule=pdd", *STAGES]),
-    "mtt": (1.4, ["method.iterations=11", "method.syn_steps=3", "schedule=seqmatch", *STAGES, "dataset.zca=true"]),
+    "mtt": (1.4, ["method.iterations=11", "method.syn_steps=2", "schedule=seqmatch", *STAGES, "dataset.zca=true"]),
 }
-RUNS["idc"][1].extend(["sampler=dream", "sampler.interval=5"])
+RUNS["idc"][1].extend(["sampler=dream", "sampler.interval=5", "sampler.rounds=20"])
 MOST = 4  # times that a step, DREAM's choice or an epoch of evaluation may wait for the device
 
 
