@@ -73,7 +73,7 @@ def start(root: str, size: str, processes: str, cache: str) -> None:
 
 def peak_of(process: int) -> float:
     """The most MiB that a process has had in memory."""
-    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
     return next(float(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 

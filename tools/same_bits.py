@@ -89,4 +89,7 @@ def ended(checkout: Path, folder: Path, words: list[str]) -> dict[str, Any]:
 if __name__ == "__main__":
     if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    main(Path(sys.argv[1]).absolute(), json.loads(Path(sys.argv[2]).read_text()) if sys.argv[2:] else None)
+    main(
+        Path(sys.argv[1]).absolute(),
+        json.loads(Path(sys.argv[2]).read_text(encoding="utf-8")) if sys.argv[2:] else None,
+    )

@@ -7,6 +7,7 @@ import difflib
 import functools
 import gc
 import importlib
+import io
 import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -47,6 +48,9 @@ def main() -> None:
 
 def run(command: str) -> None:
     """Run one command on the words of this process."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # Windows' pipes and older locales have no sign for some characters of a table: another, not a traceback.
+        sys.stdout.reconfigure(errors="replace")
     gc.disable()  # Until there is work: an import of torch leaves little to collect, and looking for it takes 0.4 s.
     try:
         _run(command, sys.argv[1:])

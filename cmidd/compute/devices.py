@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import getpass
+import logging
 import os
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from cmidd.utils.errors import SettingError
 
+log = logging.getLogger(__name__)
 SAID = {"cuda": "CUDA device", "mps": "GPU of a Mac that torch computes on (mps)"}
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # parameters of mallopt(3)
 
@@ -39,6 +41,8 @@ def pick_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = next((kind for kind, there in AVAILABLE.items() if there()), "cpu")
+        if name == "mps":
+            log.warning("device=auto: mps, which no test has seen; compare with device=cpu first (docs/laptops.md)")
     if name == "cpu":
         keep_freed_memory()
     try:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from cmidd.compute.passes import by_parts, embed
+from cmidd.data.known_labels import class_sizes, num_classes_of
 from cmidd.data.split import Split
 from cmidd.networks import Network
 
@@ -20,11 +21,11 @@ def embed_real(network: Network, images: Tensor | Split) -> Tensor:
 
 def mean_embedding_distance(real: Tensor, real_labels: Tensor, synthetic: Tensor, labels: Tensor) -> Tensor:
     """Squared L2 distance of the class means of embeddings ``[N, D]``, per class ``[C]``."""
-    num_classes = int(real_labels.max()) + 1
+    num_classes = num_classes_of(real_labels)
     return (class_means(real, real_labels, num_classes) - class_means(synthetic, labels, num_classes)).square().sum(1)
 
 
 def class_means(values: Tensor, labels: Tensor, num_classes: int) -> Tensor:
     """Mean of ``values`` ``[N, D]`` over the members of each class, ``[C, D]``."""
     sums = values.new_zeros(num_classes, values.shape[1]).index_add(0, labels, values)
-    return sums / labels.bincount(minlength=num_classes)[:, None]
+    return sums / class_sizes(labels, num_classes)[:, None]

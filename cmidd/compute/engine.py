@@ -84,6 +84,8 @@ def choose(settings: EngineSettings, device: torch.device, values: float) -> Eng
         raise SettingError(f"engine.precision=tf32: {device} has no TF32; use float32, bf16 or auto")
     if precision == "bf16" and not autocasts(device):
         raise SettingError("engine.precision=bf16: this macOS has no bfloat16 on mps, from 14 on it does; use float32")
+    if settings.deterministic and device.type == "mps":
+        raise SettingError("engine.deterministic=true: torch promises no same bits on mps; use device=cpu, or false")
     wanted = values > LONG_RUN_VALUES.get(device.type, math.inf) if compiling == "auto" else compiling
     lacks = compilers.lacking(device.type) if wanted else None
     if lacks and compiling is True:

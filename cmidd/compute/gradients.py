@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 
 from cmidd.compute import engine, passes
+from cmidd.data.known_labels import class_members
 from cmidd.data.split import Split
 
 EPS = 1e-6  # of the cosine distances, in all references
@@ -31,7 +32,7 @@ def class_gradients(network: nn.Module, data: Split, num_classes: int, *, create
         data: images ``[N, C, H, W]`` with labels ``[N]`` in any order; every class must be there.
         create_graph: make the result differentiable in the images.
     """
-    members = [(data.labels == label).nonzero().flatten() for label in range(num_classes)]
+    members = class_members(data.labels, num_classes)
     mixing, on_gpu = any(True for _ in network.buffers()), data.images.is_cuda
     compiled = engine.current().compile and not on_gpu
     large = data.images.numel() > (ONE_PASS_VALUES if on_gpu else GRAPH_VALUES)

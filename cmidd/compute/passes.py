@@ -52,13 +52,14 @@ def _as_the_engine_says(function: F_, half: bool = True) -> F_:
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
         engine = current()
-        if not engine.channels_last:
-            return function(*arguments)
-        arguments = tuple(
-            a.contiguous(memory_format=torch.channels_last) if isinstance(a, Tensor) and a.dim() == 4 else a
-            for a in arguments
-        )
         device = next(a.device for a in arguments if isinstance(a, Tensor))
+        if not engine.channels_last and device.type != "mps":
+            return function(*arguments)
+        # On mps gradients of pooling and batch norm are wrong in the other layout (torch's issues 175189, 175190).
+        layout = torch.contiguous_format if device.type == "mps" else torch.channels_last
+        arguments = tuple(
+            a.contiguous(memory_format=layout) if isinstance(a, Tensor) and a.dim() == 4 else a for a in arguments
+        )
         # Without its cache: that would outlive the steps of the parameters it was made from.
         enabled = half and engine.precision == "bf16"
         with torch.autocast(device.type, torch.bfloat16, enabled=enabled, cache_enabled=False):

@@ -20,6 +20,7 @@ from cmidd.utils import files, tensor_files
 from cmidd.utils.errors import SettingError
 from cmidd.utils.progress import progress
 from cmidd.utils.random_streams import Streams
+from cmidd.utils.transfer import to_device
 
 log = logging.getLogger(__name__)
 KEPT_SECONDS = 60.0  # An epoch of the digits takes less than writing it.
@@ -76,7 +77,7 @@ class Training:
                     self.optimizer.state.clear()
                 group["lr"] = rates[epoch]
             generator = streams("train", epoch)
-            order = torch.randperm(len(data), generator=generator).to(data.labels.device)
+            (order,) = to_device([torch.randperm(len(data), generator=generator)], data.labels.device)
             for chunk in order.split(self.recipe.batch):
                 batch = data[chunk]
                 logits = train_step(self.network, self.optimizer, batch, self.recipe, generator, teacher=self.teacher)

@@ -4,6 +4,7 @@ A :class:`Transform` holds everything random. Applying it to real and to synthet
 makes the augmentation siamese; one draw per image makes it an ordinary augmentation.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -26,7 +27,9 @@ from cmidd.data.image_ops import (
     shuffle,
     zoom,
 )
+from cmidd.data.known_labels import host_labels
 from cmidd.data.split import Split
+from cmidd.utils.transfer import to_device
 
 MOST_PATCHES = 8
 # How many random numbers each operation of a strategy uses; of DSA's as many are drawn as the first needs.
@@ -87,11 +90,10 @@ class Augmentation:
         self, real: Split, synthetic: Split, num_classes: int, generator: torch.Generator
     ) -> tuple[Split, Split]:
         """Real and synthetic images, those of a class augmented alike; differentiable in both."""
-        transform = self.per_class(num_classes, generator)
-        return (
-            Split(transform(real.images, real.labels), real.labels),
-            Split(transform(synthetic.images, synthetic.labels), synthetic.labels),
-        )
+        transform, both = self.per_class(num_classes, generator), (real, synthetic)
+        plans = placed([transform.plan(host_labels(split.labels)) for split in both], real.device)
+        first, second = (Split(plan(split.images), split.labels) for plan, split in zip(plans, both, strict=True))
+        return first, second
 
     def per_class(self, num_classes: int, generator: torch.Generator) -> "Transform":
         """Operations and one set of parameters for each class: siamese matching of all classes at once."""
@@ -124,22 +126,22 @@ class Transform:
 
     def __call__(self, images: Tensor, draw_of_image: Tensor | None = None) -> Tensor:
         """Augmented images, same shape ``[N, C, H, W]``."""
-        chosen = None if draw_of_image is None else draw_of_image.cpu()
-        for stage, operation, u in zip(self.augmentation.stages, self.operations, self.u, strict=True):
-            if chosen is not None:
-                operation, u = operation[chosen], u[chosen]
-            images = self._stage(stage, operation, images, u.to(images, non_blocking=True))
-        return images
+        (plan,) = placed([self.plan(None if draw_of_image is None else host_labels(draw_of_image))], images.device)
+        return plan(images)
 
-    def _stage(self, names: list[str], operation: Tensor, images: Tensor, u: Tensor) -> Tensor:
-        present = operation.unique().tolist()
-        if len(present) == 1:
-            return self._apply(names[present[0]], images, u)
-        augmented = torch.empty_like(images)
-        for index in present:
-            members = (operation == index).nonzero().flatten().to(images.device)
-            augmented = augmented.index_copy(0, members, self._apply(names[index], images[members], u[members]))
-        return augmented
+    def plan(self, draw_of_image: Tensor | None = None) -> "Plan":
+        """What each image gets: of a batch with such a ``draw_of_image`` on the CPU, by default of G images."""
+        stages = []
+        for names, operation, u in zip(self.augmentation.stages, self.operations, self.u, strict=True):
+            if draw_of_image is not None:
+                operation, u = operation[draw_of_image], u[draw_of_image]
+            present = operation.unique().tolist()
+            if len(present) == 1:
+                stages.append([Part(names[present[0]], u)])
+                continue
+            members = [(index, (operation == index).nonzero().flatten()) for index in present]
+            stages.append([Part(names[index], u[own], own) for index, own in members])
+        return Plan(self._apply, stages)
 
     def _apply(self, operation: str, images: Tensor, u: Tensor) -> Tensor:
         height, width = images.shape[2:]
@@ -164,6 +166,53 @@ class Transform:
         if operation == "scale":
             return scale(images, u[:, 0], u[:, 1], align_corners=align)
         return rotate(images, u[:, 0], align_corners=align)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The images of a batch that get one operation of a stage: their numbers ``u`` ``[M, 3]`` (more for ``shuffle``
+    and ``zoom``) and indices ``members`` ``[M]``, where those are not all.
+    """
+
+    operation: str
+    u: Tensor
+    members: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An augmentation of the images of one batch, stage after stage."""
+
+    apply: Callable[[str, Tensor, Tensor], Tensor]  # an operation by its name, to images with their numbers
+    stages: list[list[Part]]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Augmented images, same shape ``[N, C, H, W]``, on the device where the plan is :func:`placed`."""
+        for parts in self.stages:
+            images = self._stage(parts, images)
+        return images
+
+    def _stage(self, parts: list[Part], images: Tensor) -> Tensor:
+        augmented = torch.empty_like(images) if len(parts) > 1 else images
+        for part in parts:
+            u, members = part.u.to(images.dtype), part.members
+            if members is None:
+                return self.apply(part.operation, images, u)
+            augmented = augmented.index_copy(0, members, self.apply(part.operation, images[members], u))
+        return augmented
+
+
+def placed(plans: Sequence[Plan], device: torch.device) -> list[Plan]:
+    """The same plans on the device of the images, in one copy."""
+    tensors: list[Tensor] = []
+    for part in (part for plan in plans for stage in plan.stages for part in stage):
+        tensors += [part.u] if part.members is None else [part.u, part.members]
+    there = iter(to_device(tensors, device))
+
+    def moved(part: Part) -> Part:
+        return Part(part.operation, next(there), None if part.members is None else next(there))
+
+    return [Plan(plan.apply, [[moved(part) for part in stage] for stage in plan.stages]) for plan in plans]
 
 
 def _integers(u: Tensor, count: int) -> Tensor:

@@ -7,10 +7,14 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from cmidd.data.known_labels import host_labels, place
 from cmidd.data.preprocessing import Preprocessing
 from cmidd.data.split import Split, shape_of
 from cmidd.utils.errors import SettingError
 from cmidd.utils.random_streams import Streams
+from cmidd.utils.transfer import to_device
+
+MOST_LABELS = 16  # kinds of batches whose labels are kept; a run has one or two
 
 
 @dataclass(frozen=True, repr=False)
@@ -60,16 +64,36 @@ class Dataset:
         return self.train.device
 
     @cached_property
+    def _labels(self) -> dict[bytes, Tensor]:
+        return {}
+
+    @cached_property
+    def _orders(self) -> dict[int | None, tuple[int, Tensor]]:
+        return {}
+
+    @cached_property
     def class_members(self) -> list[Tensor]:
         """For every class the indices of its training images, in the order of the data set."""
-        labels = self.train.labels.cpu()
+        labels = host_labels(self.train.labels)
         return [(labels == label).nonzero().flatten() for label in range(self.num_classes)]
 
     def class_batches(self, size: int, generator: torch.Generator) -> Split:
         """``size`` distinct training images of every class (all of a smaller class, with ``fill`` some of them again),
         classes in order.
         """
-        return self.train[self.drawn(size, generator).to(self.device)]
+        return self.take(self.drawn(size, generator))
+
+    def take(self, indices: Tensor) -> Split:
+        """Training images by their indices on the CPU, with labels that are the same tensor whenever they are the same
+        (:mod:`cmidd.data.known_labels`): for batches whose classes come in one order again and again.
+        """
+        labels = host_labels(self.train.labels)[indices]
+        key = labels.numpy().tobytes()
+        if key not in self._labels:
+            if len(self._labels) == MOST_LABELS:
+                self._labels.clear()
+            self._labels[key] = place(labels, self.device)
+        return Split(self.at(indices).images, self._labels[key])
 
     def drawn(self, size: int, generator: torch.Generator) -> Tensor:
         """The indices of :meth:`class_batches` among the training images."""
@@ -97,7 +121,7 @@ class Dataset:
                 chosen = self.first(order[times[order].argsort(stable=True)], size)
                 times += chosen.bincount(minlength=len(members))
                 drawn.append(members[chosen])
-            batches.append(self.train[torch.cat(drawn).to(self.device)])
+            batches.append(self.take(torch.cat(drawn)))
         return batches
 
     def cycled_class_batches(self, size: int, number: int, streams: Streams) -> Split:
@@ -107,15 +131,26 @@ class Dataset:
         drawn = []
         for label, members in enumerate(self.class_members):
             pass_, position = divmod(number, max(1, len(members) // size))
-            order = torch.randperm(len(members), generator=streams("real_class", label, pass_))
+            order = self._order(label, len(members), streams("real_class", label, pass_))
             drawn.append(members[self.first(order[position * size :], size)])
-        return self.train[torch.cat(drawn).to(self.device)]
+        return self.take(torch.cat(drawn))
 
     def cycled_batch(self, size: int, number: int, streams: Streams) -> Split:
         """Batch ``number`` of any classes, when the shuffled training set is gone through again and again."""
         pass_, position = divmod(number, math.ceil(len(self.train) / size))
-        order = torch.randperm(len(self.train), generator=streams("real_any", pass_))
-        return self.train[order[position * size : (position + 1) * size].to(self.device)]
+        order = self._order(None, len(self.train), streams("real_any", pass_))
+        return self.at(order[position * size : (position + 1) * size])
+
+    def at(self, indices: Tensor) -> Split:
+        """Training images by their indices on the CPU."""
+        return self.train[to_device([indices], self.device)[0]]
+
+    def _order(self, label: int | None, count: int, generator: torch.Generator) -> Tensor:
+        """The order that ``generator`` draws of ``count`` images: kept for the batches of one pass."""
+        seed = generator.initial_seed()
+        if self._orders.get(label, (None,))[0] != seed:
+            self._orders[label] = seed, torch.randperm(count, generator=generator)
+        return self._orders[label][1]
 
     def check_ipc(self, ipc: int) -> None:
         """Refuse more images per class than the smallest class has, unless ``fill`` repeats those that are there.

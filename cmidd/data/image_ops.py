@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cmidd.utils.transfer import to_device
+
 MAX_SHIFT = 0.125  # of the image side
 CUTOUT_SIDE = 0.5  # of the image side
 MAX_SCALE = 1.2
@@ -133,7 +135,7 @@ def cutmix(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, 
     train on ``share * CE(own label) + (1 - share) * CE(partner's label)``.
     """
     height, width = images.shape[2:]
-    partner = torch.randperm(len(images), generator=generator).to(images.device)
+    (partner,) = to_device([torch.randperm(len(images), generator=generator)], images.device)
     u = torch.rand(3, generator=generator).tolist()
     side = math.sqrt(1 - u[0])  # The kept share is drawn from Beta(1, 1), the uniform distribution.
     (top, bottom), (left, right) = (
@@ -152,7 +154,7 @@ def mixup(images: Tensor, alpha: float, generator: torch.Generator) -> tuple[Ten
     """
     from scipy.special import betaincinv  # A tenth of a second, which only who mixes so waits for.
 
-    partner = torch.randperm(len(images), generator=generator).to(images.device)
+    (partner,) = to_device([torch.randperm(len(images), generator=generator)], images.device)
     u = float(torch.rand((), generator=generator, dtype=torch.float64))
     share = float(betaincinv(alpha, alpha, u))  # The quantile: scipy draws from no generator of torch's.
     return share * images + (1 - share) * images[partner], partner, share
@@ -195,13 +197,16 @@ def _affine(images: Tensor, rows: list[list[Tensor]], align_corners: bool) -> Te
 
 def _sampled(images: Tensor, grid: Tensor, align_corners: bool) -> Tensor:
     """Images resampled at a grid ``[N, H, W, 2]`` of x and y in [-1, 1], bilinear, zeros outside."""
-    if images.is_cuda and torch.are_deterministic_algorithms_enabled():
+    # On mps torch 2.11 has no gradient of grid_sample.
+    if images.is_mps or (images.is_cuda and torch.are_deterministic_algorithms_enabled()):
         return bilinear(images, grid, align_corners)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=align_corners)
 
 
 def bilinear(images: Tensor, grid: Tensor, align_corners: bool) -> Tensor:
-    """``grid_sample``, differentiable in the images only, by indexing: CUDA can add up its gradient in order."""
+    """``grid_sample``, differentiable in the images only, by indexing: CUDA can add up its gradient in order,
+    and mps has one.
+    """
     height, width = images.shape[2:]
     x, y = (
         (grid[..., axis] + 1) / 2 * (length - 1) if align_corners else ((grid[..., axis] + 1) * length - 1) / 2

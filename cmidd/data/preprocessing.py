@@ -19,11 +19,26 @@ class Preprocessing(Protocol):
         """What :func:`from_tensors` needs to make the same map again, bit for bit."""
 
 
+class _Like:
+    """A tensor of a map in the dtype and on the device of images: copied to a device once."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+        self._copies: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+
+    def __call__(self, images: Tensor) -> Tensor:
+        place = images.dtype, images.device
+        if place not in self._copies:
+            self._copies[place] = self.tensor.to(images)
+        return self._copies[place]
+
+
 class Normalize:
     """Subtract the mean and divide by the standard deviation of each channel (both ``[C]``)."""
 
     def __init__(self, mean: Tensor, std: Tensor) -> None:
         self.mean, self.std = mean, std
+        self._mean_like, self._std_like = _Like(mean), _Like(std)
 
     def __call__(self, pixels: Tensor) -> Tensor:
         mean, std = self._like(pixels)
@@ -37,7 +52,7 @@ class Normalize:
         return {"mean": self.mean, "std": self.std}
 
     def _like(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        return (self.mean.to(images)[:, None, None], self.std.to(images)[:, None, None])
+        return self._mean_like(images)[:, None, None], self._std_like(images)[:, None, None]
 
 
 class ZCA:
@@ -52,8 +67,9 @@ class ZCA:
     def __init__(self, mean: Tensor, eigenvectors: Tensor, eigenvalues: Tensor, eps: float = 0.1) -> None:
         self.mean, self.eigenvectors, self.eigenvalues, self.eps = mean, eigenvectors, eigenvalues, eps
         basis, scale = eigenvectors.double(), (eigenvalues.double() + eps).sqrt()
-        self._whiten = (basis / scale @ basis.T).to(mean.dtype)
-        self._color = (basis * scale @ basis.T).to(mean.dtype)
+        self._mean = _Like(mean)
+        self._whiten = _Like((basis / scale @ basis.T).to(mean.dtype))
+        self._color = _Like((basis * scale @ basis.T).to(mean.dtype))
 
     @classmethod
     def fit(cls, pixels: Tensor, eps: float = 0.1) -> "ZCA":
@@ -66,12 +82,12 @@ class ZCA:
         return cls(mean.float(), eigenvectors.float(), eigenvalues.clamp(min=0).float(), eps)
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        flat = pixels.reshape(-1, len(self.mean)) - self.mean.to(pixels)
-        return (flat @ self._whiten.to(pixels)).reshape(pixels.shape)
+        flat = pixels.reshape(-1, len(self.mean)) - self._mean(pixels)
+        return (flat @ self._whiten(pixels)).reshape(pixels.shape)
 
     def inverse(self, images: Tensor) -> Tensor:
-        flat = images.reshape(-1, len(self.mean)) @ self._color.to(images)
-        return (flat + self.mean.to(images)).reshape(images.shape)
+        flat = images.reshape(-1, len(self.mean)) @ self._color(images)
+        return (flat + self._mean(images)).reshape(images.shape)
 
     def tensors(self) -> dict[str, Tensor]:
         return {

@@ -77,7 +77,7 @@ def distill(
                     observer.metrics({"iteration": done, **values})
                     bar.say(**values)
                 elif bar.looks():  # Now and then: each of them waits for the device.
-                    bar.say(**{name: float(value) for name, value in metrics.items() if name != "total"})
+                    bar.say(**_numbers({name: value for name, value in metrics.items() if name != "total"}))
                 state.advance(time.monotonic() - began)
                 rollback.passed(done)
                 if saving:
@@ -108,15 +108,20 @@ def measured(
     syn_lr: Tensor | None,
 ) -> dict[str, float]:
     """What is logged of a step: the loss, every regulariser, also of weight 0, and the learned step size."""
-    values = {name: float(value) for name, value in metrics.items() if name != "total"}
+    values = {name: value for name, value in metrics.items() if name != "total"}
     for weight, regularizer in regularizers:
         if weight == 0:
             with torch.no_grad():
                 term = regularizer(match, streams(regularizer.name, iteration, match.draw))
-            values[regularizer.name] = float(term.sum())
+            values[regularizer.name] = term.sum()
     if syn_lr is not None:
-        values["syn_lr"] = float(syn_lr.detach())
-    return values
+        values["syn_lr"] = syn_lr.detach()
+    return _numbers(values)
+
+
+def _numbers(values: Mapping[str, Tensor]) -> dict[str, float]:
+    """Scalars of the device as numbers; it is waited for once."""
+    return dict(zip(values, torch.stack([value.float() for value in values.values()]).tolist(), strict=True))
 
 
 def distillation_step(

@@ -69,9 +69,9 @@ class Watch:
         """
         if not self._steps:
             return
-        terms = torch.stack([value.float() for metrics in self._steps for value in metrics.values()])
-        reached = torch.stack(self._reached).unflatten(0, (len(self._steps), -1)).tolist()
-        rows = terms.unflatten(0, (len(self._steps), -1)).tolist()
+        terms, steps = [value.float() for metrics in self._steps for value in metrics.values()], len(self._steps)
+        values = torch.stack([*terms, *self._reached]).tolist()  # At once: each time the device is waited for.
+        rows, reached = _rows(values[: len(terms)], steps), _rows(values[len(terms) :], steps)
         names, iterations = list(self._steps[0]), self._iterations
         self.forget()
         for iteration, row, far in zip(iterations, rows, reached, strict=True):
@@ -86,8 +86,10 @@ class Watch:
         Raises:
             Diverged: when a number is not finite, as in a network that the method trains.
         """
-        for name, tensor in tensors.items():
-            if not tensor.isfinite().all():
+        for device in dict.fromkeys(tensor.device for tensor in tensors.values()):  # Each is waited for once.
+            own = {name: tensor for name, tensor in tensors.items() if tensor.device == device}
+            finite = torch.stack([tensor.isfinite().all() for tensor in own.values()]).tolist()
+            for name in (name for name, good in zip(own, finite, strict=True) if not good):
                 raise Diverged(f"{', '.join(self._unsteady())}: {name} is not finite; choose a smaller value")
 
     def _wrong(self, metrics: dict[str, float], reached: list[float]) -> tuple[list[str], str] | None:
@@ -120,6 +122,12 @@ class Watch:
             return f"method.{name}={attrgetter(name)(self.arguments):g}"
         except AttributeError:  # A method of the user's own may call it otherwise.
             return f"method.{name}"
+
+
+def _rows(values: list[float], count: int) -> list[list[float]]:
+    """A list cut into ``count`` of equal length."""
+    width = len(values) // count
+    return [values[row * width : (row + 1) * width] for row in range(count)]
 
 
 def _finite(value: float) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from cmidd.compute.gradients import IDC_DISTANCES, class_gradients, convolutions
 from cmidd.compute.training import TrainingRecipe, train_step
@@ -11,8 +12,10 @@ from cmidd.core.context import Context
 from cmidd.core.match import Match
 from cmidd.core.method import Method
 from cmidd.data.augmentation import Augmentation
+from cmidd.data.known_labels import host_labels, place
 from cmidd.data.split import Split
 from cmidd.utils.setting_types import Count, Fraction, Positive
+from cmidd.utils.transfer import to_device
 
 
 class IDC(Method):
@@ -55,6 +58,7 @@ class IDC(Method):
         self.context, self.augment, self.net = context, augment, net
         self.batch_real, self.batch_syn_max, self.distance = batch_real, batch_syn_max, IDC_DISTANCES[distance]
         self.steps_per_iteration, self.net_steps = inner_loop, -(-net_images // net.batch)
+        self._at_most_labels: Tensor | None = None
 
     @classmethod
     def images_per_iteration(cls, num_classes: int, ipc: int, settings: Mapping[str, Any]) -> int:
@@ -85,7 +89,7 @@ class IDC(Method):
 
     def _at_most(self, decoded: Split, generator: torch.Generator) -> Split:
         """A random choice of ``batch_syn_max`` images of every class that has more."""
-        labels = decoded.labels.cpu()
+        labels, device = host_labels(decoded.labels), decoded.labels.device
         chosen = []
         for label in range(self.context.data.num_classes):
             members = (labels == label).nonzero().flatten()
@@ -93,4 +97,8 @@ class IDC(Method):
                 members = members[torch.randperm(len(members), generator=generator)[: self.batch_syn_max]]
             chosen.append(members)
         indices = torch.cat(chosen)
-        return decoded if len(indices) == len(labels) else decoded[indices.to(decoded.labels.device)]
+        if len(indices) == len(labels):
+            return decoded
+        if self._at_most_labels is None or not torch.equal(host_labels(self._at_most_labels), labels[indices]):
+            self._at_most_labels = place(labels[indices], device)
+        return Split(decoded.images[to_device([indices], device)[0]], self._at_most_labels)

@@ -24,12 +24,13 @@ class QueuedNetwork:
 
     def __init__(self, network: Network, optimizer: torch.optim.Optimizer) -> None:
         self.network, self.optimizer = network, optimizer
-        self.correct = self.seen = 0
+        self.correct: int | Tensor = 0
+        self.seen = 0
 
     @property
     def accuracy(self) -> float:
         """Training accuracy since the last reset, in per cent; 0 when nothing was seen since."""
-        return 100 * self.correct / self.seen if self.seen else 0.0
+        return 100 * int(self.correct) / self.seen if self.seen else 0.0
 
 
 class IDM(Method):
@@ -93,7 +94,7 @@ class IDM(Method):
         at = self.meter_reset
         if iteration in at if isinstance(at, tuple) else iteration % at == 0:
             for queued in self.queue:
-                queued.correct = queued.seen = 0
+                queued.correct, queued.seen = 0, 0
         if iteration % self.net_generate_interval == 0:
             if len(self.queue) == self.queue_size:
                 self.queue.pop(0)
@@ -105,11 +106,9 @@ class IDM(Method):
             queued = self.queue[index]
             queued.network.train()
             for _ in range(self.net_steps):
-                batch = data.train[
-                    torch.randperm(len(data.train), generator=generator)[: self.net.batch].to(data.device)
-                ]
+                batch = data.at(torch.randperm(len(data.train), generator=generator)[: self.net.batch])
                 logits = train_step(queued.network, queued.optimizer, batch, self.net, generator)
-                queued.correct += int((logits.argmax(1) == batch.labels).sum())
+                queued.correct = queued.correct + (logits.argmax(1) == batch.labels).sum()  # Read when it is needed.
                 queued.seen += len(batch)
 
     def _queued(self, generator: torch.Generator) -> QueuedNetwork:
@@ -117,7 +116,7 @@ class IDM(Method):
         return QueuedNetwork(network, self.net.new_optimizer(network))
 
     def state(self) -> dict[str, Tensor]:
-        tensors = {"meters": torch.tensor([[queued.correct, queued.seen] for queued in self.queue])}
+        tensors = {"meters": torch.tensor([[int(queued.correct), queued.seen] for queued in self.queue])}
         for number, queued in enumerate(self.queue):
             tensors.update({f"{number}/{name}": value for name, value in queued.network.state_dict().items()})
             for name, parameter in queued.network.named_parameters():

@@ -13,10 +13,11 @@ from cmidd.compute import passes
 from cmidd.core.context import Context
 from cmidd.core.match import Match
 from cmidd.core.method import Method
-from cmidd.data.augmentation import Augmentation
+from cmidd.data.augmentation import Augmentation, Plan, placed
 from cmidd.networks import Network
 from cmidd.utils.errors import SettingError
 from cmidd.utils.setting_types import Count, Fraction, NonNegative, Positive
+from cmidd.utils.transfer import to_device
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class MTT(Method):
     def matches(self, iteration: int) -> Iterator[Match]:
         synthetic, device = self.context.synthetic, self.context.data.device
         assert synthetic.syn_lr is not None
-        start, target = (theta.to(device) for theta in self._segment(iteration))
+        start, target = to_device(self._segment(iteration), device)
         steps = self._student_steps(iteration)
         loss = trajectory_distance(synthetic.images, synthetic.syn_lr, start, target, steps)
         vector_to_parameters(start, self.student.parameters())
@@ -107,15 +108,16 @@ class MTT(Method):
 
     def _student_steps(self, iteration: int) -> list[StudentStep]:
         generator, labels = self.context.streams("augment", iteration), self.context.synthetic.labels
-        steps: list[StudentStep] = []
+        plans: list[Plan] = []
+        drawn: list[Tensor] = []
         chunks: list[Tensor] = []
         for _ in range(self.syn_steps):
             if not chunks:
                 chunks = list(torch.randperm(len(labels), generator=generator).split(self.batch_syn))
-            chunk = chunks.pop().to(labels.device)
-            transform = self.augment.per_image(len(chunk), generator)
-            steps.append(StudentStep(self.student, chunk, labels[chunk], transform))
-        return steps
+            drawn.append(chunks.pop())
+            plans.append(self.augment.per_image(len(drawn[-1]), generator).plan())
+        plans, drawn = placed(plans, labels.device), to_device(drawn, labels.device)
+        return [StudentStep(self.student, chunk, labels[chunk], plan) for chunk, plan in zip(drawn, plans, strict=True)]
 
 
 def epochs_read(max_start_epoch: int, expert_epochs: int) -> int:

@@ -7,6 +7,7 @@ import torch
 from cmidd.networks._network import Network
 from cmidd.utils.errors import SettingError
 from cmidd.utils.plugins import Plugins
+from cmidd.utils.transfer import to_device
 
 NETWORKS: Plugins[type[Network]] = Plugins("cmidd.networks", Network)
 MOST_PARAMETERS = 2 * 10**9
@@ -28,7 +29,10 @@ def build_network(
     network = blank_network(name, image_shape, num_classes, **options)
     network.to_empty(device="cpu")
     network.initialise(generator)
-    return network.to(device)
+    tensors = [*network.parameters(), *network.buffers()]
+    for tensor, copy in zip(tensors, to_device([each.detach() for each in tensors], torch.device(device)), strict=True):
+        tensor.data = copy
+    return network
 
 
 def blank_network(name: str, image_shape: tuple[int, int, int], num_classes: int, **options: Any) -> Network:

@@ -20,6 +20,7 @@ from cmidd.core.context import Context
 from cmidd.core.match import Match
 from cmidd.core.regularizer import Regularizer
 from cmidd.core.teachers import Teachers
+from cmidd.data.known_labels import groups
 from cmidd.data.split import Split
 from cmidd.networks import Network
 
@@ -35,7 +36,7 @@ def conditional_mutual_information(features: Tensor, labels: Tensor, log_centroi
     log_p = features.log_softmax(1)
     if log_centroids is not None:
         return (log_p.exp() * (log_p - log_centroids[labels])).sum(1).mean()
-    _, group, count = labels.unique(return_inverse=True, return_counts=True)
+    group, count = groups(labels)
     index = group[:, None].expand_as(log_p)
     # log Q_y = logsumexp over the class of log P_s, minus log n_y.
     empty = log_p.new_full((len(count), log_p.shape[1]), -torch.inf)

@@ -17,6 +17,7 @@ from cmidd.core.context import Context
 from cmidd.core.match import Match
 from cmidd.core.regularizer import Regularizer
 from cmidd.core.teachers import Teachers
+from cmidd.data.known_labels import class_members, num_classes_of
 from cmidd.utils.setting_types import NonNegative
 
 
@@ -69,8 +70,7 @@ def local_covariances(maps: Tensor, labels: Tensor) -> Tensor:
     """
     centred = maps - _class_means(maps, labels)[labels]
     covariances = []
-    for label in range(int(labels.max()) + 1):
-        members = (labels == label).nonzero().flatten()
+    for members in class_members(labels, num_classes_of(labels)):
         columns = centred[members].transpose(0, 1).flatten(1)  # [D, B * L]
         covariances.append(columns @ columns.T / len(members))
     return torch.stack(covariances)
@@ -84,4 +84,4 @@ def class_scatter(features: Tensor, labels: Tensor) -> Tensor:
 
 
 def _class_means(values: Tensor, labels: Tensor) -> Tensor:
-    return class_means(values.flatten(1), labels, int(labels.max()) + 1).unflatten(1, values.shape[1:])
+    return class_means(values.flatten(1), labels, num_classes_of(labels)).unflatten(1, values.shape[1:])

@@ -16,6 +16,7 @@ from cmidd.core.context import Context
 from cmidd.core.match import Match
 from cmidd.core.regularizer import Regularizer
 from cmidd.core.teachers import Teachers
+from cmidd.data.known_labels import num_classes_of
 from cmidd.utils.setting_types import Count, Positive
 
 
@@ -60,4 +61,4 @@ def label_nce(synthetic: Tensor, labels: Tensor, real: Tensor, real_labels: Tens
     similarity = F.normalize(synthetic, dim=1) @ F.normalize(real, dim=1).T / temperature
     other = labels[:, None] != real_labels[None]
     own_share = similarity.log_softmax(1).masked_fill(other, -torch.inf).logsumexp(1)
-    return class_means(-own_share[:, None], labels, int(real_labels.max()) + 1).flatten()
+    return class_means(-own_share[:, None], labels, num_classes_of(real_labels)).flatten()

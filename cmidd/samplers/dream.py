@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from cmidd.compute.embeddings import embed_real
-from cmidd.compute.kmeans import nearest_to_centres
+from cmidd.compute.kmeans import nearest_in_each
 from cmidd.core.sampler import Sampler
 from cmidd.data.dataset import Dataset
 from cmidd.data.split import Split
@@ -59,7 +59,7 @@ class DREAM(Sampler):
             )
         chosen = representatives(self.data, size * count, new_network(generator), generator, self.rounds)
         runs = [[own[number * size : (number + 1) * size] for own in chosen] for number in range(count)]
-        return [self.data.train[torch.cat(run).to(self.data.device)] for run in runs]
+        return [self.data.take(torch.cat(run)) for run in runs]
 
     def batch(
         self,
@@ -72,7 +72,7 @@ class DREAM(Sampler):
         if counters[-1] % self.interval == 0:
             self.chosen = torch.cat(representatives(self.data, size, network, streams("dream", *counters), self.rounds))
         assert self.chosen is not None
-        return self.data.train[self.chosen.to(self.data.device)]
+        return self.data.take(self.chosen)
 
     def state(self) -> dict[str, Tensor]:
         return {} if self.chosen is None else {"chosen": self.chosen}
@@ -88,8 +88,5 @@ def representatives(
     smaller class all, with ``fill`` some of them again.
     """
     embedded = embed_real(network, data.train)
-    chosen = []
-    for members in data.class_members:
-        points = embedded[members.to(embedded.device)]
-        chosen.append(members[data.first(nearest_to_centres(points, size, generator, rounds).cpu(), size)])
-    return chosen
+    nearest = nearest_in_each(embedded, data.class_members, size, generator, rounds)
+    return [members[data.first(own, size)] for members, own in zip(data.class_members, nearest, strict=True)]

@@ -141,7 +141,7 @@ def _read_labels(folder: Path, names: Sequence[str]) -> dict[str, int]:
     for number, row in enumerate(rows, 2):
         if len(row) != len(HEAD) or tuple(row[1:]) not in known:
             raise SettingError(f"{path}: line {number}: {str(row)[:200]} is no {', '.join(HEAD)} of the set; {again}")
-    named, there = [row[0] for row in rows], {str(png.relative_to(folder)) for png in folder.glob("*/*.png")}
+    named, there = [row[0] for row in rows], {png.relative_to(folder).as_posix() for png in folder.glob("*/*.png")}
     if tuple(head) != HEAD or not rows or len(set(named)) < len(named) or set(named) != there:
         odd = f", not of {min(set(named) ^ there)[:200]!r}" if set(named) != there else ""
         raise SettingError(f"{path}: expected {','.join(HEAD)} and one line for every picture{odd}; {again}")

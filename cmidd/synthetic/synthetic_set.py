@@ -74,6 +74,7 @@ class SyntheticSet:
     about: dict[str, Any] = field(default_factory=dict)
     finished: list[Stage] = field(default_factory=list)
     soft_labels: SoftLabels | None = None
+    _kept: dict[str, tuple[list[Tensor], Tensor]] = field(default_factory=dict, init=False, compare=False)
 
     @classmethod
     def from_real(
@@ -112,7 +113,7 @@ class SyntheticSet:
     def labels(self) -> Tensor:
         """The label of every image ``[N]``."""
         labels = [*(stage.labels for stage in self.finished), self.leaf_labels]
-        return torch.cat(labels) if self.finished else self.leaf_labels
+        return self._joined("labels", labels) if self.finished else self.leaf_labels
 
     @property
     def all_soft_labels(self) -> SoftLabels | None:
@@ -157,7 +158,23 @@ class SyntheticSet:
             images = self.transform(images)
         soft = self.all_soft_labels
         logits = None if soft is None else self.formation.repeat(soft.logits)
-        return Split(images, self.formation.repeat(self.labels), soft=logits)
+        return Split(images, self.training_labels, soft=logits)
+
+    @property
+    def training_labels(self) -> Tensor:
+        """The label of every image of :meth:`training_images`."""
+        labels, tiles = self.labels, self.formation.tiles
+        return self._joined("training labels", [labels] * tiles) if tiles > 1 else labels
+
+    def _joined(self, name: str, parts: list[Tensor]) -> Tensor:
+        """Parts after one another: the same tensor from step to step, so that what is known of it stays known
+        (:mod:`cmidd.data.known_labels`).
+        """
+        kept, joined = self._kept.get(name, ([], self.leaf_labels))
+        if len(kept) != len(parts) or any(one is not other for one, other in zip(kept, parts, strict=True)):
+            joined = torch.cat(parts)
+            self._kept[name] = parts, joined
+        return joined
 
     def decode(self) -> Split:
         """:meth:`training_images`, detached: what a network is trained on."""

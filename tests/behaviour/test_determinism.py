@@ -56,7 +56,7 @@ def test_two_processes_make_the_same_experts_teachers_and_set(tmp_path):
     assert [path for path in same if made[0][path] != made[1].get(path)] == []
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.gpu
 @pytest.mark.parametrize("method", list(TINY_METHOD))
 def test_on_cuda_a_deterministic_run_repeats_to_the_bit(tmp_path, method):
     words = [*SHORT, "device=cuda", "engine.deterministic=true"]

@@ -50,6 +50,8 @@ LEVELS = {
     "cmidd distill method=dm cmi.measure=true evaluation.interval=500": ("run", DM),
     "cmidd distill method=dm tracking=tensorboard": ("run", [*DM, "seed=4"]),
     "cmidd distill method=dm wandb.mode=offline": ("settings", []),
+    "cmidd distill method=dm method.iterations=5 results_root=on_cpu device=cpu": ("settings", []),
+    "cmidd distill method=dm method.iterations=5 results_root=on_mac device=mps": ("settings", []),
     "cmidd distill method=mtt dry_run=true": ("run", MTT),
     "cmidd distill method=mtt dry_run=measure": ("run", MTT),
     "cmidd distill method=mtt on_nan=rollback": ("run", MTT),

@@ -1,5 +1,6 @@
 """Machines that are not Linux: nothing that Windows lacks is needed to import cmidd or to run it."""
 
+import ast
 import importlib
 import os
 import pkgutil
@@ -44,3 +45,25 @@ def test_every_module_is_imported_and_a_run_finished_without_what_windows_lacks(
     done = forked(as_on_windows, *TINY, *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (result(tmp_path, "dm", 0) / "DONE").exists()
+    names = {part for path in tmp_path.rglob("*") for part in path.relative_to(tmp_path).parts}
+    assert not [name for name in names if name[-1] in ". " or set(name) & set('<>:"\\|?*')]
+
+
+NO_TEXT = ("files.write_text", "Image.open", "gzip.open")
+
+
+def without_encoding(source):
+    """The lines on which a text file is opened in the encoding of the machine."""
+    for call in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)):
+        name, given = ast.unparse(call.func), [ast.unparse(each) for each in [*call.args, *call.keywords]]
+        opens = name.split(".")[-1] in ("open", "read_text") or name.endswith(".write_text")
+        binary = {"'rb'", "'rb+'", "'wb'"} & set(given) or name in NO_TEXT
+        if opens and not binary and not any(each.startswith("encoding=") for each in given):
+            yield call.lineno
+
+
+def test_text_files_have_the_same_encoding_on_every_machine():
+    assert list(without_encoding("path.read_text()\nopen('a')\npath.open('w', newline='')")) == [1, 2, 3]
+    sources = {path: path.read_text(encoding="utf-8") for path in (ROOT / "cmidd").rglob("*.py")}
+    opening = [path for path, text in sources.items() if "open(" in text or "_text(" in text]
+    assert not [(path, line) for path in opening for line in without_encoding(sources[path])]

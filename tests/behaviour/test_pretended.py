@@ -82,6 +82,11 @@ def test_mps_pins_no_memory():
         torch.empty(3, pin_memory=True)
 
 
+def test_mps_takes_no_copy_that_is_not_waited_for():
+    with pretended_device("mps"), pytest.raises(RuntimeError, match="not waited for"):
+        torch.ones(3).to("mps", non_blocking=True)
+
+
 WAITS = {
     "item": (1, lambda x: x.sum().item()),
     "float": (1, lambda x: float(x.sum())),

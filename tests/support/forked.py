@@ -59,6 +59,8 @@ def end():
 @functools.cache
 def server():
     """What starts processes that are forked from the one that has imported everything."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():  # Windows
+        return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "tests.support.imported"])
     with contextlib.chdir(ROOT):  # where the server finds these modules

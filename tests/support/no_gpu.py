@@ -3,6 +3,8 @@
 No variable of the environment hides that of a Mac, so this is imported in every process of the tests.
 """
 
+import functools
+
 import torch
 
-torch.backends.mps.is_available = lambda: False
+torch.backends.mps.is_available = functools.cache(lambda: False)  # Cached as torch's own is: torch._dynamo asks.

@@ -1,12 +1,14 @@
 """A pretended GPU: CPU tensors that are said to lie on one, with every wait of the host counted.
 
 Every operation computes for real, so whole runs work. What mixes the devices, gives a tensor of the device a generator
-of the CPU, or hands it to numpy raises as it would on a GPU; on the pretended ``mps`` float64 does too. Kernels and
-host synchronisations are counted, with where they come from. Not covered: Triton and ``torch.compile``, streams,
+of the CPU, or hands it to numpy raises as it would on a GPU; on the pretended ``mps`` float64 does too, and a copy that
+is not waited for, which there may go wrong in silence. Kernels and host synchronisations are counted, with where they
+come from. Not covered: Triton and ``torch.compile``, streams,
 graphs, and the numerics of a GPU (autocast is that of the CPU).
 """
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -28,7 +30,7 @@ def pretended_device(kind: Literal["cuda", "mps"]) -> Iterator[Counts]:
 
     A wait is: the value of a tensor (``item``, ``bool``, ``tolist``, ``equal``), a size that depends on values
     (``nonzero``, a boolean mask, ``unique``, ``bincount``), a copy to the host, a copy to the device of what is not
-    pinned (CUDA) or not ``non_blocking``, indices that lie on the CPU, ``synchronize``.
+    pinned or not ``non_blocking``, indices that lie on the CPU, ``synchronize``.
     """
     world = World(torch.device(kind, 0))
     with contextlib.ExitStack() as stack:
@@ -52,7 +54,8 @@ def _answers(kind: str, counts: Counts) -> dict[Any, dict[str, Any]]:
         memory: dict[str, Any] = {"current_allocated_memory": lambda: 0, "driver_allocated_memory": lambda: 0}
         memory |= {"recommended_max_memory": lambda: 16 * GIB, "empty_cache": lambda: None}
         return {
-            torch.backends.mps: {"is_available": lambda: True, "is_built": lambda: True},
+            # Cached as torch's own is, whose inner function torch._dynamo asks for.
+            torch.backends.mps: {"is_available": functools.cache(lambda: True), "is_built": lambda: True},
             torch.mps: {**memory, "synchronize": synchronize, "device_count": lambda: 1},
         }
     properties = SimpleNamespace(uuid="0", name="Pretended", total_memory=80 * GIB, major=9, minor=0)

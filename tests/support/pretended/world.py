@@ -33,7 +33,9 @@ class World:
 
     def is_host_copy_free(self, host: Tensor, non_blocking: bool) -> bool:
         """Whether a copy from or to the host goes on while the program does."""
-        return non_blocking and (self.device.type == "mps" or host in self.pinned)
+        if self.device.type == "mps" and non_blocking:
+            raise RuntimeError("A copy to mps that is not waited for may read memory that is free by then.")
+        return non_blocking and host in self.pinned
 
     def moved(self, tensor: Tensor, *, there: bool, non_blocking: bool, **layout: Any) -> Tensor:
         """A copy on the device (``there``) or on the host, differentiable."""

@@ -1,5 +1,6 @@
 """The command ``cmidd``: what it answers at once, and that it and the scripts take the same words."""
 
+import io
 import os
 import re
 import subprocess
@@ -49,6 +50,16 @@ def test_what_is_answered_at_once_needs_neither_torch_nor_hydra(what):
     assert done.stderr.strip() == "[]"
     assert done.stdout.strip()
     assert "powered by" not in done.stdout
+
+
+def test_a_terminal_without_a_sign_for_a_character_shows_another(monkeypatch):
+    """Pipes on Windows are cp1252, and tables say ≈."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="cp1252", newline="\n")
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(main, "_run", lambda command, words: print("42.35 ± 0.89 ≈"))
+    main.run("table")
+    stream.flush()
+    assert stream.buffer.getvalue().decode("cp1252") == "42.35 ± 0.89 ?\n"
 
 
 @pytest.mark.parametrize("words", [["ipcc=3"], ["method=nosuch"], ["nosuch=dm"]], ids=lambda words: words[0])

@@ -1,6 +1,5 @@
 """What a command leaves that does nothing: no file, no lock, no empty folder, also where another is at work."""
 
-import fcntl
 import functools
 import multiprocessing
 import os
@@ -133,6 +132,7 @@ def test_a_lock_that_comes_and_goes_is_still_held_by_one_at_a_time(tmp_path):
 
 
 def test_a_lock_whose_file_was_removed_while_somebody_waited_is_not_taken_for_the_new_one(tmp_path):
+    fcntl = pytest.importorskip("fcntl")  # which Windows has not
     beside = tmp_path / ".thing.lock"
     with beside.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)

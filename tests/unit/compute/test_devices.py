@@ -2,7 +2,6 @@
 
 import getpass
 import os
-import resource
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -69,6 +68,11 @@ def test_on_a_mac_a_long_run_is_float32_and_not_compiled_and_tf32_is_refused(mon
         choose(EngineSettings("tf32"), MPS, values=1)
 
 
+def test_the_same_bits_are_not_promised_on_a_mac():
+    with pytest.raises(SettingError, match=r"engine.deterministic=true: .* on mps; use device=cpu, or false"):
+        choose(EngineSettings(deterministic=True), MPS, values=1)
+
+
 @pytest.mark.parametrize("new", [True, False])
 def test_bf16_is_had_on_a_mac_from_macos_14_on(monkeypatch, new):
     monkeypatch.setattr(torch.backends.mps, "is_macos_or_newer", lambda major, minor: new and major <= 14)
@@ -83,6 +87,7 @@ def test_memory_is_measured_on_systems_without_proc(monkeypatch):
     def absent(*_, **__):
         raise FileNotFoundError
 
+    resource = pytest.importorskip("resource")  # which Windows has not
     monkeypatch.setattr(Path, "read_text", absent)
     kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert peak_memory_mib(CPU) == pytest.approx(kib / 2**10, rel=0.2)  # BSD

@@ -1,0 +1,39 @@
+"""Copies to the device in one piece."""
+
+import torch
+
+from cmidd.utils.transfer import to_device
+from tests.support.pretended import pretended_device
+
+TENSORS = [
+    torch.rand(3, 5),
+    torch.arange(7),
+    torch.tensor(True),
+    torch.empty(0),
+    torch.rand(2, 3).T,
+    torch.tensor(2.5, dtype=torch.float64),
+    torch.ones(3, dtype=torch.bfloat16),
+]
+
+
+def test_on_the_cpu_tensors_stay_what_they_are():
+    assert all(one is other for one, other in zip(TENSORS, to_device(TENSORS, torch.device("cpu")), strict=True))
+
+
+def test_tensors_of_any_kind_go_to_a_gpu_in_one_copy_that_is_not_waited_for():
+    with pretended_device("cuda") as counts:
+        there = to_device(TENSORS, torch.device("cuda"))
+        assert {tensor.device.type for tensor in there} == {"cuda"}
+        assert len({tensor.untyped_storage().data_ptr() for tensor in there}) == 1
+        assert to_device([], torch.device("cuda")) == []
+    assert counts.syncs == 0
+    for one, other in zip(TENSORS, there, strict=True):
+        assert (one.dtype, one.shape) == (other.dtype, other.shape)
+        assert torch.equal(one, other)
+
+
+def test_where_no_memory_can_be_pinned_each_is_copied():
+    with pretended_device("mps"):
+        there = to_device(TENSORS[:2], torch.device("mps"))
+        assert {tensor.device.type for tensor in there} == {"mps"}
+    assert all(torch.equal(one, other) for one, other in zip(TENSORS, there, strict=False))
