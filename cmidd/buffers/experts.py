@@ -4,6 +4,7 @@ import functools
 import glob
 import logging
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +14,12 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
+from cmidd.buffers.expert import Expert
 from cmidd.compute.engine import current, using
+from cmidd.compute.kept import Written
 from cmidd.compute.recipe import stated
-from cmidd.compute.training import Training, TrainingRecipe, Written, accuracy, refuse_diverged
+from cmidd.compute.together import how_many_at_once, new_training
+from cmidd.compute.training import TrainingRecipe, accuracy, refuse_diverged
 from cmidd.core.context import Context
 from cmidd.utils import cache, clock, files, locks, tensor_files
 from cmidd.utils.cache import check_tensors, refuse_others
@@ -97,7 +101,8 @@ class Experts:
             files.write_json(self.folder / "settings.json", self.made_by)
         self._outlook = _Outlook(self.missing)
         with clock.timed("experts"):
-            locks.make_missing(self.paths, lambda index: self._make(index, context), self._is_made)
+            at_once = how_many_at_once(context.blank_network(), recipe, context.data.train)
+            locks.make_missing(self.paths, lambda some: self._make(some, context), self._is_made, at_once)
 
     def segment(self, expert: int, start: int, end: int) -> tuple[Tensor, Tensor]:
         """Flat parameters ``[P]`` of an expert after ``start`` and after ``end`` epochs; reads two rows."""
@@ -153,34 +158,52 @@ class Experts:
                 check_tensors([other], {"trajectory": [epochs + 1, self.size]}, made_by)
                 self.paths[index] = other
 
-    def _make(self, index: int, context: Context) -> None:
-        recipe, path, written = self.settings.training, self.paths[index], Written()
-        what, streams = f"expert {index + 1}/{self.count}", Streams(0).child("expert", index)
-        network = context.new_network(streams("network"))
-        training = Training(network, recipe)
-        rows: list[Tensor] = []
-
-        def record() -> None:
-            dtype = getattr(torch, self.settings.dtype)
-            rows.append(parameters_to_vector(network.parameters()).detach().to("cpu", dtype, copy=True))
-            refuse_diverged(rows[-1:], f"method.experts.training.lr={recipe.lr:g}", f"training {what}")
-
-        if path.exists():
-            rows += _go_on(training, path)
-        else:
-            if context.warm_start is not None:
-                context.warm_start.train(network, streams.child("warm"))
-            record()
-        for done in training.epochs(context.data.train, streams, what=f"{what}{self._outlook.left}"):
-            record()
-            if done + 1 == self.length or written.due():
-                state = {"last": network.parameters(), **training.state()}
-                more = {name: torch.cat([t.flatten() for t in state[name]]) for name in self._going_on(len(rows))}
-                tensor_files.write_tensors(path, {"trajectory": torch.stack(rows), **more}, {"made_by": self.made_by})
+    def _make(self, indices: Sequence[int], context: Context) -> None:
+        """Train some experts, those at once that are equally far."""
+        begun = [self._begun(index, context) for index in indices]
+        for rows in sorted({len(expert.rows) for expert in begun}):
+            self._train([expert for expert in begun if len(expert.rows) == rows], context)
         # Not compiled: another order in which torch sees shapes might compile other kernels later.
         with using(replace(current(), compile=False)):
-            reached = accuracy(network, context.data.test)
-        self._outlook.say(what, f"{reached:.2f} per cent on {context.data.held_out}")
+            for expert in begun:
+                reached = accuracy(expert.network, context.data.test)
+                self._outlook.say(expert.what, f"{reached:.2f} per cent on {context.data.held_out}")
+
+    def _begun(self, index: int, context: Context) -> Expert:
+        """What there is of an expert."""
+        what, streams = f"expert {index + 1}/{self.count}", Streams(0).child("expert", index)
+        expert = Expert(what, self.paths[index], context.new_network(streams("network")), streams)
+        if expert.path.exists():
+            return expert.read(self.settings.training)
+        if context.warm_start is not None:
+            context.warm_start.train(expert.network, streams.child("warm"))
+        self._record(expert)
+        return expert
+
+    def _record(self, expert: Expert) -> None:
+        dtype, lr = getattr(torch, self.settings.dtype), self.settings.training.lr
+        expert.rows.append(parameters_to_vector(expert.network.parameters()).detach().to("cpu", dtype, copy=True))
+        refuse_diverged(expert.rows[-1:], f"method.experts.training.lr={lr:g}", f"training {expert.what}")
+
+    def _train(self, experts: Sequence[Expert], context: Context) -> None:
+        """Train experts that are equally far to their end."""
+        training = new_training([expert.network for expert in experts], self.settings.training)
+        if len(experts[0].rows) > 1:
+            training.go_on(len(experts[0].rows) - 1, [expert.state for expert in experts])
+        several, written = "" if len(experts) == 1 else f" and {len(experts) - 1} more at once", Written()
+        what = f"{experts[0].what}{several}{self._outlook.left}"
+        for done in training.epochs(context.data.train, [expert.streams for expert in experts], what=what):
+            for expert in experts:
+                self._record(expert)
+            if done + 1 == self.length or written.due():
+                for expert, state in zip(experts, training.states(), strict=True):
+                    self._write(expert, state)
+
+    def _write(self, expert: Expert, state: Mapping[str, Iterable[Tensor]]) -> None:
+        state = {"last": expert.network.parameters(), **state}
+        more = {name: torch.cat([t.flatten() for t in state[name]]) for name in self._going_on(len(expert.rows))}
+        tensors = {"trajectory": torch.stack(expert.rows), **more}
+        tensor_files.write_tensors(expert.path, tensors, {"made_by": self.made_by})
 
 
 class _Outlook:
@@ -202,22 +225,3 @@ class _Outlook:
         self.made += 1
         say = log.info if self.made in (1, self.missing) else functools.partial(tell, log)
         say("%s: %s%s", what, worth, self.left)
-
-
-def _go_on(training: Training, path: Path) -> list[Tensor]:
-    """Have a training go on after the rows of a file, which are returned."""
-    tensors, _ = tensor_files.read_tensors(path)
-    rows, network = list(tensors["trajectory"]), training.network
-
-    def like(vector: Tensor) -> list[Tensor]:
-        """A vector in the shapes of the network's parameters."""
-        parts = vector.split([parameter.numel() for parameter in network.parameters()])
-        return [part.view_as(parameter) for part, parameter in zip(parts, network.parameters(), strict=True)]
-
-    with torch.no_grad():
-        for parameter, values in zip(network.parameters(), like(tensors.get("last", rows[-1])), strict=True):
-            parameter.copy_(values)
-    names = training.recipe.remembered
-    state = {name: list(tensors[name]) if name == "step" else like(tensors[name]) for name in names}
-    training.go_on(len(rows) - 1, state)
-    return rows

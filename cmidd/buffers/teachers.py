@@ -12,8 +12,10 @@ from typing_extensions import TypedDict
 
 from cmidd.buffers import teacher_files
 from cmidd.buffers.shelf import Shelf
+from cmidd.compute.kept import Lesson, train_all_kept
 from cmidd.compute.recipe import stated
-from cmidd.compute.training import TrainingRecipe, accuracy, refuse_diverged, train_kept
+from cmidd.compute.together import how_many_at_once
+from cmidd.compute.training import TrainingRecipe, accuracy, refuse_diverged
 from cmidd.core.context import Context
 from cmidd.networks import Network
 from cmidd.utils import cache, clock, files, locks, tensor_files
@@ -64,23 +66,29 @@ class TeacherPool:
         made_by, paths = pool_files(context, name, size, recipe)
         folder = paths[0].parent
 
-        def make(index: int) -> None:
-            began = time.monotonic()
-            log.info("training teacher %d/%d (%s, %d epochs)", index + 1, size, name, epochs)
-            streams = Streams(0).child("teacher", index)
-            network = context.new_network(streams("network"), name)
-            what = f"teacher {index + 1}/{size}"
-            keep = files.unfinished(paths[index])
-            train_kept(network, context.data.train, recipe, streams, what=what, keep=keep, made_by=made_by)
-            refuse_diverged(network.parameters(), f"cmi.epochs={epochs}", f"training {what} ({name})")
-            tested = {"accuracy": accuracy(network, context.data.test), "tested_on": context.data.held_out}
-            tensor_files.write_tensors(paths[index], network.state_dict(), {"made_by": made_by, **tested})
-            taken = duration(time.monotonic() - began)
-            log.info("%s: %.2f per cent on %s, in %s", what, tested["accuracy"], context.data.held_out, taken)
+        def make(indices: list[int]) -> None:
+            began, lessons = time.monotonic(), []
+            for index in indices:
+                log.info("training teacher %d/%d (%s, %d epochs)", index + 1, size, name, epochs)
+                streams = Streams(0).child("teacher", index)
+                network = context.new_network(streams("network"), name)
+                lessons.append(Lesson(network, streams, files.unfinished(paths[index])))
+            several = "" if len(indices) == 1 else f" and {len(indices) - 1} more at once"
+            what = f"teacher {indices[0] + 1}/{size}{several}"
+            train_all_kept(lessons, context.data.train, recipe, what=what, made_by=made_by)
+            for index, lesson in zip(indices, lessons, strict=True):
+                trained, what = lesson.network, f"teacher {index + 1}/{size}"
+                refuse_diverged(trained.parameters(), f"cmi.epochs={epochs}", f"training {what} ({name})")
+                tested = {"accuracy": accuracy(trained, context.data.test), "tested_on": context.data.held_out}
+                tensor_files.write_tensors(paths[index], trained.state_dict(), {"made_by": made_by, **tested})
+                taken = duration(time.monotonic() - began)
+                log.info("%s: %.2f per cent on %s, in %s", what, tested["accuracy"], context.data.held_out, taken)
 
         cache.describe(paths, made_by)
         with clock.timed("teachers"):
-            locks.make_missing(paths, make)
+            if not all(path.exists() for path in paths):
+                at_once = how_many_at_once(context.blank_network(name), recipe, context.data.train)
+                locks.make_missing(paths, make, at_once=at_once)
         self.networks, self.shelf, accuracies = [], Shelf(paths, context.data.device), []
         for path in paths:
             files.remove_unfinished(path)

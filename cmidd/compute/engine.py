@@ -19,6 +19,7 @@ from pydantic import Field
 from cmidd.compute import compilers
 from cmidd.compute.devices import autocasts
 from cmidd.utils.errors import SettingError
+from cmidd.utils.setting_types import Count
 
 log = logging.getLogger(__name__)
 Precision = Literal["float32", "tf32", "bf16"]
@@ -37,12 +38,16 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 @dataclass(frozen=True)
 class Engine:
     """``precision`` of convolutions and matrix products; ``compile``: one fused kernel for what lies between;
-    ``deterministic``: CUDA adds up in the same order every time, as the CPU does anyway.
+    ``deterministic``: CUDA adds up in the same order every time, as the CPU does anyway; ``at_once``: how many networks
+    are trained together (:func:`cmidd.compute.together.how_many_at_once`); ``graphs``: steps are replayed as CUDA
+    graphs (:mod:`cmidd.compute.graphs`). The last two change no more than rounding, and are no part of the ``label``.
     """
 
     precision: Precision = "float32"
     compile: bool = False
     deterministic: bool = False
+    at_once: Count | Literal["auto"] = 1
+    graphs: bool = False
 
     @property
     def label(self) -> str:
@@ -68,6 +73,8 @@ class EngineSettings:
     precision: Literal["auto", "float32", "tf32", "bf16"] = "auto"
     compile: bool | Literal["auto"] = "auto"
     deterministic: Annotated[bool, Field(strict=True)] = False
+    at_once: Count | Literal["auto"] = "auto"
+    graphs: Annotated[bool, Field(strict=True)] = False
 
 
 def choose(settings: EngineSettings, device: torch.device, values: float) -> Engine:
@@ -95,13 +102,23 @@ def choose(settings: EngineSettings, device: torch.device, values: float) -> Eng
     compiling = wanted and not lacks
     if precision == "auto":
         precision = "tf32" if device.type == "cuda" else "float32"
+    if settings.graphs and device.type != "cuda":
+        raise SettingError(f"engine.graphs=true: {device} has no CUDA graphs; give engine.graphs=false")
+    if settings.deterministic and settings.at_once not in ("auto", 1):
+        raise SettingError(
+            f"engine.at_once={settings.at_once}: how sums are rounded depends on how many networks are left, which "
+            "engine.deterministic=true is not for; give engine.at_once=1, or engine.deterministic=false"
+        )
+    at_once: Count | Literal["auto"] = settings.at_once
+    if at_once == "auto" and (settings.deterministic or device.type != "cuda"):
+        at_once = 1  # A CPU's cores are busy with one.
     deterministic = settings.deterministic and device.type == "cuda"
     if deterministic:
         log.info(
             "engine.deterministic=true: the same bits in every run on this GPU model and these versions, at the price "
             "of slower gradients; an operation that cannot be had so stops the run and is named"
         )
-    return Engine(precision, compiling, deterministic)
+    return Engine(precision, compiling, deterministic, at_once, settings.graphs)
 
 
 _engine = Engine()

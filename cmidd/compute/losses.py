@@ -18,7 +18,7 @@ class Mix:
     """How the images of a batch were mixed: each has a ``share`` of itself and the rest of its ``partner`` ``[B]``."""
 
     partner: Tensor
-    share: float
+    share: float | Tensor
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
@@ -29,7 +29,8 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor, temperature: float) -> T
 def kl(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
     """KL(softmax(t / T) || softmax(s / T)), without a factor T^2: RDED, SRe2L."""
     ours, theirs = ((each / temperature).log_softmax(1) for each in (logits, targets))
-    return F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
+    # F.kl_div written out, to the same bits: it cannot be computed of several networks at once (torch.vmap).
+    return (theirs.exp() * (theirs - ours)).sum() / len(ours)
 
 
 def mse(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:

@@ -59,9 +59,10 @@ class Context:
         """The settings of a network of the zoo: those of the run where it is the run's own, else none."""
         return self.network if name in (None, self.network["name"]) else {"name": name}
 
-    def blank_network(self) -> Network:
-        """The network without numbers: for its shapes."""
-        return blank_network(image_shape=self.data.image_shape, num_classes=self.data.num_classes, **self.network)
+    def blank_network(self, name: str | None = None) -> Network:
+        """As :meth:`new_network`, without numbers: for its shapes."""
+        shape, num_classes = self.data.image_shape, self.data.num_classes
+        return blank_network(image_shape=shape, num_classes=num_classes, **self.options_of(name))
 
     def matching_network(self, generator: torch.Generator) -> Network:
         """A network to match in: a random one, or one trained through the earlier stages of the set."""

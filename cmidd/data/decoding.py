@@ -33,7 +33,7 @@ def decoded(pictures: Pictures, cache: Path | None, what: str) -> Decoded:
         return decode(pictures, processes)[0]
     kept, made = KeptPictures(pictures, cache, what, looked), list[Decoded]()
 
-    def make(_: int) -> None:
+    def make(_: list[int]) -> None:
         if (known := kept.recognise()) is not None:
             made.append(known)
             return

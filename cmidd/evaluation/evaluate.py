@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cmidd.compute.together import how_many_at_once
 from cmidd.compute.training import Teacher, accuracy, predictions, share_right
 from cmidd.core.context import new_network
 from cmidd.data.dataset import Dataset
@@ -12,6 +13,7 @@ from cmidd.data.split import Split
 from cmidd.evaluation.class_order import Confusion
 from cmidd.evaluation.selection import Tests, moments
 from cmidd.evaluation.train_on_set import Optimizer, TrainingStage, digest, train_through, training_passes
+from cmidd.networks import blank_network
 from cmidd.utils import cache, files
 from cmidd.utils.checking import validate
 from cmidd.utils.random_streams import Streams
@@ -59,23 +61,30 @@ def evaluate_tests(
         kept: a file in which each network's are kept as soon as they are measured; those that a like evaluation left
             there are not measured again. Whoever has the accuracies elsewhere removes it.
         made_by: what they depend on beside the network, the stages and the streams; the teacher, where they have one.
-        tests, held_out, how: as for :func:`tests_of_one`.
+        tests, held_out, how: as for :func:`tests_of_each`.
     """
 
-    def measure(repeat: int) -> list[float]:
-        what = f"evaluating, network {repeat + 1} of {repeats}"
-        own = streams.child("repeat", repeat)
-        found = tests_of_one(data, network, stages, own, what, tests=tests, held_out=held_out, **how)
-        return [*found.tested, *found.held_out]
+    def measure(some: range) -> list[list[float]]:
+        what = f"evaluating, network {some[0] + 1}{'' if len(some) == 1 else f' to {some[-1] + 1}'} of {repeats}"
+        own = [streams.child("repeat", repeat) for repeat in some]
+        found = tests_of_each(data, network, stages, own, what, tests=tests, held_out=held_out, **how)
+        return [[*each.tested, *each.held_out] for each in found]
 
-    width = tests if held_out is None else 2 * tests
+    width, at_once = tests if held_out is None else 2 * tests, _at_once(data, network, stages)
     if kept is None:
-        return [Tests.of(measure(repeat), tests) for repeat in range(repeats)]
+        groups = (range(first, min(first + at_once, repeats)) for first in range(0, repeats, at_once))
+        return [Tests.of(row, tests) for group in groups for row in measure(group)]
     key = {**(made_by or {}), "network": network, "lessons": digest(stages), "streams": streams.seed}
     key |= {} if how.get("optimizer", "fresh") == "fresh" else {"optimizer": how["optimizer"]}
     key |= {} if width == 1 else {"tests": tests, "numbers": width}
-    rows = rows_in_pieces(kept, cache.fingerprint(key), repeats, width, measure)
+    rows = rows_in_pieces(kept, cache.fingerprint(key), repeats, width, measure, at_once)
     return [Tests.of(row, tests) for row in rows]
+
+
+def _at_once(data: Dataset, network: dict[str, Any], stages: Sequence[TrainingStage]) -> int:
+    """How many networks are trained through the stages at once."""
+    blank = blank_network(image_shape=data.image_shape, num_classes=data.num_classes, **network)
+    return min(how_many_at_once(blank, recipe, images) for images, recipe in stages)
 
 
 def accuracy_of_one(
@@ -86,15 +95,15 @@ def accuracy_of_one(
     what: str,
     **how: Any,
 ) -> float:
-    """Accuracy (per cent) of one new network, as :func:`tests_of_one`."""
-    return tests_of_one(data, network, stages, streams, what, **how).figure
+    """Accuracy (per cent) of one new network, as :func:`tests_of_each`."""
+    return tests_of_each(data, network, stages, [streams], what, **how)[0].figure
 
 
-def tests_of_one(
+def tests_of_each(
     data: Dataset,
     network: dict[str, Any],
     stages: Sequence[TrainingStage],
-    streams: Streams,
+    streams: Sequence[Streams],
     what: str,
     *,
     optimizer: Optimizer = "fresh",
@@ -102,34 +111,35 @@ def tests_of_one(
     teacher: Teacher | None = None,
     tests: int = 1,
     held_out: Split | None = None,
-) -> Tests:
-    """The tests of one new network, trained through ``stages``.
+) -> list[Tests]:
+    """The tests of new networks, one for each of ``streams``, trained through ``stages`` at once.
 
     Args:
         what: what the progress bar says.
-        confusion: counts what the network calls the images at its end; changes no accuracy.
+        confusion: counts what the networks call the images at their end; changes no accuracy.
         teacher: gives the labels of stages whose recipes have ``targets=teacher``.
         tests: how many, at equal distances of the training; the last is the same for any number.
         held_out: real images on which every test is repeated, to choose the one that counts.
     """
-    trained = new_network(data, network, streams("network"))
-    tested: list[float] = []
-    chosen_by: list[float] = []
+    trained = [new_network(data, network, own("network")) for own in streams]
+    found = [Tests([], []) for _ in trained]
     wanted = moments(training_passes(stages), tests)
 
     def after(passes: int) -> None:
         if passes in wanted:
-            tested.append(accuracy(trained, data.test))
-            chosen_by.extend([] if held_out is None else [accuracy(trained, held_out)])
+            for one, own in zip(trained, found, strict=True):
+                own.tested.append(accuracy(one, data.test))
+                own.held_out.extend([] if held_out is None else [accuracy(one, held_out)])
 
     between = after if wanted else None
     train_through(trained, stages, streams, what=what, optimizer=optimizer, teacher=teacher, after=between)
-    predicted = predictions(trained, data.test)
-    if confusion is not None:
-        confusion.add(data.test.labels, predicted, accuracy(trained, stages[-1][0]))
-    tested.append(share_right(predicted, data.test.labels))
-    chosen_by.extend([] if held_out is None else [accuracy(trained, held_out)])
-    return Tests(tested, chosen_by)
+    for one, own in zip(trained, found, strict=True):
+        predicted = predictions(one, data.test)
+        if confusion is not None:
+            confusion.add(data.test.labels, predicted, accuracy(one, stages[-1][0]))
+        own.tested.append(share_right(predicted, data.test.labels))
+        own.held_out.extend([] if held_out is None else [accuracy(one, held_out)])
+    return found
 
 
 def in_pieces(path: Path, key: str, count: int, measure: Callable[[int], float]) -> list[float]:
@@ -138,13 +148,18 @@ def in_pieces(path: Path, key: str, count: int, measure: Callable[[int], float])
     Raises:
         SettingError: when the file is damaged.
     """
-    return [row[0] for row in rows_in_pieces(path, key, count, 1, lambda number: [measure(number)])]
+    return [
+        row[0] for row in rows_in_pieces(path, key, count, 1, lambda numbers: [[measure(each)] for each in numbers])
+    ]
 
 
 def rows_in_pieces(
-    path: Path, key: str, count: int, width: int, measure: Callable[[int], list[float]]
+    path: Path, key: str, count: int, width: int, measure: Callable[[range], list[list[float]]], at_once: int = 1
 ) -> list[list[float]]:
     """As :func:`in_pieces`, of rows of ``width`` numbers, which are kept one after another.
+
+    Args:
+        measure: makes the rows of some numbers, ``at_once`` of them at most.
 
     Raises:
         SettingError: when the file is damaged.
@@ -154,8 +169,9 @@ def rows_in_pieces(
     done = len(values) // width
     if done:
         log.info("%d of %d networks are there already, in %s", done, count, path)
-    for number in range(done, count):
-        values = [*values, *measure(number)]
+    for number in range(done, count, at_once):
+        for row in measure(range(number, min(number + at_once, count))):
+            values = [*values, *row]
         files.write_json(path, {**kept, key: values})
     return [values[number * width : (number + 1) * width] for number in range(count)]
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cmidd.compute.training import predictions, refuse_diverged, train_kept
+from cmidd.compute.kept import train_kept
+from cmidd.compute.training import predictions, refuse_diverged
 from cmidd.core.context import Context
 from cmidd.data.split import Split
 from cmidd.evaluation.protocols import FeatureSettings
@@ -86,7 +87,7 @@ def feature_networks(context: Context, settings: FeatureSettings) -> list[Watche
 
     cache.describe(paths, made_by)
     with clock.timed("features"):
-        locks.make_missing(paths, make)
+        locks.make_missing(paths, lambda mine: make(mine[0]))
     networks = []
     for path in paths:
         files.remove_unfinished(path)

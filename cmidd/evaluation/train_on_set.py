@@ -5,12 +5,13 @@ import functools
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
 from cmidd.compute.recipe import in_words
-from cmidd.compute.training import Teacher, TrainingRecipe, train
+from cmidd.compute.together import train_together
+from cmidd.compute.training import Teacher, TrainingRecipe
 from cmidd.data.split import Split
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils.errors import SettingError
@@ -39,16 +40,19 @@ def digest(stages: Sequence[TrainingStage]) -> str:
 
 
 def train_through(
-    network: nn.Module,
+    networks: Sequence[nn.Module],
     stages: Sequence[TrainingStage],
-    streams: Streams,
+    streams: Sequence[Streams],
     *,
     what: str | None,
     optimizer: Optimizer = "fresh",
     teacher: Teacher | None = None,
     after: Callable[[int], None] | None = None,
 ) -> None:
-    """Train a network in place on one stage after the other; learning rates begin anew with each.
+    """Train networks in place on one stage after the other; learning rates begin anew with each.
+
+    Each is trained by streams of its own; several are at once
+    (:class:`cmidd.compute.together.TogetherTraining`).
 
     Args:
         teacher: gives the labels of stages whose recipes have ``targets=teacher``.
@@ -56,9 +60,10 @@ def train_through(
     """
     carried, before = None, 0
     for number, (data, recipe) in enumerate(stages):
-        own = streams.child("lesson", number) if number else streams
+        own = [each.child("lesson", number) for each in streams] if number else streams
         counting = None if after is None else functools.partial(_counted, after, before)
-        used = train(network, data, recipe, own, what=what, optimizer=carried, teacher=teacher, after=counting)
+        how: dict[str, Any] = {"optimizer": carried, "teacher": teacher, "after": counting}
+        used = train_together(networks, data, recipe, own, what=what, **how)
         carried = used if optimizer == "carried" else None
         before += len(recipe.learning_rates)
 

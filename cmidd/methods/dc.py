@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from cmidd.compute.backward import Backward
 from cmidd.compute.gradients import DC_DISTANCES, class_gradients
 from cmidd.compute.training import TrainingRecipe, train
 from cmidd.core.context import Context
@@ -38,6 +39,7 @@ class DC(Method):
         self.context, self.augment, self.net = context, augment, net
         self.lr_img, self.momentum, self.batch_real = lr_img, momentum, batch_real
         self.distance, self.steps_per_iteration = DC_DISTANCES[distance], outer_loop
+        self.backward = Backward(net)
 
     @classmethod
     def images_per_iteration(cls, num_classes: int, ipc: int, settings: Mapping[str, Any]) -> int:
@@ -59,4 +61,5 @@ class DC(Method):
             loss = self.distance(gradients, target)
             yield Match(loss, synthetic.images, synthetic.labels, network, real, augmented)
             if step + 1 < self.steps_per_iteration:
-                train(network, synthetic.decode(), self.net, streams.child("net", iteration, step), what=None)
+                own_streams = streams.child("net", iteration, step)
+                train(network, synthetic.decode(), self.net, own_streams, what=None, backward=self.backward)

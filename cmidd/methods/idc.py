@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from cmidd.compute.backward import Backward
 from cmidd.compute.gradients import IDC_DISTANCES, class_gradients, convolutions
 from cmidd.compute.training import TrainingRecipe, train_step
 from cmidd.core.context import Context
@@ -58,6 +59,7 @@ class IDC(Method):
         self.context, self.augment, self.net = context, augment, net
         self.batch_real, self.batch_syn_max, self.distance = batch_real, batch_syn_max, IDC_DISTANCES[distance]
         self.steps_per_iteration, self.net_steps = inner_loop, -(-net_images // net.batch)
+        self.backward = Backward(net)
         self._at_most_labels: Tensor | None = None
 
     @classmethod
@@ -85,7 +87,8 @@ class IDC(Method):
             yield Match(loss, decoded.images, decoded.labels, network, real, augmented, scale=num_classes, draw=step)
             for net_step in range(self.net_steps):
                 batch = context.data.cycled_batch(self.net.batch, number * self.net_steps + net_step, streams)
-                train_step(network, optimizer, batch, self.net, streams("net", number, net_step))
+                generator = streams("net", number, net_step)
+                train_step(network, optimizer, batch, self.net, generator, backward=self.backward)
 
     def _at_most(self, decoded: Split, generator: torch.Generator) -> Split:
         """A random choice of ``batch_syn_max`` images of every class that has more."""

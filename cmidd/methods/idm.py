@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from cmidd.compute.backward import Backward
 from cmidd.compute.embeddings import class_means, embed_real, mean_embedding_distance
 from cmidd.compute.passes import embed_in_chunks
 from cmidd.compute.training import TrainingRecipe, train_step
@@ -71,6 +72,7 @@ class IDM(Method):
         self.lr, self.batch_real, self.ce_weight = lr_img / (1 - momentum), batch_real, ce_weight
         self.queue_size, self.net_generate_interval = queue_size, net_generate_interval
         self.fetch_nets, self.net_steps, self.meter_reset = fetch_nets, net_steps, meter_reset
+        self.backward = Backward(net)
         self.queue = [self._queued(context.streams("queue_start", number)) for number in range(queue_start)]
 
     def param_groups(self) -> list[dict[str, Any]]:
@@ -107,7 +109,9 @@ class IDM(Method):
             queued.network.train()
             for _ in range(self.net_steps):
                 batch = data.at(torch.randperm(len(data.train), generator=generator)[: self.net.batch])
-                logits = train_step(queued.network, queued.optimizer, batch, self.net, generator)
+                logits = train_step(
+                    queued.network, queued.optimizer, batch, self.net, generator, backward=self.backward
+                )
                 queued.correct = queued.correct + (logits.argmax(1) == batch.labels).sum()  # Read when it is needed.
                 queued.seen += len(batch)
 

@@ -1,5 +1,6 @@
 """MTT, matching training trajectories (Cazenavette et al., CVPR 2022; methods.md section 1.3)."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from torch.nn.utils import vector_to_parameters
 
 from cmidd.buffers.experts import Experts, ExpertSettings
 from cmidd.compute import passes
+from cmidd.compute.graphs import Graphed
 from cmidd.core.context import Context
 from cmidd.core.match import Match
 from cmidd.core.method import Method
@@ -20,11 +22,30 @@ from cmidd.utils.setting_types import Count, Fraction, NonNegative, Positive
 from cmidd.utils.transfer import to_device
 
 
+class StudentPasses:
+    """A network at whatever parameters: the passes of :mod:`cmidd.compute.passes` that its steps take, replayed as CUDA
+    graphs where the engine says so.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+        self._gradient = Graphed(lambda *at: (passes.gradient_at(network, *at),))
+        self._along = Graphed(functools.partial(passes.along, network))
+
+    def gradient_at(self, theta: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+        """:func:`cmidd.compute.passes.gradient_at`; holds until the next call."""
+        return self._gradient(theta, images, labels)[0]
+
+    def along(self, theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        """:func:`cmidd.compute.passes.along`; holds until the next call."""
+        return self._along(theta, direction, images, labels)
+
+
 @dataclass(frozen=True)
 class StudentStep:
     """One step of a student: on the images ``chunk`` (indices) with their ``labels``, augmented by ``transform``."""
 
-    network: nn.Module
+    passes: StudentPasses
     chunk: Tensor
     labels: Tensor
     transform: Callable[[Tensor], Tensor] = lambda images: images
@@ -63,6 +84,7 @@ class MTT(Method):
         self.expert_epochs, self.max_start_epoch = expert_epochs, max_start_epoch
         self.batch_syn = batch_syn or len(context.synthetic.leaf)
         self.student = context.new_network(context.streams("student"))
+        self.passes = StudentPasses(self.student)
         self.experts = Experts(context, experts.reaching(epochs_read(max_start_epoch, expert_epochs)))
         context.synthetic.syn_lr = torch.tensor(lr_teacher, device=context.data.device)
 
@@ -117,7 +139,7 @@ class MTT(Method):
             drawn.append(chunks.pop())
             plans.append(self.augment.per_image(len(drawn[-1]), generator).plan())
         plans, drawn = placed(plans, labels.device), to_device(drawn, labels.device)
-        return [StudentStep(self.student, chunk, labels[chunk], plan) for chunk, plan in zip(drawn, plans, strict=True)]
+        return [StudentStep(self.passes, chunk, labels[chunk], plan) for chunk, plan in zip(drawn, plans, strict=True)]
 
 
 def epochs_read(max_start_epoch: int, expert_epochs: int) -> int:
@@ -147,7 +169,7 @@ class Unroll(torch.autograd.Function):
         thetas, theta = [], start
         for step in steps:
             thetas.append(theta)
-            theta = theta - syn_lr * passes.gradient_at(step.network, theta, step.batch(images.detach()), step.labels)
+            theta = theta - syn_lr * step.passes.gradient_at(theta, step.batch(images.detach()), step.labels)
         ctx.steps, ctx.thetas = steps, thetas
         ctx.save_for_backward(images, syn_lr)
         return theta.clone()
@@ -161,7 +183,7 @@ class Unroll(torch.autograd.Function):
         for step, theta in zip(reversed(ctx.steps), reversed(ctx.thetas), strict=True):
             with torch.enable_grad():
                 batch = step.batch(images)
-            derivative, d_theta, d_batch = passes.along(step.network, theta, adjoint, batch, step.labels)
+            derivative, d_theta, d_batch = step.passes.along(theta, adjoint, batch, step.labels)
             grad_lr -= derivative
             grad_images -= syn_lr * torch.autograd.grad(batch, images, d_batch)[0]
             adjoint = adjoint - syn_lr * d_theta

@@ -141,12 +141,13 @@ def chosen_engine(settings: Settings, context: Context) -> Engine:
     """The engine that the run began with, with what is asked for otherwise from here on, or :func:`fitting_engine`."""
     kept, asked = settings.folder / "engine.json", settings.engine
     begun = Engine(**files.read_json(kept)) if kept.exists() else None
-    if begun and asked.compile in ("auto", begun.compile) and asked.deterministic == begun.deterministic:
+    switches = (asked.deterministic, asked.graphs) == (begun.deterministic, False) if begun else False
+    if begun and switches and asked.compile in ("auto", begun.compile) and asked.at_once in ("auto", begun.at_once):
         return begun
     engine = fitting_engine(settings, context)
     if begun:  # Precision changes the result.
         compiling = begun.compile if asked.compile == "auto" else engine.compile
-        engine = replace(begun, compile=compiling, deterministic=engine.deterministic)
+        engine = replace(engine, precision=begun.precision, compile=compiling)
     files.write_json(kept, asdict(engine))
     return engine
 

@@ -10,8 +10,10 @@ EXPERTS_LENGTH = "method.experts.training.epochs"
 
 WITHOUT_EFFECT = (
     "cmi.measure",
+    "engine.at_once",
     "engine.compile",
     "engine.deterministic",
+    "engine.graphs",
     "evaluation.baselines",
     "evaluation.features",
     "evaluation.interval",
@@ -94,6 +96,8 @@ EARLIER: dict[str, Any] = {
     "dataset.channels": None,
     "dataset.fill": "none",
     "dataset.fit": "crop",  # Of square pictures, which every fit leaves alike; others are refused by their content.
+    "engine.at_once": "auto",
+    "engine.graphs": False,
     "evaluation.optimizer": "fresh",
     "evaluation.selection": "last",
     "evaluation.tests": 1,

@@ -84,5 +84,5 @@ class WarmNetworks(WarmStart):
 
     def train(self, network: Network, streams: Streams) -> Network:
         """Train a network through the stages, in place."""
-        train_through(network, self.stages, streams, what=None)
+        train_through([network], self.stages, [streams], what=None)
         return network

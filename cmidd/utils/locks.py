@@ -74,20 +74,53 @@ def _made(path: Path) -> tuple[int, int] | None:
 
 
 def make_missing(
-    paths: Sequence[Path], make: Callable[[int], None], is_made: Callable[[Path], bool] = Path.exists
+    paths: Sequence[Path],
+    make: Callable[[list[int]], None],
+    is_made: Callable[[Path], bool] = Path.exists,
+    at_once: int = 1,
 ) -> None:
-    """Call ``make(index)`` for every path that is absent, or of which ``is_made`` says that it falls short.
+    """Call ``make`` with the indices of paths that are absent, or of which ``is_made`` says that they fall short.
 
-    Several processes that want the same files share the work, each file under a lock of its own.
+    Several processes that want the same files share the work, each file under a lock of its own: first what nobody else
+    is at work on, then they wait for the others.
+
+    Args:
+        make: makes the files of all indices that it is given, whose locks are held until it returns.
+        at_once: how many indices it is given at most; fewer where others hold the rest, for nobody waits with a lock.
     """
-    missing = [index for index, path in enumerate(paths) if not is_made(path)]
-    # First what nobody else is at work on, then wait for the others.
-    for wait in (False, True):
-        for index in missing:
+    left, told = list(range(len(paths))), False
+    while left:
+        with contextlib.ExitStack() as held:
+            if mine := _take(paths, left, is_made, at_once, held):
+                make(mine)
+        if left and not mine:
+            if not told:
+                log.info("waiting for %s, which another process is making", paths[left[0]])
+            told = True
+            with locked(paths[left[0]], wait=True):
+                pass
+
+
+def _take(
+    paths: Sequence[Path],
+    left: list[int],
+    is_made: Callable[[Path], bool],
+    at_once: int,
+    held: contextlib.ExitStack,
+) -> list[int]:
+    """The first indices that nobody is at work on, whose locks are ``held`` from here on; they and what is made by now
+    are no longer ``left``.
+    """
+    mine: list[int] = []
+    for index in list(left):
+        if len(mine) == at_once:
+            break
+        with contextlib.ExitStack() as own:
             if is_made(paths[index]):
-                continue
-            if wait:
-                log.info("waiting for %s, which another process is making", paths[index])
-            with locked(paths[index], wait=wait) as mine:
-                if mine and not is_made(paths[index]):
-                    make(index)
+                left.remove(index)
+            elif own.enter_context(locked(paths[index], wait=False)):
+                left.remove(index)
+                if not is_made(paths[index]):  # Nor was it made since we looked.
+                    mine.append(index)
+                    held.enter_context(own.pop_all())
+    return mine

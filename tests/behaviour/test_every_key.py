@@ -38,7 +38,14 @@ BASES = {
 }
 # Another valid value of what is no number and no switch, by the last part of the name; the first that is another.
 OTHERS = {
-    **{"precision": ["bf16"], "compile": [True], "mode": ["offline"], "on_nan": ["rollback"], "device": ["cpu"]},
+    **{
+        "precision": ["bf16"],
+        "compile": [True],
+        "mode": ["offline"],
+        "at_once": [2],
+        "on_nan": ["rollback"],
+        "device": ["cpu"],
+    },
     **{
         "statistics": ["cifar10", "train"],
         "strategy": ["flip", "crop"],

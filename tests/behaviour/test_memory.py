@@ -11,12 +11,12 @@ MEASURE = """
 import resource
 import torch
 from cmidd.networks import build_network
-from cmidd.methods.mtt import StudentStep, trajectory_distance
+from cmidd.methods.mtt import StudentPasses, StudentStep, trajectory_distance
 torch.set_num_threads(1)
 network = build_network("convnet", (3, 32, 32), 10, torch.Generator().manual_seed(0), width=32)
 theta = torch.cat([p.detach().flatten() for p in network.parameters()])
 images, labels = torch.randn(20, 3, 32, 32, requires_grad=True), torch.arange(10).repeat(2)
-step = StudentStep(network, torch.arange(20), labels)
+step = StudentStep(StudentPasses(network), torch.arange(20), labels)
 def gradient(steps):
     lr = torch.tensor(0.01, requires_grad=True)
     trajectory_distance(images, lr, theta, theta + 0.01, [step] * steps).backward()

@@ -14,9 +14,10 @@ from cmidd.analysis.results import read_results
 from cmidd.buffers.experts import ExpertRecipe, Experts, ExpertSettings
 from cmidd.buffers.teachers import TeacherPool
 from cmidd.cli.compose import compose
-from cmidd.compute import training
+from cmidd.compute import kept, training
+from cmidd.compute.kept import train_kept
 from cmidd.compute.recipe import stated
-from cmidd.compute.training import TrainingRecipe, train, train_kept
+from cmidd.compute.training import TrainingRecipe, train
 from cmidd.core.context import new_network
 from cmidd.data.load import load_dataset
 from cmidd.evaluation import evaluate as evaluation
@@ -38,7 +39,7 @@ from tests.support.runs import TINY, TINY_METHOD, Killed, again, run_here, run_u
 @pytest.fixture
 def at_once(monkeypatch):
     """Every epoch is kept, however quick."""
-    monkeypatch.setattr(training, "KEPT_SECONDS", 0.0)
+    monkeypatch.setattr(kept, "KEPT_SECONDS", 0.0)
 
 
 def dying(monkeypatch, module, name, calls):

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import cmidd.buffers.experts
 import cmidd.buffers.teachers
-import cmidd.compute.training
+import cmidd.compute.kept
 import cmidd.runs.run
 import cmidd.runs.stages
 from cmidd.cli.app import app
@@ -68,10 +68,10 @@ class Watched:
 
     def watch(self) -> None:
         """Put itself around what the run calls."""
-        cmidd.compute.training.KEPT_SECONDS = 0.0  # Every epoch of a teacher or expert is written.
+        cmidd.compute.kept.KEPT_SECONDS = 0.0  # Every epoch of a teacher or expert is written.
         for module, name, phase in (
             (cmidd.buffers.experts.Experts, "_make", "making experts"),
-            (cmidd.buffers.teachers, "train_kept", "making teachers"),
+            (cmidd.buffers.teachers, "train_all_kept", "making teachers"),
             (cmidd.runs.stages, "distill", "distilling"),
             (cmidd.runs.run, "baselines", "making baselines"),
             (cmidd.runs.run, "evaluate_set", "evaluating"),

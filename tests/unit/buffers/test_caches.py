@@ -26,11 +26,12 @@ def make(folder, dies):
     """Print which experts this process trains; it may die without warning in the second one."""
     train = Experts._make
 
-    def counted(self, index, context):
+    def counted(self, indices, context):
+        (index,) = indices
         print(f"expert {index + 1}/4", flush=True)
         if dies and index == 1:
             os._exit(9)
-        train(self, index, context)
+        train(self, indices, context)
 
     Experts._make = counted
     Experts(context(folder), SETTINGS)

@@ -10,10 +10,11 @@ from torch import nn
 from cmidd.buffers.experts import ExpertRecipe, Experts, ExpertSettings
 from cmidd.buffers.teachers import pool_files, teacher_recipe
 from cmidd.cli.compose import compose
-from cmidd.compute import training
+from cmidd.compute import kept, training
 from cmidd.compute.earlier import EARLIER
+from cmidd.compute.kept import train_kept
 from cmidd.compute.recipe import TrainingRecipe, in_words, refuse_unused, stated
-from cmidd.compute.training import train, train_kept
+from cmidd.compute.training import train
 from cmidd.data.augmentation import Augmentation
 from cmidd.data.split import Split
 from cmidd.evaluation.baselines import baseline_file
@@ -139,7 +140,7 @@ def stopped(monkeypatch, recipe, keep, after):
         return step(*arguments, **named)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "KEPT_SECONDS", 0.0)
+        patch.setattr(kept, "KEPT_SECONDS", 0.0)
         patch.setattr(training, "train_step", counted)
         with pytest.raises(KeyboardInterrupt):
             train_kept(small(), DATA, recipe, Streams(3), what=None, keep=keep, made_by={})
@@ -165,8 +166,8 @@ def test_an_unfinished_training_by_sgd_is_called_in_its_file_what_it_was_before_
 
 def test_what_adam_remembers_is_carried_from_stage_to_stage():
     stages, carried, fresh = [(DATA[:12], ADAM), (DATA, ADAM)], small(), small()
-    train_through(carried, stages, Streams(5), what=None, optimizer="carried")
-    train_through(fresh, stages, Streams(5), what=None)
+    train_through([carried], stages, [Streams(5)], what=None, optimizer="carried")
+    train_through([fresh], stages, [Streams(5)], what=None)
     slow = small()
     used = train(slow, stages[0][0], ADAM, Streams(5), what=None)
     train(slow, DATA, ADAM, Streams(5).child("lesson", 1), what=None, optimizer=used)

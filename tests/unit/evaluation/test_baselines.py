@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cmidd.compute import training
+from cmidd.compute import kept
 from cmidd.compute.embeddings import embed_real
 from cmidd.compute.training import TrainingRecipe
 from cmidd.evaluation import baselines as of_baselines
@@ -75,7 +75,7 @@ def test_features_that_are_stopped_in_training_go_on_to_the_same_network_and_cou
     settings = FeatureSettings(epochs=4, lr=0.2)  # Steps so large that something is forgotten.
     (whole,) = feature_networks(context(tmp_path / "whole", depth=1), settings)
     assert int(whole.forgotten.sum()) > 0
-    monkeypatch.setattr(training, "KEPT_SECONDS", 0.0)
+    monkeypatch.setattr(kept, "KEPT_SECONDS", 0.0)
     cut, look, looks = context(tmp_path / "cut", depth=1), WatchedNetwork.look, []
 
     def dying(self, data):

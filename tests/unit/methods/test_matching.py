@@ -15,7 +15,7 @@ from cmidd.compute.gradients import (
 from cmidd.compute.passes import flat_call
 from cmidd.data.split import Split
 from cmidd.methods.idm import matching_loss
-from cmidd.methods.mtt import StudentStep, trajectory_distance
+from cmidd.methods.mtt import StudentPasses, StudentStep, trajectory_distance
 from cmidd.networks.convnet import ConvNet
 from cmidd.synthetic.formation import Formation
 from tests.support.golden import load_golden, load_parameters
@@ -31,14 +31,14 @@ def student_steps(golden):
     for row in golden["batches"]:
         chunk = row[row >= 0]
         labels = golden["labels"][chunk]
-        steps.append(StudentStep(network, chunk, labels))
+        steps.append(StudentStep(StudentPasses(network), chunk, labels))
     return steps
 
 
 def plain_unroll(images, syn_lr, start, target, steps):
     theta = start.clone().requires_grad_()
     for step in steps:
-        loss = F.cross_entropy(flat_call(step.network, theta, step.batch(images)), step.labels)
+        loss = F.cross_entropy(flat_call(step.passes.network, theta, step.batch(images)), step.labels)
         theta = theta - syn_lr * torch.autograd.grad(loss, theta, create_graph=True)[0]
     return (theta - target).square().sum() / (start - target).square().sum()
 

@@ -103,7 +103,7 @@ def test_a_staged_set_is_evaluated_by_training_on_all_stages_so_far_in_turn(cont
     slow, ours = (context.new_network(streams("network")) for _ in range(2))
     train(slow, first, RECIPE, streams, what=None)
     train(slow, context.synthetic.decode(), RECIPE, streams.child("lesson", 1), what=None)
-    train_through(ours, stages_of(context.synthetic, RECIPE), streams, what=None)
+    train_through([ours], stages_of(context.synthetic, RECIPE), [streams], what=None)
     assert torch.equal(*(parameters_to_vector(network.parameters()) for network in (slow, ours)))
 
 
@@ -123,8 +123,8 @@ def test_a_stage_may_take_over_the_momentum_of_the_stage_before_but_not_its_lear
             generator = streams("train", epoch)
             for chunk in torch.randperm(len(data), generator=generator).split(16):
                 train_step(slow, optimizer, data[chunk], recipe, generator)
-    train_through(carried, lessons, Streams(5), what=None, optimizer="carried")
-    train_through(fresh, lessons, Streams(5), what=None)
+    train_through([carried], lessons, [Streams(5)], what=None, optimizer="carried")
+    train_through([fresh], lessons, [Streams(5)], what=None)
     vectors = [parameters_to_vector(network.parameters()) for network in (slow, carried, fresh)]
     assert torch.equal(vectors[0], vectors[1])
     assert not torch.equal(vectors[1], vectors[2])
@@ -153,7 +153,7 @@ def test_experts_of_a_later_stage_start_from_networks_trained_through_the_earlie
     network = context.new_network(streams("network"))
     assert torch.equal(plain.segment(0, 0, 1)[0], parameters_to_vector(network.parameters()))
     lessons = stages_of(context.synthetic, TrainingRecipe(epochs=1, batch=16))
-    train_through(network, lessons, streams.child("warm"), what=None)
+    train_through([network], lessons, [streams.child("warm")], what=None)
     assert torch.equal(warm.segment(0, 0, 1)[0], parameters_to_vector(network.parameters()))
 
 

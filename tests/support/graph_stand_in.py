@@ -1,0 +1,69 @@
+"""A stand-in for CUDA's graphs on the CPU: captured are the operations, on the very tensors they were called on.
+
+A replay calls them again on these tensors and writes where they wrote, so whatever a graph would not see is not seen
+here: numbers that changed since, tensors that were put in the place of others, branches that Python would take
+otherwise.
+"""
+
+import contextlib
+from types import SimpleNamespace
+from typing import ClassVar
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from cmidd.compute import backward, graphs
+from cmidd.compute.engine import current
+
+
+class Graph:
+    """As ``torch.cuda.CUDAGraph``.
+
+    Attributes:
+        made: all of them.
+        replays: how often this one was replayed.
+    """
+
+    made: ClassVar[list["Graph"]] = []
+
+    def __init__(self):
+        self.calls, self.replays = [], 0
+        self.made.append(self)
+
+    @torch.no_grad()
+    def replay(self):
+        self.replays += 1
+        for function, arguments, named, before in self.calls:
+            after = function(*arguments, **named)
+            for old, new in zip(tree_leaves(before), tree_leaves(after), strict=True):
+                if isinstance(old, torch.Tensor) and old.data_ptr() != new.data_ptr():
+                    old.copy_(new)
+
+
+class _Capture(TorchDispatchMode):
+    def __init__(self, graph, capture_error_mode):
+        super().__init__()
+        self.graph = graph
+
+    def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        outcome = function(*arguments, **(named or {}))
+        self.graph.calls.append((function, arguments, named or {}, outcome))
+        return outcome
+
+
+def stand_in(monkeypatch):
+    """Have graphs captured and replayed on the CPU where the engine says ``graphs``; returns all that are made."""
+    stream = SimpleNamespace(wait_stream=lambda _: None)
+    monkeypatch.setattr(Graph, "made", [])
+    for name, value in {
+        "CUDAGraph": Graph,
+        "graph": _Capture,
+        "Stream": lambda: stream,
+        "current_stream": lambda: stream,
+        "stream": lambda _: contextlib.nullcontext(),
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    for module in (graphs, backward):
+        monkeypatch.setattr(module, "graphed", lambda _: current().graphs)
+    return Graph.made
