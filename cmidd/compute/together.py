@@ -149,15 +149,15 @@ def _sum_of_losses(
     recipe: TrainingRecipe, logits: Tensor, labels: Tensor, targets: Tensor | None, mix: Mix | None
 ) -> Tensor:
     """The losses of all networks, ``[M, B, ...]`` each, of which each has its own parameters."""
+    if mix is None:  # Each is a mean over as many images, so their sum is one mean, in fewer kernels.
+        soft = None if targets is None else targets.flatten(0, 1)
+        return len(logits) * loss_of(recipe, logits.flatten(0, 1), labels.flatten(), soft)
 
-    def one(logits: Tensor, labels: Tensor, *more: Tensor | None) -> Tensor:
-        targets, partner, share = more
-        return loss_of(
-            recipe, logits, labels, targets, None if partner is None or share is None else Mix(partner, share)
-        )
+    def one(logits: Tensor, labels: Tensor, targets: Tensor | None, partner: Tensor, share: Tensor) -> Tensor:
+        return loss_of(recipe, logits, labels, targets, Mix(partner, share))
 
-    given = (logits, labels, targets, *((None, None) if mix is None else (mix.partner, mix.share)))
-    losses: Tensor = vmap(one, in_dims=tuple(None if each is None else 0 for each in given))(*given)
+    in_dims = (0, 0, None if targets is None else 0, 0, 0)
+    losses: Tensor = vmap(one, in_dims)(logits, labels, targets, mix.partner, mix.share)
     return losses.sum()
 
 

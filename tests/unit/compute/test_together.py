@@ -13,7 +13,7 @@ from cmidd.buffers.teachers import TeacherPool
 from cmidd.compute import kept, together
 from cmidd.compute.engine import Engine, EngineSettings, choose, using
 from cmidd.compute.recipe import TrainingRecipe
-from cmidd.compute.together import TogetherTraining, how_many_at_once, train_together
+from cmidd.compute.together import TogetherTraining, how_many_at_once, new_training, train_together
 from cmidd.compute.training import predictions, train
 from cmidd.data.augmentation import Augmentation
 from cmidd.data.split import Split
@@ -25,6 +25,7 @@ from cmidd.utils import tensor_files
 from cmidd.utils.errors import SettingError
 from cmidd.utils.random_streams import Streams
 from tests.support.contexts import context
+from tests.support.pretended import pretended_device
 from tests.support.runs import Killed
 
 SHAPE, CLASSES, MEMBERS = (3, 16, 16), 4, 3
@@ -191,6 +192,29 @@ def test_teachers_at_once_are_those_of_one_by_one_and_go_on_from_what_there_is_o
     for one, other in zip(singly.networks, at_once.networks, strict=True):
         torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=1e-4, atol=1e-6)
     assert singly.about["accuracies"] == pytest.approx(at_once.about["accuracies"], abs=0.3)
+
+
+def test_on_a_card_nobody_waits_and_five_networks_take_less_than_half_the_kernels():
+    launched = []
+    for kind in ("singly", "at once"):
+        with pretended_device("cuda") as counts, using(Engine("tf32")):
+            cuda = torch.device("cuda")
+            data, recipe = Split(DATA.images.to(cuda), DATA.labels.to(cuda)), dataclasses.replace(RECIPE, batch=32)
+            own = [Streams(seed) for seed in range(5)]
+            trained = [build_network("convnet", SHAPE, CLASSES, one("network"), cuda, width=4, depth=2) for one in own]
+            groups = [slice(0, 5)] if kind == "at once" else [slice(each, each + 1) for each in range(5)]
+            trainings = [new_training(trained[some], recipe) for some in groups]
+            epochs = [
+                training.epochs(data, own[some], what=None) for training, some in zip(trainings, groups, strict=True)
+            ]
+            for each in epochs:
+                next(each)  # The first makes what the optimiser remembers.
+            before = counts.syncs, counts.launched.total()
+            for each in epochs:
+                assert list(each) == [2, 3]
+            assert counts.syncs == before[0]
+            launched.append((counts.launched.total() - before[1]) / 2)
+    assert launched[1] < 0.45 * launched[0], launched
 
 
 class Dropping(nn.Sequential):
