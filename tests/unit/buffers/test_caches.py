@@ -127,7 +127,7 @@ def as_before(monkeypatch):
 def test_teachers_that_an_earlier_version_made_compiled_are_read_and_others_are_made_beside(
     now, before, tmp_path, monkeypatch, as_before
 ):
-    monkeypatch.setattr(teachers, "train_kept", lambda *_, **__: None)
+    monkeypatch.setattr(teachers, "train_all_kept", lambda *_, **__: None)
     monkeypatch.setattr(passes, "current", Engine)  # No pass is compiled: what is tested are the keys.
     with as_before(before):
         old = TeacherPool(context(tmp_path), "convnet", 2, 1)
