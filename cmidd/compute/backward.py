@@ -1,6 +1,7 @@
 """The gradient of a batch's loss in a network's parameters, computed step by step or replayed as a CUDA graph."""
 
 import copy
+import functools
 from collections.abc import Callable
 
 import torch
@@ -51,7 +52,9 @@ class Backward:
     ) -> Tensor:
         if self._own is None or self._graphed is None:
             self._own = copy.deepcopy(network)
-            self._graphed = Graphed(self._gradients, list(self._own.buffers()))
+            # Nothing of this object: a circle would keep the graph's memory until Python looks for circles.
+            function = functools.partial(_gradients, self._own, self.recipe, self.loss)
+            self._graphed = Graphed(function, list(self._own.buffers()))
         self._own.train(network.training)
         theirs: list[Tensor] = list(network.parameters())
         own: list[Tensor] = list(self._own.parameters())
@@ -67,15 +70,23 @@ class Backward:
             parameter.grad = gradient
         return logits.clone()
 
-    def _gradients(
-        self, images: Tensor, labels: Tensor, targets: Tensor | None, partner: Tensor | None, share: Tensor | None
-    ) -> tuple[Tensor, ...]:
-        assert self._own is not None
-        mix = None if partner is None or share is None else Mix(partner, share)
-        with torch.enable_grad():
-            logits = passes.logits(self._own, images)
-            loss = self.loss(self.recipe, logits, labels, targets, mix)
-        return logits.detach(), *torch.autograd.grad(loss, list(self._own.parameters()))
+
+def _gradients(
+    network: nn.Module,
+    recipe: TrainingRecipe,
+    loss: Loss,
+    images: Tensor,
+    labels: Tensor,
+    targets: Tensor | None,
+    partner: Tensor | None,
+    share: Tensor | None,
+) -> tuple[Tensor, ...]:
+    """Logits, and the gradient in each parameter."""
+    mix = None if partner is None or share is None else Mix(partner, share)
+    with torch.enable_grad():
+        logits = passes.logits(network, images)
+        value = loss(recipe, logits, labels, targets, mix)
+    return logits.detach(), *torch.autograd.grad(value, list(network.parameters()))
 
 
 def _tensor(share: float | Tensor, like: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""Several networks of one structure trained at once, in as many kernels as one.
+"""Several networks of one structure trained at once, in hardly more kernels than one.
 
-Where the host's launches bind (results/evidence/gpu.md), five networks at once take hardly longer than one. Each is
-trained as by itself, by its own streams of order, augmentation and start; only sums are added up in another order, so
-its numbers are those of :class:`cmidd.compute.training.Training` within rounding.
+Where the host's launches bind (results/evidence/gpu.md) it is their number that counts, and five networks at once take
+twice as many as one. Each is trained as by itself, by its own streams of order, augmentation and start; only sums are
+added up in another order, so its numbers are those of :class:`cmidd.compute.training.Training` within rounding.
 """
 
 import copy
@@ -157,7 +157,7 @@ def _sum_of_losses(
         return loss_of(recipe, logits, labels, targets, Mix(partner, share))
 
     in_dims = (0, 0, None if targets is None else 0, 0, 0)
-    losses: Tensor = vmap(one, in_dims)(logits, labels, targets, mix.partner, mix.share)
+    losses: Tensor = vmap(one, in_dims)(logits, labels, targets, mix.partner, torch.as_tensor(mix.share))
     return losses.sum()
 
 
