@@ -206,7 +206,7 @@ def test_compiling_pays_later_on_a_gpu_and_is_never_chosen_where_torch_only_trie
 
 def test_a_gpu_without_what_triton_needs_computes_uncompiled_and_says_so(monkeypatch, caplog):
     monkeypatch.setattr(compilers, "lacking", lambda kind: "compiler (gcc or clang)")
-    assert choose(EngineSettings(), torch.device("cuda"), values=1e12) == Engine("tf32", False)
+    assert choose(EngineSettings(), torch.device("cuda"), values=1e12).label == "tf32"
     assert "no compiler (gcc or clang) here, so this long run is not compiled" in caplog.text
     with pytest.raises(SettingError, match=r"engine\.compile=true: no compiler \(gcc or clang\) here"):
         choose(EngineSettings(compile=True), torch.device("cuda"), values=0)
