@@ -60,8 +60,8 @@ def gradients_one_by_one(
 class RecomputedGradients(torch.autograd.Function):
     """:func:`gradients_one_by_one`, differentiable in the images without keeping its graph.
 
-    The backward pass goes through the classes once more (:func:`cmidd.compute.passes.along_in_images`), so memory holds one class
-    at a time, and all passes can be compiled.
+    The backward pass goes through the classes once more (:func:`cmidd.compute.passes.along_in_images`), so memory holds
+    one class at a time, and all passes can be compiled.
     """
 
     @staticmethod

@@ -129,7 +129,7 @@ LEVELS = {
     "cmidd compare a=dm:cifar10:10:0 b=dm:cifar10:10:8000 results_root=results/evidence": ("run", []),
     "cmidd figures method=dm dataset=digits": ("ci", ["real_per_class=5"]),
     "cmidd report table=digits": ("run", []),
-    "cmidd bench": ("bench", 36),
+    "cmidd bench": ("bench", 27),
     "cmidd bench 'task=[dm,idc]' 'ipc=[1,10,50]' 'mode=[float32,bf16 compiled]' 'cmi=[0,1]'": ("bench", 24),
     "pip install -c constraints.txt -e '.[parquet]'": ("not here", "the extra is checked below"),
     "pip install -c constraints.txt -e '.[launchers]'": ("not here", "the extra is checked below"),
