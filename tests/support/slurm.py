@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "sinfo", "scancel")
-# Time limits are looked at every 30 s, and a job gets a minute more. A requeued job waits until no credential of its first
-# start can be valid.
+# Time limits are looked at every 30 s, and a job gets a minute more. A requeued job waits until no credential of its
+# first start can be valid.
 CONFIG = """\
 ClusterName=here
 SlurmctldHost={host}(127.0.0.1)
