@@ -7,7 +7,9 @@ FAILED_POLL = "Bypassing sacct error"  # submitit.core.core.InfoWatcher.update
 
 
 def say_once() -> None:
-    """Have submitit's logger say each thing once: it has handlers for both streams, beside Hydra's."""
+    """Have submitit's logger, which has handlers for both streams beside Hydra's, say each thing once, and what is so
+    at every poll at the first.
+    """
     import submitit  # noqa: F401 (which gives its logger those)
 
     logger = logging.getLogger("submitit")

@@ -39,9 +39,9 @@ def prepare(settings: "Settings", words: list[str]) -> Made:
         return {}
     runs, composer, first = runs_of(own.words, "prepare=true"), Composer(), HydraConfig.get().job.num
     all_settings = [settings]
-    for words in [*runs[first + 1 :], *runs[:first]]:
+    for others in [*runs[first + 1 :], *runs[:first]]:
         with contextlib.suppress(SettingError):  # Whose own turn it is to say so.
-            all_settings.append(composer(words))
+            all_settings.append(composer(others))
     made = make_shared(all_settings)
     own.prepared.touch()
     return made

@@ -55,10 +55,10 @@ def test_slurm_does_an_array_of_two_runs_and_its_missing_accounts_are_said_once(
 
 def test_a_run_that_its_time_limit_stopped_is_requeued_and_comes_to_the_same_bits(cluster, tmp_path):
     words = [*DM, "checkpoint_seconds=1000"]
-    sweep(tmp_path / "probe", *words, "method.iterations=50")
-    longer_than_a_start = int(50 / record(tmp_path / "probe")["seconds"] * 80)
-    words.append(f"method.iterations={longer_than_a_start}")
-    limit = ["hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=10"]
+    sweep(tmp_path / "probe", *words, "method.iterations=200")
+    # 130 s of work, on a machine that is as busy then as now: the signal comes 110 s after a start at the latest.
+    words.append(f"method.iterations={int(200 / record(tmp_path / 'probe')['seconds'] * 130)}")
+    limit = ["hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=10"]
     out, _ = sweep(tmp_path / "limited", *words, *BY_SLURM, *limit, environment=cluster)
     assert "1 runs: 1 done, 0 failed" in out
     log = (result(tmp_path / "limited", "dm", 0) / "distill.log").read_text()

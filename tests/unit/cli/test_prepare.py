@@ -47,7 +47,8 @@ def test_what_is_there_is_not_made_again_and_the_run_makes_none_of_it(prepared):
 
 
 def test_a_part_that_cannot_be_made_fails_and_takes_no_other_along(tmp_path):
-    words = [*TINY, *TINY_METHOD["dm"], "cmi.lambda=1", "evaluation.features.lr=1e30", "evaluation.baselines=[herding]"]
+    words = [*TINY, *TINY_METHOD["dm"], "cmi.lambda=1", "evaluation.features.lr=1e30"]
+    words += ["evaluation.features.epochs=1", "evaluation.baselines=[herding]"]
     code, out, _ = script("distill", *words, "-m", "seed=0", "prepare=true", cwd=tmp_path)
     assert code == 1
     assert "evaluation.features.lr=1e+30" in out.split("failed: ")[1]
