@@ -1,9 +1,11 @@
 """An expert in training, as its file has it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from cmidd.compute.recipe import TrainingRecipe
@@ -12,9 +14,24 @@ from cmidd.utils import tensor_files
 from cmidd.utils.random_streams import Streams
 
 
+def kept_epochs(path: Path) -> list[int] | None:
+    """After which epochs the rows of a finished file stand that does not hold all; None where it holds all."""
+    return tensor_files.read_shapes(path)[1].get("epochs")
+
+
+def read_rows(path: Path, epochs: Iterable[int]) -> list[Tensor]:
+    """Flat parameters ``[P]`` after these epochs; reads no others."""
+    kept = kept_epochs(path)
+    with safe_open(path, framework="pt") as file:
+        rows = file.get_slice("trajectory")
+        return [rows[epoch if kept is None else kept.index(epoch)].float() for epoch in epochs]
+
+
 @dataclass
 class Expert:
-    """An expert in training: its rows so far, and what the optimiser remembered after the last."""
+    """An expert in training: its rows so far, what the optimiser remembered after the last, and of which epochs its file
+    holds rows already where it is made again for others.
+    """
 
     what: str
     path: Path
@@ -22,6 +39,7 @@ class Expert:
     streams: Streams
     rows: list[Tensor] = field(default_factory=list)
     state: dict[str, list[Tensor]] = field(default_factory=dict)
+    kept: list[int] | None = None
 
     def read(self, recipe: TrainingRecipe) -> "Expert":
         """Itself, as its file has it."""

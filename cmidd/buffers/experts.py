@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
-from cmidd.buffers.expert import Expert
+from cmidd.buffers.expert import Expert, kept_epochs, read_rows
 from cmidd.compute.engine import current, using
 from cmidd.compute.kept import Written
 from cmidd.compute.recipe import stated
@@ -57,6 +56,17 @@ class ExpertSettings:
             return self
         return replace(self, training=replace(self.training, epochs=epochs))
 
+    def keeping(self, epochs: Iterable[int]) -> "FewRows":
+        """Of which only what stands after these epochs is kept; the recipe must say how many there are."""
+        return FewRows(self.count, self.training, self.dtype, tuple(sorted(set(epochs))))
+
+
+@dataclass(frozen=True)
+class FewRows(ExpertSettings):
+    """Experts of which, once they are trained, only some rows are kept: those after ``epochs``."""
+
+    epochs: tuple[int, ...] = ()
+
 
 class Experts:
     """A buffer on disk, one safetensors file an expert, made where absent, read by rows.
@@ -65,6 +75,9 @@ class Experts:
     ``last`` parameters ``[P]`` (unrounded) and ``momentum`` ``[P]`` (or what Adam remembers). It grows: with
     the epochs while it is made, and when more of them are asked for later, to the same bits as if it had been made at
     once. Where the learning rate of an epoch depends on how many there are, each length is a buffer of its own.
+
+    Of :class:`FewRows` a finished file holds the rows that are read alone, and its header after which ``epochs`` they
+    stand; where others are asked for later it is made again, with both.
 
     The folder is named by a hash of what makes a trajectory, so no run can read another setting's experts.
     Expert i is the same whoever makes it: interrupted work goes on where it stopped, and several processes
@@ -76,6 +89,7 @@ class Experts:
         self.count, self.settings = settings.count, settings
         recipe = settings.training
         self.length, self.grows = len(recipe.learning_rates) + 1, recipe.schedule == "constant"
+        self.wanted = settings.epochs if isinstance(settings, FewRows) else tuple(range(self.length))
         parameters = [p.numel() for p in context.blank_network().parameters()]
         self.size, self.parameters = sum(parameters), len(parameters)
         self.made_by: dict[str, Any] = {
@@ -106,22 +120,26 @@ class Experts:
 
     def segment(self, expert: int, start: int, end: int) -> tuple[Tensor, Tensor]:
         """Flat parameters ``[P]`` of an expert after ``start`` and after ``end`` epochs; reads two rows."""
-        with safe_open(self.paths[expert], framework="pt") as file:
-            rows = file.get_slice("trajectory")
-            return rows[start].float(), rows[end].float()
+        first, second = read_rows(self.paths[expert], (start, end))
+        return first, second
 
     def last(self, expert: int) -> Tensor:
         """Flat parameters ``[P]`` of an expert at the end of its training."""
-        with safe_open(self.paths[expert], framework="pt") as file:
-            row: Tensor = file.get_slice("trajectory")[self.length - 1].float()
-            return row
+        (row,) = read_rows(self.paths[expert], (self.length - 1,))
+        return row
 
     def _is_made(self, path: Path) -> bool:
         """Whether an expert is there and long enough; refused when it is another's."""
         return path.parent != self.folder or (path.exists() and self._rows(path) >= self.length)
 
     def _rows(self, path: Path) -> int:
-        """How many rows the file of an expert has; refused when it is another's."""
+        """How many rows the file of an expert has, or where few are kept: all or none of those that are wanted; refused
+        when it is another's.
+        """
+        kept = kept_epochs(path)
+        if kept is not None:
+            check_tensors([path], {"trajectory": [len(kept), self.size]}, self.made_by)
+            return self.length if set(self.wanted) <= set(kept) else 0
         rows: int = (tensor_files.read_shapes(path)[0].get("trajectory") or [0])[0]
         shapes = {name: [self.size] for name in self._going_on(rows)}
         if "step" in shapes:  # Adam's count, one for each parameter.
@@ -180,7 +198,9 @@ class Experts:
         what, streams = f"expert {index + 1}/{self.count}", Streams(0).child("expert", index)
         expert = Expert(what, self.paths[index], context.new_network(streams("network")), streams)
         if expert.path.exists():
-            return expert.read(self.settings.training)
+            expert.kept = kept_epochs(expert.path)
+            if expert.kept is None:
+                return expert.read(self.settings.training)
         if context.warm_start is not None:
             context.warm_start.train(expert.network, streams.child("warm"))
         self._record(expert)
@@ -208,8 +228,15 @@ class Experts:
     def _write(self, expert: Expert, state: Mapping[str, Iterable[Tensor]]) -> None:
         state = {"last": expert.network.parameters(), **state}
         more = {name: torch.cat([t.flatten() for t in state[name]]) for name in self._going_on(len(expert.rows))}
-        tensors = {"trajectory": torch.stack(expert.rows), **more}
-        tensor_files.write_tensors(expert.path, tensors, {"made_by": self.made_by})
+        about: dict[str, Any] = {"made_by": self.made_by}
+        if len(expert.rows) == self.length and isinstance(self.settings, FewRows):
+            about["epochs"] = sorted({*self.wanted, *(expert.kept or [])})
+            tensors = {"trajectory": torch.stack([expert.rows[epoch] for epoch in about["epochs"]])}
+        elif expert.kept is None:
+            tensors = {"trajectory": torch.stack(expert.rows), **more}
+        else:  # What is there is read by others: it is replaced when there is all of it.
+            return
+        tensor_files.write_tensors(expert.path, tensors, about)
 
 
 class _Outlook:

@@ -13,7 +13,7 @@ from cmidd.buffers.experts import ExpertSettings
 from cmidd.compute import passes
 from cmidd.core.context import Context
 from cmidd.data.augmentation import Augmentation
-from cmidd.methods.mtt import MTT
+from cmidd.methods.mtt import MTT, epochs_read
 from cmidd.networks import Network
 from cmidd.synthetic.soft_labels import SoftLabels
 from cmidd.utils.errors import SettingError
@@ -84,6 +84,14 @@ class DATM(MTT):
         if init == "recognised":
             self._start_from_recognised()
         context.synthetic.soft_labels = SoftLabels(self._first_labels(masked=init == "recognised"), "logits")
+
+    @classmethod
+    def experts_read(cls, settings: Mapping[str, Any]) -> ExpertSettings:
+        """Those that are stepped along, and the last one: of 100 rows of CIFAR10 at ten images per class, 23."""
+        experts = super().experts_read(settings)
+        last = len(experts.training.learning_rates) - 1
+        read = epochs_read(settings["max_start_epoch"], settings["expert_epochs"])
+        return experts.keeping([*range(min(read, last) + 1), last])
 
     @classmethod
     def shortest(cls, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -94,14 +94,15 @@ class MTT(Method):
         self.batch_syn = batch_syn or len(context.synthetic.leaf)
         self.student = context.new_network(context.streams("student"))
         self.passes = StudentPasses(self.student)
-        self.trained = Experts(context, experts.reaching(epochs_read(max_start_epoch, expert_epochs)))
+        read = {"experts": experts, "max_start_epoch": max_start_epoch, "expert_epochs": expert_epochs}
+        self.trained = Experts(context, self.experts_read(read))
         context.synthetic.syn_lr = torch.tensor(lr_teacher, device=context.data.device)
 
     @classmethod
     def refuse(cls, settings: Mapping[str, Any], network: Network) -> None:
         if any(True for _ in network.buffers()):
             raise SettingError("network.norm=batchnorm: MTT cannot unroll running statistics; use instancenorm")
-        needed = cls.epochs_read(settings)
+        needed = epochs_read(settings["max_start_epoch"], settings["expert_epochs"])
         epochs = settings["experts"].training.epochs
         if epochs is not None and epochs < needed:
             raise SettingError(
@@ -110,8 +111,9 @@ class MTT(Method):
             )
 
     @classmethod
-    def epochs_read(cls, settings: Mapping[str, Any]) -> int:
-        return epochs_read(settings["max_start_epoch"], settings["expert_epochs"])
+    def experts_read(cls, settings: Mapping[str, Any]) -> ExpertSettings:
+        experts: ExpertSettings = settings["experts"]
+        return experts.reaching(epochs_read(settings["max_start_epoch"], settings["expert_epochs"]))
 
     @classmethod
     def shortest(cls, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -75,7 +75,7 @@ class NCFM(Method):
         self.factor, self.calibration = factor, calibration
         self.plain_steps = 1 if calibration else 0
         self.steps_per_iteration = 1 + self.plain_steps
-        self.models = Experts(context, models)
+        self.models = Experts(context, self.experts_read({"models": models}))
         self.network = context.new_network(context.streams("shape")).requires_grad_(False)
         # Torch's scheduler counts on an optimiser of its own: rollbacks halve the step size as well.
         self._counted = torch.optim.SGD([torch.zeros(())], lr=1.0)
@@ -84,8 +84,9 @@ class NCFM(Method):
         self._steps: ClassSteps | None = None
 
     @classmethod
-    def epochs_read(cls, settings: Mapping[str, Any]) -> int:
-        return int(settings["models"].training.epochs)
+    def experts_read(cls, settings: Mapping[str, Any]) -> ExpertSettings:
+        models: ExpertSettings = settings["models"]
+        return models.keeping([0, len(models.training.learning_rates)])
 
     @classmethod
     def shortest(cls, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -61,9 +61,7 @@ def make_teachers(settings: Settings, context: Context) -> TeacherPools:
 def expert_settings(settings: Settings) -> ExpertSettings | None:
     """The experts that the method reads in its first stage, as long as it reads them; None where it has none."""
     arguments, method = settings.arguments, METHODS[settings.method["name"]]
-    if method.experts is None:
-        return None
-    experts: ExpertSettings = arguments[method.experts].reaching(method.epochs_read(arguments))
+    experts: ExpertSettings | None = method.experts_read(arguments)
     return experts
 
 
