@@ -1,5 +1,8 @@
 """An expert in training, as its file has it."""
 
+import functools
+import logging
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +14,11 @@ from torch import Tensor
 from cmidd.compute.recipe import TrainingRecipe
 from cmidd.networks import Network
 from cmidd.utils import tensor_files
+from cmidd.utils.progress import tell
 from cmidd.utils.random_streams import Streams
+from cmidd.utils.text import duration
+
+log = logging.getLogger(__name__)
 
 
 def kept_epochs(path: Path) -> list[int] | None:
@@ -29,8 +36,8 @@ def read_rows(path: Path, epochs: Iterable[int]) -> list[Tensor]:
 
 @dataclass
 class Expert:
-    """An expert in training: its rows so far, what the optimiser remembered after the last, and of which epochs its file
-    holds rows already where it is made again for others.
+    """An expert in training: its rows so far, what the optimiser remembered after the last, and of which epochs its
+    file holds rows already where it is made again for others.
     """
 
     what: str
@@ -58,3 +65,24 @@ class Expert:
         """A vector in the shapes of the network's parameters."""
         parts = vector.split([parameter.numel() for parameter in self.network.parameters()])
         return [part.view_as(parameter) for part, parameter in zip(parts, self.network.parameters(), strict=True)]
+
+
+class Outlook:
+    """How long the experts take that are still to be trained, by those that this process has trained."""
+
+    def __init__(self, missing: int) -> None:
+        self.missing, self.made, self.began = missing, 0, time.monotonic()
+
+    @property
+    def left(self) -> str:
+        """In words, for the line of progress of one; nothing before the first."""
+        if not 0 < self.made < self.missing:
+            return ""
+        seconds = (time.monotonic() - self.began) / self.made * (self.missing - self.made)
+        return f" ({duration(seconds)} for all that are left)"
+
+    def say(self, what: str, worth: str) -> None:
+        """Tell how good one became: of the first, the last, and now and then."""
+        self.made += 1
+        say = log.info if self.made in (1, self.missing) else functools.partial(tell, log)
+        say("%s: %s%s", what, worth, self.left)

@@ -1,9 +1,7 @@
 """Expert trajectories: networks trained on the real data, their parameters kept after every epoch."""
 
-import functools
 import glob
 import logging
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
-from cmidd.buffers.expert import Expert, kept_epochs, read_rows
+from cmidd.buffers.expert import Expert, Outlook, kept_epochs, read_rows
 from cmidd.compute.engine import current, using
 from cmidd.compute.kept import Written
 from cmidd.compute.recipe import stated
@@ -23,10 +21,8 @@ from cmidd.core.context import Context
 from cmidd.utils import cache, clock, files, locks, tensor_files
 from cmidd.utils.cache import check_tensors, refuse_others
 from cmidd.utils.errors import SettingError
-from cmidd.utils.progress import tell
 from cmidd.utils.random_streams import Streams
 from cmidd.utils.setting_types import Count
-from cmidd.utils.text import duration
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +109,7 @@ class Experts:
         if self.missing:
             log.info("training %d of %d experts into %s", self.missing, self.count, self.folder)
             files.write_json(self.folder / "settings.json", self.made_by)
-        self._outlook = _Outlook(self.missing)
+        self._outlook = Outlook(self.missing)
         with clock.timed("experts"):
             at_once = how_many_at_once(context.blank_network(), recipe, context.data.train)
             locks.make_missing(self.paths, lambda some: self._make(some, context), self._is_made, at_once)
@@ -237,24 +233,3 @@ class Experts:
         else:  # What is there is read by others: it is replaced when there is all of it.
             return
         tensor_files.write_tensors(expert.path, tensors, about)
-
-
-class _Outlook:
-    """How long the experts take that are still to be trained, by those that this process has trained."""
-
-    def __init__(self, missing: int) -> None:
-        self.missing, self.made, self.began = missing, 0, time.monotonic()
-
-    @property
-    def left(self) -> str:
-        """In words, for the line of progress of one; nothing before the first."""
-        if not 0 < self.made < self.missing:
-            return ""
-        seconds = (time.monotonic() - self.began) / self.made * (self.missing - self.made)
-        return f" ({duration(seconds)} for all that are left)"
-
-    def say(self, what: str, worth: str) -> None:
-        """Tell how good one became: of the first, the last, and now and then."""
-        self.made += 1
-        say = log.info if self.made in (1, self.missing) else functools.partial(tell, log)
-        say("%s: %s%s", what, worth, self.left)
