@@ -108,7 +108,7 @@ def by_trajectory(settings: Settings, leaf: Split) -> None:
     chosen = leaf.images[torch.arange(batch)]
     augmented = settings.arguments["augment"].per_image(batch, generator)(chosen)
     passes.gradient_at(network, thetas[0], augmented.detach(), labels)
-    _, _, d_batch = passes.along(network, thetas[0], thetas[-1], augmented, labels)
+    d_batch = passes.along(network, thetas[0], thetas[-1], augmented, labels).images
     torch.autograd.grad(augmented, leaf.images, d_batch)
     stepped(leaf, leaf.images.sum())
 

@@ -7,86 +7,42 @@ where there are many images a part at a time.
 import functools
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch._functorch import config as functorch
 from torch.func import functional_call, grad, jvp, vmap
 from torch.utils.checkpoint import checkpoint
 
-from cmidd.compute import compiling
 from cmidd.compute.engine import current
+from cmidd.compute.engine_passes import as_the_engine_says
 from cmidd.data.split import Split
 from cmidd.networks import Network
 
-MOST_SHAPES = (
-    4  # that a pass is compiled for one by one: a batch, the last of an epoch, a part of the test set, a class
-)
 CHUNK_VALUES = 2_000_000  # image values (650 images of 3x32x32) whose activations are kept at once
 IGNORED = -100  # the label that cross_entropy leaves out
-F_ = TypeVar("F_", bound=Callable[..., Any])
 
 
-def _as_the_engine_says(function: F_, half: bool = True) -> F_:
-    """Compile a function of networks and tensors, and autocast it (unless ``half`` is false), as the engine says."""
-
-    @functools.cache
-    def compiled(dynamic: bool | None) -> Callable[..., Any]:
-        # Terms that are balanced need gradients of one graph more than once, which donated buffers do not survive.
-        functorch.donated_buffer = False
-        compiling.watch()
-        return torch.compile(function, dynamic=dynamic)  # Once it is wanted: this call alone imports for two seconds.
-
-    shapes: set[tuple[torch.Size, ...]] = set()
-
-    def compiled_for(*arguments: Any) -> Any:
-        """Compiled for these shapes, and for any from where :data:`MOST_SHAPES` came."""
-        own = tuple(a.shape for a in arguments if isinstance(a, Tensor))
-        if own in shapes or len(shapes) < MOST_SHAPES:
-            shapes.add(own)
-            return compiled(False)(*arguments)
-        return compiled(None)(*arguments)
-
-    @functools.wraps(function)
-    def call(*arguments: Any) -> Any:
-        engine = current()
-        device = next(a.device for a in arguments if isinstance(a, Tensor))
-        if not engine.channels_last and device.type != "mps":
-            return function(*arguments)
-        # On mps gradients of pooling and batch norm are wrong in the other layout (torch's issues 175189, 175190).
-        layout = torch.contiguous_format if device.type == "mps" else torch.channels_last
-        arguments = tuple(
-            a.contiguous(memory_format=layout) if isinstance(a, Tensor) and a.dim() == 4 else a for a in arguments
-        )
-        # Without its cache: that would outlive the steps of the parameters it was made from.
-        enabled = half and engine.precision == "bf16"
-        with torch.autocast(device.type, torch.bfloat16, enabled=enabled, cache_enabled=False):
-            return (compiled_for if engine.compile else function)(*arguments)
-
-    return call  # type: ignore[return-value]
-
-
-@_as_the_engine_says
+@as_the_engine_says
 def embed(network: Network, images: Tensor) -> Tensor:
     """Embeddings ``[N, D]`` of images ``[N, C, H, W]``, at least float32; differentiable once."""
     return _full(network.embed(images))
 
 
-@_as_the_engine_says
+@as_the_engine_says
 def logits(network: nn.Module, images: Tensor) -> Tensor:
     """Logits ``[N, classes]``, at least float32; differentiable once."""
     return _full(network(images))
 
 
-@_as_the_engine_says
+@as_the_engine_says
 def logits_at(network: nn.Module, theta: Tensor, images: Tensor) -> Tensor:
     """:func:`logits` at the flat parameters ``theta`` ``[P]`` (in definition order); differentiable once."""
     return _full(flat_call(network, theta, images))
 
 
-@functools.partial(_as_the_engine_says, half=False)  # Autocast and forward derivatives do not go together.
+@functools.partial(as_the_engine_says, half=False)  # Autocast and forward derivatives do not go together.
 def directional_loss(network: nn.Module, theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor) -> Tensor:
     """Derivative of the mean :func:`cross_entropy` at the flat parameters ``theta`` along ``direction`` (both ``[P]``).
 
@@ -107,7 +63,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits, labels.softmax(1) if labels.is_floating_point() else labels)
 
 
-@_as_the_engine_says
+@as_the_engine_says
 def gradients_of_classes(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
     """For each of C classes the gradient of the mean cross-entropy of its images, ``[C, *shape]`` for every parameter.
 
