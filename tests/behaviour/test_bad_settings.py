@@ -29,6 +29,7 @@ NEVER = {
 SOUND = [
     ("wandb.project", "no such thing\0"),
     ("engine.compile", True),
+    ("engine.at_once", 5),
     ("checkpoint_seconds", 1.5),
     ("method.lr_img", 1.5),
     ("method.meter_reset", [1]),

@@ -35,8 +35,8 @@ BASES = {
     "idc_cifar": ["method=idc", "dataset=cifar10"],
     "seqmatch": ["method=mtt", "schedule=seqmatch", "network=resnet18"],
     "folder": ["method=dm", "dataset=folder"],
-    "datm": ["method=datm", "dataset=cifar10", "ipc=10"],
-    "ncfm": ["method=ncfm", "dataset=cifar100", "ipc=10", "sampler=first"],
+    "datm": ["method=datm", "dataset=cifar10", "ipc=10", "cmi.own=1"],
+    "ncfm": ["method=ncfm", "dataset=cifar100", "ipc=10", "sampler=first", "cmi.own=1"],
 }
 # Another valid value of what is no number and no switch, by the last part of the name; the first that is another.
 OTHERS = {

@@ -21,7 +21,7 @@ WORDS = ["dataset.zca=true", "cmi.ratio=0.3", "balance_steps=2", "network.width=
 def test_a_run_with_zca_and_cmi_gives_what_the_cpu_gives(tmp_path, method):
     words = [*WORDS, "method.iterations=2"]
     with pretended_device("mps"):
-        there = run_here(tmp_path / "there", method, *words)
+        there = run_here(tmp_path / "there", method, *words, "device=mps")
     here = run_here(tmp_path / "here", method, *words, "device=cpu")
     assert json.loads((there / "result.json").read_text())["device"].startswith("mps (")
     images = [load_synthetic(folder / "synthetic.safetensors").images for folder in (there, here)]

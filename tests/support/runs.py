@@ -53,6 +53,27 @@ TINY_METHOD = {
         "method.batch_real=8",
         "method.net_images=64",
     ],
+    "datm": [
+        "method=datm",
+        "method.iterations=4",
+        "method.syn_steps=2",
+        "method.expert_epochs=1",
+        "method.first_max_start_epoch=1",
+        "method.max_start_epoch=2",
+        "method.experts.count=2",
+        "method.experts.training.epochs=3",
+        "method.experts.training.batch=256",
+        "evaluation.training.loss=soft",
+    ],
+    "ncfm": [
+        "method=ncfm",
+        "method.iterations=3",
+        "method.batch_real=8",
+        "method.num_freqs=32",
+        "method.models.count=2",
+        "method.models.training.epochs=2",
+        "method.models.training.batch=256",
+    ],
 }
 
 

@@ -1,5 +1,6 @@
-"""Train the expert trajectories of MTT and DATM, or the networks of NCFM, ahead of distillation; several processes at
-once share the work.
+"""Train ahead of distillation what a method matches with: experts of MTT and DATM, networks of NCFM.
+
+Several processes at once share the work.
 
 Examples:
     cmidd buffer method=mtt dataset=cifar10

@@ -2,7 +2,6 @@
 
 Examples:
     cmidd figures method=dm dataset=digits
-    cmidd figures method=dm dataset=cifar10 ipc=50
     cmidd figures method=dm dataset=digits weight=1 to=figures
     cmidd figures method=idm dataset=digits ratio=0.3
     cmidd figures method=dm dataset=digits movie=true    # and how the images changed, as an animated GIF

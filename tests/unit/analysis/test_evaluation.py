@@ -181,7 +181,7 @@ OLD = {
     "factor=2": "++method.formation.factor=2",
     "network=mlp": "network=mlp",
     "method=idc": "method=idc",
-    "method=ncfm": "method=idc maker=ncfm",
+    "method=dream": "method=idc maker=dream",
 }
 
 

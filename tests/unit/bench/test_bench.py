@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import time
 from types import SimpleNamespace
 
@@ -30,8 +31,13 @@ def bench(cwd, *words):
 
 
 def bench_on_a_small_product(*words):
+    benchmark._apart = lambda function, *arguments: function(*arguments)  # Each would import torch anew.
     benchmark.measure_machine = functools.partial(benchmark.measure_machine, side=256, repeats=2)
     as_main(ROOT / "scripts" / "bench.py", *words)
+
+
+def test_every_measurement_has_a_process_of_its_own():
+    assert os.getpid() != benchmark._apart(os.getpid) != benchmark._apart(os.getpid)
 
 
 def test_steps_and_memory_are_recorded_beside_what_was_there(tmp_path):
@@ -71,7 +77,7 @@ def test_steps_and_memory_are_recorded_beside_what_was_there(tmp_path):
 def test_an_unknown_task_is_one_line(tmp_path):
     done = bench(tmp_path, "task=[dmm]")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: task=dmm: unknown; choose among cmi, dc, dm")
+    assert done.stderr.startswith("error: task=dmm: unknown; choose among cmi, datm, dc, dm")
 
 
 def test_tf32_is_refused_where_there_is_none(tmp_path):

@@ -169,7 +169,7 @@ def test_the_shell_is_answered_without_torch_or_hydra(tmp_path):
 
 def test_groups_and_options_are_those_that_hydra_finds():
     assert {"method", "dataset", "cmi", "sweep", "launch", "recipe"} <= set(groups())
-    assert options("method") == ["dc", "dm", "dsa", "idc", "idm", "mtt"]
+    assert options("method") == ["datm", "dc", "dm", "dsa", "idc", "idm", "mtt", "ncfm"]
     assert CONFIGS == ROOT / "configs"
 
 

@@ -93,8 +93,8 @@ def test_experts_come_in_shuffled_turns_and_students_see_every_image_before_one_
     from cmidd.buffers.experts import ExpertSettings
 
     objective = mtt(context, ExpertSettings(count=3, training=TrainingRecipe(epochs=2, batch=256)))
-    asked, segment = [], objective.experts.segment
-    objective.experts.segment = lambda *wanted: asked.append(wanted) or segment(*wanted)
+    asked, segment = [], objective.trained.segment
+    objective.trained.segment = lambda *wanted: asked.append(wanted) or segment(*wanted)
     steps(objective, 30)
     turns = [[expert for expert, _, _ in asked[first : first + 3]] for first in range(0, 30, 3)]
     assert all(sorted(turn) == [0, 1, 2] for turn in turns)
@@ -115,7 +115,7 @@ def test_the_student_handed_on_is_the_expert_where_the_segment_starts(context):
     objective = mtt(context, ExpertSettings(count=1, training=TrainingRecipe(epochs=2, batch=256)), max_start_epoch=1)
     (match,) = objective.matches(0)
     handed = torch.cat([parameter.detach().flatten() for parameter in match.network.parameters()])
-    assert torch.equal(handed, objective.experts.segment(0, 0, 1)[0])
+    assert torch.equal(handed, objective.trained.segment(0, 0, 1)[0])
     assert match.images is context.synthetic.images
 
 

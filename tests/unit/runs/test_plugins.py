@@ -57,7 +57,7 @@ def test_a_run_with_plug_ins_has_a_folder_of_its_own_and_the_plain_one_keeps_its
         (["method=dm", "regularizer=iid", "iid.covariance=x"], "iid.covariance=x: Input should be a valid number"),
         (["method=dm", "+iid.lambda=1"], "iid: not among the regularisers of this run; add regularizer=iid"),
         (["method=dm", "regularizer=nosuch"], "regularizer=nosuch: unknown; choose one of cmi, iid, mim4dd"),
-        (["method=dm", "sampler=nosuch"], "sampler=nosuch: unknown; choose one of dream, random"),
+        (["method=dm", "sampler=nosuch"], "sampler=nosuch: unknown; choose one of dream, first, random"),
         (["method=dm", "schedule=nosuch"], "schedule=nosuch: unknown; choose one of pdd, seqmatch, whole"),
         (["method=dm", "sampler=dream", "sampler.interval=0"], "sampler.interval=0: Input should be greater than 0"),
     ],

@@ -46,7 +46,7 @@ def distill_until_two(*words):
     as_main(ROOT / "scripts" / "distill.py", *words)
 
 
-@pytest.mark.parametrize("method", ["dc", "dm", "dsa", "idc", "idm", "mtt"])
+@pytest.mark.parametrize("method", ["dc", "dm", "dsa", "idc", "idm", "mtt", "datm", "ncfm"])
 def test_a_resumed_run_gives_the_bits_of_an_undisturbed_one(tmp_path, method, buffers):
     words = [*TINY_METHOD[method], "+cmi.lambda=1", "evaluation.interval=2", "evaluation.baselines=[]", buffers]
     assert distill(tmp_path, *words).returncode == 0
@@ -58,7 +58,13 @@ def test_a_resumed_run_gives_the_bits_of_an_undisturbed_one(tmp_path, method, bu
     assert "resuming at iteration 2" in resumed.stdout
     folder = result(tmp_path, method, "1")
     other = whole / folder.relative_to(tmp_path / "results")
-    assert torch.equal(*(load_synthetic(f / "synthetic.safetensors").images for f in (folder, other)))
+    (ours, labels), (theirs, others) = (
+        (each.images, each.soft_labels and each.soft_labels.values)
+        for each in (load_synthetic(f / "synthetic.safetensors") for f in (folder, other))
+    )
+    assert torch.equal(ours, theirs)
+    assert (labels is None) == (method != "datm")
+    assert labels is None or torch.equal(labels, others)
     records = [json.loads((f / "result.json").read_text()) for f in (folder, other)]
     assert records[0]["evaluations"] == records[1]["evaluations"]
 
@@ -117,7 +123,7 @@ def test_a_sweep_over_the_weight(tmp_path, buffers):
         (["cmi.lambda=-1"], "cmi.lambda=-1: expected a number >= 0"),
         (["cmi.lambda=abc"], "cmi.lambda=abc: expected a number >= 0"),
         (["cmi=paper"], "cmi=paper: no weight is published for method=mtt dataset=digits ipc=10"),
-        (["method=nosuch"], "method=nosuch: unknown; choose one of dc, dm, dsa, idc, idm, mtt"),
+        (["method=nosuch"], "method=nosuch: unknown; choose one of datm, dc, dm, dsa, idc, idm, mtt, ncfm"),
         (["dataset=nosuch"], "dataset=nosuch: unknown; choose one of arrays, cifar10, cifar100"),
         (["ipc=500"], "ipc=500: class"),
         (["ipc=0"], "ipc=0: Input should be greater than 0"),

@@ -27,7 +27,7 @@ def installed(monkeypatch):
 
 
 def test_a_room_is_its_files():
-    assert set(METHODS) == {"dm", "dc", "dsa", "mtt", "idm", "idc"}
+    assert set(METHODS) == {"dm", "dc", "dsa", "mtt", "idm", "idc", "datm", "ncfm"}
     assert set(NETWORKS) == {"alexnet", "convnet", "lenet", "mlp", "resnet10", "resnet18", "resnetap10", "vgg11"}
     assert all(issubclass(METHODS[name], Method) for name in METHODS)
     assert {name: REGULARIZERS[name].name for name in REGULARIZERS} == {name: name for name in REGULARIZERS}

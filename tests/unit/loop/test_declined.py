@@ -1,0 +1,62 @@
+"""A match that wants no step moves nothing; a loss beside the method's own takes no regulariser."""
+
+import json
+
+import pytest
+import torch
+
+from cmidd import load_synthetic
+from cmidd.core.match import Match
+from cmidd.loop.balance import Balance
+from cmidd.loop.distill import distillation_step
+from cmidd.utils.random_streams import Streams
+from tests.support.runs import run_here
+
+
+class Term:
+    name = "term"
+
+    def __call__(self, match, generator):
+        return match.images.square().sum()
+
+
+@pytest.fixture
+def images():
+    return torch.ones(2, 1, 2, 2, requires_grad=True)
+
+
+def step(images, **changes):
+    optimizer = torch.optim.SGD([images], lr=0.1, momentum=0.5)
+    match = Match(images.sum(), images, torch.tensor([0, 1]), **changes)
+    return distillation_step(match, optimizer, [(1.0, Term())], Streams(0), 0, Balance({"term": 1.0}, images), 0)
+
+
+def test_a_declined_match_moves_nothing_and_says_its_loss(images):
+    metrics = step(images, declined=True)
+    assert torch.equal(images.detach(), torch.ones(2, 1, 2, 2))
+    assert {name: float(value) for name, value in metrics.items()} == {"loss": 8, "term": 0, "total": 8}
+
+
+def test_a_loss_beside_is_stepped_on_alone(images):
+    step(images, beside="calibration")
+    assert torch.allclose(images.detach(), torch.full((2, 1, 2, 2), 0.9))
+
+
+def test_a_gate_that_never_opens_is_counted_and_leaves_the_start(tmp_path):
+    folder = run_here(tmp_path / "results", "datm", "method.threshold=1e-6", "cmi.lambda=1")
+    record = json.loads((folder / "result.json").read_text())
+    assert record["declined"] == 4
+    moved = run_here(tmp_path / "results", "datm", "method.threshold=1e6", "seed=0", "cmi.lambda=2")
+    assert "declined" not in json.loads((moved / "result.json").read_text())
+    images = [load_synthetic(each / "synthetic.safetensors").images for each in (folder, moved)]
+    assert not torch.equal(*images)
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert all(row["cmi"] > 0 for row in rows if "cmi" in row)
+
+
+def test_the_calibration_is_logged_beside_the_match(tmp_path):
+    folder = run_here(tmp_path / "results", "ncfm", "cmi.lambda=1")
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    (last,) = [row for row in rows if "loss" in row]
+    assert last["calibration"] > 0
+    assert last["cmi"] > 0
