@@ -20,8 +20,10 @@ from cmidd.core.context import Context
 from cmidd.core.match import Match
 from cmidd.core.method import Method
 from cmidd.data.augmentation import Augmentation
+from cmidd.data.known_labels import class_members
 from cmidd.data.split import Split
 from cmidd.utils.setting_types import Count, Fraction, NonNegative, Positive
+from cmidd.utils.transfer import to_device
 
 PLATEAU = {"factor": 0.5, "threshold": 1e-4}
 
@@ -145,9 +147,9 @@ class NCFM(Method):
         """The parameters ``[P]`` of a random network where its training began and where it ended."""
         generator = self.context.streams("network", iteration)
         number = int(torch.randint(self.models.count, (1,), generator=generator))
-        device = self.context.data.device
-        initial, trained = self.models.segment(number, 0, self.models.length - 1)
-        return initial.to(device), trained.to(device)
+        rows = self.models.segment(number, 0, self.models.length - 1)
+        initial, trained = to_device(rows, self.context.data.device)
+        return initial, trained
 
     def _blend(self, iteration: int) -> float:
         """The share of the start in the network of an iteration."""
@@ -155,10 +157,11 @@ class NCFM(Method):
 
     def _discrepancy(self, embedded: tuple[Tensor, Tensor], labels: tuple[Tensor, Tensor], iteration: int) -> Tensor:
         """The loss of each class ``[C]``, of normalised features."""
-        sides = [F.normalize(features, dim=1) for features in embedded]
+        sides, num_classes = [F.normalize(features, dim=1) for features in embedded], self.context.data.num_classes
+        members = [class_members(own, num_classes) for own in labels]
         losses = []
-        for label in range(self.context.data.num_classes):
-            real, synthetic = (side[own == label] for side, own in zip(sides, labels, strict=True))
+        for label in range(num_classes):
+            real, synthetic = (side[own[label]] for side, own in zip(sides, members, strict=True))
             frequencies = self._frequencies(real, iteration, label)
             losses.append(characteristic_discrepancy(real, synthetic, frequencies, self.amplitude, self.phase))
         return self.factor * torch.stack(losses)
@@ -167,7 +170,8 @@ class NCFM(Method):
         generator = self.context.streams("frequencies", iteration, label)
         if self._sampling is not None:
             return self._sampling.frequencies(like, generator)
-        return torch.randn(self.num_freqs, like.shape[1], generator=generator).to(like)
+        (drawn,) = to_device([torch.randn(self.num_freqs, like.shape[1], generator=generator)], like.device)
+        return drawn.to(like.dtype)
 
     def _errors(self, data: Split, num_classes: int) -> Tensor:
         """The mean cross-entropy of each class ``[C]``."""
@@ -197,7 +201,9 @@ class _Sampling:
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr)
 
     def frequencies(self, like: Tensor, generator: torch.Generator) -> Tensor:
-        return self.network(torch.randn(ROWS, like.shape[1], generator=generator).to(like))
+        (noise,) = to_device([torch.randn(ROWS, like.shape[1], generator=generator)], like.device)
+        frequencies: Tensor = self.network(noise)
+        return frequencies
 
     def ascend(self, loss: Tensor) -> None:
         """A step towards a larger loss."""

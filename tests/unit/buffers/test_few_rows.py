@@ -12,9 +12,8 @@ ALL = ExpertSettings(1, RECIPE)
 
 
 def test_a_finished_file_holds_what_is_read_and_no_more(tmp_path):
-    few, whole = (
-        Experts(context(tmp_path / name), some) for name, some in (("few", ALL.keeping([0, 3])), ("all", ALL))
-    )
+    given = (("few", ALL.keeping([0, 3])), ("all", ALL))
+    few, whole = (Experts(context(tmp_path / name), some) for name, some in given)
     tensors, _ = tensor_files.read_tensors(few.paths[0])
     assert tensors.keys() == {"trajectory"}
     assert tensors["trajectory"].shape[0] == 2
