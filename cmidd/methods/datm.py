@@ -54,7 +54,7 @@ class DATM(MTT):
         momentum_y: Fraction,
         syn_steps: Count,
         expert_epochs: Count,
-        min_start_epoch: Annotated[int, Field(strict=True, ge=0)],
+        min_start_epoch: Annotated[int, Field(strict=True, ge=0, le=10**9)],
         first_max_start_epoch: Count | None,
         max_start_epoch: Count,
         curriculum_iterations: Count,
@@ -87,9 +87,9 @@ class DATM(MTT):
 
     @classmethod
     def experts_read(cls, settings: Mapping[str, Any]) -> ExpertSettings:
-        """Those that are stepped along, and the last one: of 100 rows of CIFAR10 at ten images per class, 23."""
+        """What is stepped along, and how each ends: of the 101 rows of CIFAR10 at ten images per class 23."""
         experts = super().experts_read(settings)
-        last = len(experts.training.learning_rates) - 1
+        last = len(experts.training.learning_rates)
         read = epochs_read(settings["max_start_epoch"], settings["expert_epochs"])
         return experts.keeping([*range(min(read, last) + 1), last])
 

@@ -77,7 +77,7 @@ class NCFM(Method):
         self.factor, self.calibration = factor, calibration
         self.plain_steps = 1 if calibration else 0
         self.steps_per_iteration = 1 + self.plain_steps
-        self.models = Experts(context, self.experts_read({"models": models}))
+        self.trained = Experts(context, self.experts_read({"models": models}))
         self.network = context.new_network(context.streams("shape")).requires_grad_(False)
         # Torch's scheduler counts on an optimiser of its own: rollbacks halve the step size as well.
         self._counted = torch.optim.SGD([torch.zeros(())], lr=1.0)
@@ -146,8 +146,8 @@ class NCFM(Method):
     def _models_at(self, iteration: int) -> tuple[Tensor, Tensor]:
         """The parameters ``[P]`` of a random network where its training began and where it ended."""
         generator = self.context.streams("network", iteration)
-        number = int(torch.randint(self.models.count, (1,), generator=generator))
-        rows = self.models.segment(number, 0, self.models.length - 1)
+        number = int(torch.randint(self.trained.count, (1,), generator=generator))
+        rows = self.trained.segment(number, 0, self.trained.length - 1)
         initial, trained = to_device(rows, self.context.data.device)
         return initial, trained
 

@@ -74,11 +74,8 @@ def test_a_whole_run_on(kind, tmp_path):
     assert len(found["last"]["accuracies"]) == 1
     assert (understood is None) == (found.get("understood") is None)
     assert understood is None or understood in json.dumps(found["understood"]), found["understood"]
-    heights = []
-    for sheet in record.parent.glob("synthetic*.png"):  # Of many classes there are several.
-        with Image.open(sheet) as grid:
-            heights.append(grid.height)
-    assert sum(heights) > shape[0] * shape[2]
+    with Image.open(record.with_name("synthetic.png")) as grid:
+        assert grid.height * grid.width > shape[0] * shape[2] * shape[3]
     words = [f"synthetic={record.parent}", words[1], "repeats=1"]
     code, out, err = script("evaluate", *words, cwd=tmp_path)
     assert code == 0, err

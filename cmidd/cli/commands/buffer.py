@@ -1,4 +1,4 @@
-"""Train ahead of distillation what a method matches with: experts of MTT and DATM, networks of NCFM.
+"""Train ahead what a method matches with: experts of MTT and DATM, networks of NCFM.
 
 Several processes at once share the work.
 

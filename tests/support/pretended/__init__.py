@@ -63,6 +63,7 @@ def _answers(kind: str, counts: Counts) -> dict[Any, dict[str, Any]]:
         torch.cuda: {
             "is_available": lambda: True,
             "device_count": lambda: 1,
+            "is_current_stream_capturing": lambda: False,  # Adam asks.
             "current_device": lambda: 0,
             "get_device_name": lambda *_: properties.name,
             "get_device_properties": lambda *_: properties,

@@ -31,9 +31,6 @@ class Recorded:
     def __init__(self, golden):
         self.rows, self.count = golden["experts"], len(golden["experts"])
 
-    def reaching(self, epochs):
-        return self
-
     def segment(self, expert, start, end):
         return self.rows[expert, start], self.rows[expert, end]
 
@@ -70,7 +67,7 @@ def near(value, expected):
 @pytest.fixture
 def method_of(golden, tmp_path, monkeypatch):
     def made(kind=DATM, **changes):
-        monkeypatch.setattr(mtt, "Experts", lambda context, settings: settings)
+        monkeypatch.setattr(mtt, "Experts", lambda context, settings: Recorded(golden))
         pool, classes, ipc = golden["pool"], int(golden["classes"]), int(golden["ipc"])
         # The data set holds a class's images in the order in which the original looks at them.
         pool = torch.stack([own[order] for own, order in zip(pool, golden["pool_order"], strict=True)])
@@ -87,7 +84,11 @@ def method_of(golden, tmp_path, monkeypatch):
         given = {name: float(golden[f"trace_{key}"]) for name, key in NAMES.items()}
         given |= {"init": "recognised", "syn_steps": 6, "expert_epochs": 1, "batch_syn": None}
         given |= {"min_start_epoch": least, "first_max_start_epoch": first, "max_start_epoch": last}
-        given |= {"curriculum_iterations": reached, "augment": Augmentation("none"), "experts": Recorded(golden)}
+        given |= {
+            "curriculum_iterations": reached,
+            "augment": Augmentation("none"),
+            "experts": ExpertSettings(1, TrainingRecipe(epochs=8)),
+        }
         kind.student = None
         method = kind(context, **{**given, "lr_teacher": float(golden["syn_lr"]), **changes})
         method.golden = golden

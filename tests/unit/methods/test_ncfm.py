@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn.utils import parameters_to_vector
 
+from cmidd.buffers.experts import ExpertSettings
 from cmidd.compute.recipe import TrainingRecipe
 from cmidd.compute.training import train
 from cmidd.core.context import Context
@@ -29,7 +30,7 @@ SETTINGS = {
     "lr_frequencies": 1e-3,
     "factor": 300.0,
     "augment": Augmentation("none"),
-    "models": None,
+    "models": ExpertSettings(1, TrainingRecipe()),
 }
 
 
@@ -47,13 +48,13 @@ class Published(NCFM):
     """With the random numbers of a file of golden figures in place of drawn ones."""
 
     def _models_at(self, iteration):
-        return self.models.segment(int(self.models.golden["network"][iteration]), 0, 1)
+        return self.trained.segment(int(self.trained.golden["network"][iteration]), 0, 1)
 
     def _blend(self, iteration):
-        return float(self.models.golden["blend"][iteration])
+        return float(self.trained.golden["blend"][iteration])
 
     def _frequencies(self, like, iteration, label):
-        return self.models.golden["t"][iteration, label]
+        return self.trained.golden["t"][iteration, label]
 
 
 @pytest.fixture(params=["rgb32", "gray28"])
