@@ -59,11 +59,13 @@ def _answers(kind: str, counts: Counts) -> dict[Any, dict[str, Any]]:
             torch.mps: {**memory, "synchronize": synchronize, "device_count": lambda: 1},
         }
     properties = SimpleNamespace(uuid="0", name="Pretended", total_memory=80 * GIB, major=9, minor=0)
+    # Whether a graph is being captured, which Adam asks under a name for each version of torch.
+    asked = ("_accelerator_graph_capture_health_check", "_cuda_graph_capture_health_check")
     return {
+        torch.optim.Optimizer: {name: lambda _: None for name in asked if hasattr(torch.optim.Optimizer, name)},
         torch.cuda: {
             "is_available": lambda: True,
             "device_count": lambda: 1,
-            "is_current_stream_capturing": lambda: False,  # Adam asks.
             "current_device": lambda: 0,
             "get_device_name": lambda *_: properties.name,
             "get_device_properties": lambda *_: properties,
@@ -75,7 +77,7 @@ def _answers(kind: str, counts: Counts) -> dict[Any, dict[str, Any]]:
             "memory_allocated": lambda *_: 0,
             "max_memory_allocated": lambda *_: 0,
             "reset_peak_memory_stats": lambda *_: None,
-        }
+        },
     }
 
 
