@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cmidd.utils.transfer import to_device
+
 
 class ClassSteps(torch.optim.Optimizer):
     """The joint form of C steps; :meth:`prepare` must come before the gradient is computed, :meth:`step` after.
@@ -46,7 +48,7 @@ class ClassSteps(torch.optim.Optimizer):
         if not self._prepared:
             self.prepare()
         self._prepared = False
-        self._move(torch.ones_like(self.position, dtype=torch.bool), self.position + 1, self.leaf.grad)
+        self._move(torch.ones_like(self.position, dtype=torch.bool), None, self.leaf.grad)
         for number in range(1, self.classes):
             self._move(self.position < number, number + 1, None)
         self.remembered["step"] += self.classes
@@ -65,8 +67,12 @@ class ClassSteps(torch.optim.Optimizer):
         """The step size now."""
         return float(self.param_groups[0]["lr"]) * self.scale
 
-    def _move(self, which: Tensor, number: int | Tensor, gradient: Tensor | None) -> None:
-        """One step of the images ``which`` ``[N, 1, ...]``, the number-th of this round; without a gradient: zero."""
+    def _move(self, which: Tensor, number: int | None, gradient: Tensor | None) -> None:
+        """One step of the images ``which`` ``[N, 1, ...]``, the number-th of this round, or None: each class's own.
+
+        Args:
+            gradient: of all images; None: zero.
+        """
         raise NotImplementedError
 
 
@@ -78,7 +84,7 @@ class ClassSGD(ClassSteps):
     def __init__(self, params: Iterable[dict[str, Any]], labels: Tensor, *, lr: float, momentum: float) -> None:
         super().__init__(params, labels, {"lr": lr, "momentum": momentum})
 
-    def _move(self, which: Tensor, number: int | Tensor, gradient: Tensor | None) -> None:
+    def _move(self, which: Tensor, number: int | None, gradient: Tensor | None) -> None:
         buffer = self.remembered["momentum_buffer"]
         moved = buffer * self.param_groups[0]["momentum"]
         if gradient is not None:
@@ -105,15 +111,25 @@ class ClassAdamW(ClassSteps):
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, labels, defaults)
 
-    def _move(self, which: Tensor, number: int | Tensor, gradient: Tensor | None) -> None:
+    def _move(self, which: Tensor, number: int | None, gradient: Tensor | None) -> None:
         group, state = self.param_groups[0], self.remembered
         (first, second), lr = group["betas"], self.lr
         mean, square = first * state["exp_avg"], second * state["exp_avg_sq"]
         if gradient is not None:
             mean, square = mean + (1 - first) * gradient, square + (1 - second) * gradient.square()
-        steps = (int(state["step"]) + torch.as_tensor(number)).to(self.leaf.device, torch.float64)
-        by_mean, by_square = ((1 - beta**steps).to(self.leaf.dtype) for beta in (first, second))
+        by_mean, by_square = (self._correction(beta, number) for beta in (first, second))
         moved = (1 - lr * group["weight_decay"]) * self.leaf
         moved -= lr * (mean / by_mean) / ((square / by_square).sqrt() + group["eps"])
         for old, new in ((state["exp_avg"], mean), (state["exp_avg_sq"], square), (self.leaf, moved)):
             old.copy_(torch.where(which, new, old))
+
+    def _correction(self, beta: float, number: int | None) -> float | Tensor:
+        """What a mean of decay ``beta`` is divided by, that began with zero; ``[N, 1, ...]`` where classes differ."""
+        before = int(self.remembered["step"])  # On the CPU, as torch's own count is.
+        if number is not None:
+            return 1 - beta ** (before + number)
+        of_class = torch.tensor(
+            [1 - beta ** (before + 1 + label) for label in range(self.classes)], dtype=torch.float64
+        )
+        (placed,) = to_device([of_class.to(self.leaf.dtype)], self.leaf.device)
+        return placed[self.position]
