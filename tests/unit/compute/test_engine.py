@@ -103,7 +103,7 @@ def test_an_embedding_in_code_is_the_plain_one_with_its_gradient(monkeypatch):
         assert relative(ours, plain) < 2e-5
 
 
-@pytest.mark.parametrize("backend", [None, GRAPHS, in_code])
+@pytest.mark.parametrize("backend", [None, pytest.param(GRAPHS, marks=pytest.mark.heavy), in_code])
 def test_bf16_is_near_and_comes_back_in_float32(backend):
     differences = compared("bf16", backend)
     assert 1e-6 < differences[0] < 0.02
