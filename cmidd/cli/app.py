@@ -123,7 +123,10 @@ def _run_hydra(work: Callable[[DictConfig], Any], folder: Path, config_name: str
     debugging = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing; we print.
     refused: list[str] = []
-    work = named_shortage()(work)
+
+    def guarded(config: DictConfig) -> Any:
+        with named_shortage():  # Made here: launchers pickle what a run does.
+            return work(config)
 
     def refuse(error: BaseException) -> None:
         if debugging:
@@ -136,9 +139,9 @@ def _run_hydra(work: Callable[[DictConfig], Any], folder: Path, config_name: str
 
         with logging_redirect_tqdm():
             if journal.journal is not None:
-                return _journalled(journal.journal, work, config)
+                return _journalled(journal.journal, guarded, config)
             try:
-                return work(config)
+                return guarded(config)
             except USER_ERRORS as error:
                 refuse(error)  # Not raised further: Hydra would add lines of its own.
 
