@@ -80,7 +80,7 @@ def undisturbed(tmp_path_factory):
     "number",
     [
         signal.SIGTERM,
-        pytest.param(signal.SIGINT, marks=pytest.mark.ci),
+        pytest.param(signal.SIGINT, marks=pytest.mark.heavy),
         pytest.param(signal.SIGHUP, marks=pytest.mark.heavy),
         pytest.param(signal.SIGUSR1, marks=pytest.mark.heavy),
     ],
