@@ -46,7 +46,11 @@ def distill_until_two(*words):
     as_main(ROOT / "scripts" / "distill.py", *words)
 
 
-@pytest.mark.parametrize("method", ["dc", "dm", "dsa", "idc", "idm", "mtt", "datm", "ncfm"])
+# The others are resumed with all that fits them in test_plugins.py.
+BY_ITSELF = [pytest.param(name, marks=pytest.mark.heavy) for name in ("dm", "dsa", "idc", "idm", "mtt")]
+
+
+@pytest.mark.parametrize("method", ["dc", "datm", "ncfm", *BY_ITSELF])
 def test_a_resumed_run_gives_the_bits_of_an_undisturbed_one(tmp_path, method, buffers):
     words = [*TINY_METHOD[method], "+cmi.lambda=1", "evaluation.interval=2", "evaluation.baselines=[]", buffers]
     assert distill(tmp_path, *words).returncode == 0
