@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
@@ -12,7 +11,7 @@ from sklearn.manifold import TSNE
 from torch import Tensor
 
 from cmidd.analysis.figure_style import Drawing
-from cmidd.compute.passes import embed_in_chunks
+from cmidd.compute.embeddings import embed_real
 from cmidd.data.split import Split
 from cmidd.networks import Network
 from cmidd.regularizers.cmi import conditional_mutual_information
@@ -37,9 +36,8 @@ def embeddings(
         seen: what the network sees of an image, as teachers of CMI do.
     """
     decoded = {title: synthetic.decode() for title, synthetic in sets.items()}
-    with torch.no_grad():
-        features = [embed_in_chunks(network, seen(split.images)).flatten(1) for split in (real, *decoded.values())]
     splits = [real, *decoded.values()]
+    features = [embed_real(network, seen(split.images)).flatten(1) for split in splits]
     cmi = [
         float(conditional_mutual_information(own, split.labels))
         for own, split in zip(features[1:], splits[1:], strict=True)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from cmidd.compute.recipe import TrainingRecipe
@@ -28,9 +27,8 @@ def kept_epochs(path: Path) -> list[int] | None:
 
 def read_rows(path: Path, epochs: Iterable[int]) -> list[Tensor]:
     """Flat parameters ``[P]`` after these epochs; reads no others."""
-    kept = kept_epochs(path)
-    with safe_open(path, framework="pt") as file:
-        rows = file.get_slice("trajectory")
+    with tensor_files.opened(path) as file:
+        kept, rows = tensor_files.about_of(file, path).get("epochs"), file.get_slice("trajectory")
         return [rows[epoch if kept is None else kept.index(epoch)].float() for epoch in epochs]
 
 

@@ -132,11 +132,11 @@ class Experts:
         """How many rows the file of an expert has, or where few are kept: all or none of those that are wanted; refused
         when it is another's.
         """
-        kept = kept_epochs(path)
-        if kept is not None:
+        found, about = tensor_files.read_shapes(path)
+        if (kept := about.get("epochs")) is not None:
             check_tensors([path], {"trajectory": [len(kept), self.size]}, self.made_by)
             return self.length if set(self.wanted) <= set(kept) else 0
-        rows: int = (tensor_files.read_shapes(path)[0].get("trajectory") or [0])[0]
+        rows: int = (found.get("trajectory") or [0])[0]
         shapes = {name: [self.size] for name in self._going_on(rows)}
         if "step" in shapes:  # Adam's count, one for each parameter.
             shapes["step"] = [self.parameters]

@@ -8,16 +8,16 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from cmidd.compute.training import TORCHS
 from cmidd.loop.divergence import Watch
 from cmidd.utils import tensor_files
 from cmidd.utils.errors import SettingError
 from cmidd.utils.random_streams import Streams
 
-REMEMBERED = ("momentum_buffer", "step", "exp_avg", "exp_avg_sq")
-SHORT = {"momentum_buffer": "momentum"}
+REMEMBERED = ("momentum", "step", "exp_avg", "exp_avg_sq")
 
 
-"""What optimisers remember of a leaf (SGD, Adam, AdamW), and how a checkpoint calls it where that is otherwise."""
+"""What optimisers remember of a leaf (SGD, Adam, AdamW), as a checkpoint calls it."""
 
 
 @contextlib.contextmanager
@@ -105,9 +105,9 @@ class State:
         for name, memory in self.memories.items():
             tensors.update({f"{name}/{key}": tensor for key, tensor in memory.state().items()})
         for number, leaf in enumerate(self.leaves):
-            for name, value in self.optimizer.state[leaf].items():
-                if value is not None:
-                    tensors[f"{SHORT.get(name, name)}_{number}"] = value
+            for name in REMEMBERED:
+                if (value := self.optimizer.state[leaf].get(TORCHS.get(name, name))) is not None:
+                    tensors[f"{name}_{number}"] = value
         return tensors
 
     def load(self, path: Path, **newer: Any) -> None:
@@ -123,9 +123,9 @@ class State:
             for number, leaf in enumerate(self.leaves):
                 leaf.copy_(tensors[f"leaf_{number}"])
                 for name in REMEMBERED:
-                    if (value := tensors.get(f"{SHORT.get(name, name)}_{number}")) is not None:
+                    if (value := tensors.get(f"{name}_{number}")) is not None:
                         device = value.device if name == "step" else leaf.device
-                        self.optimizer.state[leaf][name] = value.to(device)
+                        self.optimizer.state[leaf][TORCHS.get(name, name)] = value.to(device)
             for name, memory in self.memories.items():
                 own = f"{name}/"
                 memory.load_state({key.removeprefix(own): t for key, t in tensors.items() if key.startswith(own)})

@@ -151,31 +151,31 @@ class DATM(MTT):
         """
         found: list[int] = []
         for expert in range(self.trained.count):
+            theta = self.trained.last(expert)
             for some in order.split(LOOKED_AT):
                 if len(found) >= count:
                     return torch.tensor(found[:count])
-                right = self._expert_logits(expert, self.context.data.train[some.to(self.context.data.device)].images)
-                found += [index for index in some[right.argmax(1).cpu() == label].tolist() if index not in found]
+                logits = self._logits_at(theta, self.context.data.train[some.to(self.context.data.device)].images)
+                found += [index for index in some[logits.argmax(1).cpu() == label].tolist() if index not in found]
         return torch.tensor(found[:count], dtype=torch.int64)
 
     @torch.no_grad()
-    def _expert_logits(self, expert: int, images: Tensor) -> Tensor:
-        """The logits ``[N, C]`` of a trained expert."""
-        theta = self.trained.last(expert).to(images)
-        size = passes.chunk_size(images)
-        return torch.cat([passes.logits_at(self.student, theta, some) for some in images.split(size)])
+    def _logits_at(self, theta: Tensor, images: Tensor) -> Tensor:
+        """The logits ``[N, C]`` of an expert of these parameters."""
+        theta = theta.to(images)
+        return passes.by_parts(lambda some: passes.logits_at(self.student, theta, some), self.student, images)
 
     def _first_labels(self, masked: bool) -> Tensor:
         """Logits ``[N, C]``: the mean of those experts that are right about an image, or those of expert 0."""
-        synthetic = self.context.synthetic
+        images, labels = self.context.synthetic.leaf.detach(), self.context.synthetic.leaf_labels
+        first = self._logits_at(self.trained.last(0), images)
         if not masked:
-            return self._expert_logits(0, synthetic.leaf.detach())
-        total = torch.zeros(len(synthetic.leaf), self.context.data.num_classes).to(synthetic.leaf)
-        count = torch.zeros_like(total[:, 0])
+            return first
+        total, count = torch.zeros_like(first), torch.zeros_like(first[:, 0])
         for expert in range(self.trained.count):
-            logits = self._expert_logits(expert, synthetic.leaf.detach())
-            right = logits.argmax(1) == synthetic.leaf_labels
+            logits = first if expert == 0 else self._logits_at(self.trained.last(expert), images)
+            right = logits.argmax(1) == labels
             total += right[:, None] * logits
             count += right
-        alone = self._expert_logits(0, synthetic.leaf.detach())  # Of what none is right about.
-        return torch.where(count[:, None] > 0, total / count.clamp(min=1)[:, None], alone)
+        # Of what none is right about, those of the first.
+        return torch.where(count[:, None] > 0, total / count.clamp(min=1)[:, None], first)

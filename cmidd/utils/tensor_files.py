@@ -32,11 +32,11 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     Raises:
         SettingError: when it is damaged.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         if sys.platform == "win32":  # Where a file that tensors are mapped to cannot be replaced, as checkpoints are.
             tensors = {name: tensor.clone() for name, tensor in tensors.items()}
-        return tensors, _about(file, path)
+        return tensors, about_of(file, path)
 
 
 def read_shapes(path: Path) -> tuple[dict[str, list[int]], dict[str, Any]]:
@@ -45,13 +45,18 @@ def read_shapes(path: Path) -> tuple[dict[str, list[int]], dict[str, Any]]:
     Raises:
         SettingError: when it is damaged.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         shapes = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        return shapes, _about(file, path)
+        return shapes, about_of(file, path)
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def opened(path: Path) -> Iterator[Any]:
+    """A file made by :func:`write_tensors`, to read slices of its tensors.
+
+    Raises:
+        SettingError: when it is not there, or damaged.
+    """
     if not path.is_file():
         raise SettingError(f"{path}: no such file; make it again")
     try:
@@ -63,7 +68,8 @@ def _opened(path: Path) -> Iterator[Any]:
         ) from error
 
 
-def _about(file: Any, path: Path) -> dict[str, Any]:
+def about_of(file: Any, path: Path) -> dict[str, Any]:
+    """What its header says of an :func:`opened` file."""
     about = parsed((file.metadata() or {}).get("about", "{}"), path)
     if not isinstance(about, dict):
         raise SettingError(f"{path}: its header says {str(about)[:40]!r} instead of how it was made; make it again")
