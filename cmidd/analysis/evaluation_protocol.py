@@ -36,11 +36,12 @@ class Asked:
     @property
     def taught(self) -> bool:
         """Whether a teacher gives the labels."""
-        return self.protocol.training.loss != "hard" and self.protocol.training.targets == "teacher"
+        return self.protocol.training.taught
 
 
 def protocol_of(request: Request, settings: Settings, before: Sequence[str], name: str | None) -> EvaluationProtocol:
-    """The protocol ``name`` with what was typed, as the recipe of the method of that name has it, where it is one.
+    """The protocol ``name`` with what was typed, as the recipe of the method whose name it begins with has it, where
+    there is one.
 
     Args:
         settings: of the set's own method, whose protocol it is where none is named.
@@ -49,7 +50,8 @@ def protocol_of(request: Request, settings: Settings, before: Sequence[str], nam
     if name is None:
         return settings.evaluation
     others = [word for word in before if not word.startswith(("method=", "network="))]
-    method = name if name in METHODS else "dm"  # Whose recipes say nothing of evaluations.
+    method = name.partition("_")[0]
+    method = method if method in METHODS else "dm"  # Whose recipes say nothing of evaluations.
     return request.composed([*others, f"method={method}", f"evaluation={name}"], OF_A_SET).evaluation
 
 
@@ -82,7 +84,7 @@ def finished(request: Request, asked: Asked) -> Asked:
     named = [name for name in TEACHERS if name in typed]
     if asked.taught and not named:
         raise SettingError(
-            "evaluation.training.targets=teacher: no teacher is named; give cmi.teachers=<folder or file> of its "
+            f"evaluation.training.targets={recipe.targets}: no teacher is named; give cmi.teachers=<folder or file> of its "
             "network, or cmi.teacher=<network> cmi.pool=1 cmi.epochs=<epochs>, which is trained first"
         )
     if named and not asked.taught and not request.own.scores:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from cmidd.compute.recipe import Targets
 from cmidd.utils import files
 from cmidd.utils.checking import validate
 from cmidd.utils.setting_types import Accuracies, Count
@@ -28,7 +29,7 @@ class ScoresRecord(TypedDict):
     IOR: ScoreRuns
     LRS: ScoreRuns
     ARS: ScoreRuns
-    labels: Literal["hard", "set", "teacher"]
+    labels: Literal["hard"] | Targets
     real_hard_from: str
     sentence: str
 

@@ -30,7 +30,7 @@ from cmidd.utils.checking import choose
 from cmidd.utils.random_streams import Streams
 
 # What is no method is composed as one: whose images, recipes and networks it takes.
-OTHERS = {"evaluation": "dsa", "experts": "mtt", "cmi": "dm"}
+OTHERS = {"evaluation": "dsa", "experts": "mtt", "flat experts": "datm", "cmi": "dm"}
 
 
 def method_of(task: str) -> str:
@@ -98,7 +98,7 @@ class Workload:
         """An endless generator that does one step between two of its values."""
         settings, arguments = self.settings, self.settings.arguments
         teachers = make_teachers(settings, context)
-        if self.task == "experts":
+        if self.task.endswith("experts"):
             return training_steps(context, context.data.train, arguments["experts"].training, 1)
         if self.task == "evaluation":
             return training_steps(context, context.synthetic.decode(), settings.evaluation.training, 5)

@@ -18,8 +18,9 @@ from cmidd.utils.checking import mapping, own_of
 from cmidd.utils.errors import SettingError
 
 log = logging.getLogger(__name__)
-PICKLED = (".pt", ".pth")
+PICKLED = (".pt", ".pth", ".tar")  # .pth.tar is not one
 SUFFIXES = (".safetensors", *PICKLED)
+EXPERT = "trajectory"  # what the file of one of our experts holds: its parameters after epochs
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ def content_of_all(contents: list[str]) -> str:
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors of a state dict in the order of the file, and the network's options where a header says them (those
-    of our own pools do). Nothing in the file is executed; the prefix of ``DataParallel`` is dropped.
+    of our own pools do). Nothing in the file is executed; the prefix of ``DataParallel`` is dropped. Of an expert it is
+    the last row alone, flat.
 
     Raises:
         SettingError: when it is damaged, or no state dict.
@@ -87,6 +89,8 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             ) from error
     else:
         state, about = tensor_files.read_tensors(path)
+        if EXPERT in state and state[EXPERT].ndim == 2:
+            state = {EXPERT: state[EXPERT][-1].float()}
     if not isinstance(state, dict) or not state or not all(map(_is_dense, state.values())):
         raise SettingError(
             f"cmi.teachers: {path}: is no state dict, which has only names and tensors; save it with torch.save of a "
@@ -135,6 +139,8 @@ def fitted(
     where = f"cmi.teachers: {path}:"
     blank = _blank(where, options, teacher, data, network)
     wanted = blank.state_dict()
+    if set(state) == {EXPERT}:
+        state = _of_expert(where, state[EXPERT], blank, teacher)
     names = {blank.saved_as(name) if isinstance(blank, OfTorchvision) else name: name for name in wanted}
     if path.suffix in PICKLED and set(state) != set(names) and len(state) == len(names):
         state = dict(zip(names, state.values(), strict=True))
@@ -155,6 +161,24 @@ def fitted(
         if not found.isfinite().all():
             raise SettingError(f"{where} {saved} holds numbers that are not finite; leave this file out")
     return blank, {name: state[saved] for saved, name in names.items()}
+
+
+def _of_expert(where: str, row: Tensor, blank: Network, teacher: str) -> dict[str, Tensor]:
+    """A row ``[P]`` of an expert as the state dict of its network."""
+    parameters, buffers = dict(blank.named_parameters()), dict(blank.named_buffers())
+    sizes = [parameter.numel() for parameter in parameters.values()]
+    if buffers:
+        raise SettingError(
+            f"{where} is an expert, and experts keep no {min(buffers)}, which cmi.teacher={teacher} has; give a network's "
+            "state dict"
+        )
+    if row.shape != (sum(sizes),):
+        raise SettingError(
+            f"{where} is an expert with {row.numel()} parameters, where cmi.teacher={teacher} has {sum(sizes)}; choose the "
+            "cmi.teacher that it is, or give experts of this data set"
+        )
+    parts = zip(parameters.items(), row.split(sizes), strict=True)
+    return {name: part.view_as(parameter) for (name, parameter), part in parts}
 
 
 def _blank(where: str, options: dict[str, Any], teacher: str, data: Dataset, network: dict[str, Any]) -> Network:

@@ -7,6 +7,7 @@ EARLIER: dict[str, Any] = {
     "temperature": 1.0,
     "hard_share": 0.0,
     "targets": "set",
+    "hard_epochs": 0,
     "optimizer": "sgd",
     "rho": 0.01,
     "alpha": 0.3,

@@ -6,6 +6,7 @@ Targets are logits ``[B, C]`` like what they are compared with; each is the mean
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -38,6 +39,16 @@ def mse(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
     return F.mse_loss(logits, targets)
 
 
+def corrected(logits: Tensor, labels: Tensor) -> Tensor:
+    """A teacher's logits ``[N, C]`` as soft labels: where it names another class than ``labels`` ``[N]``, the row is one
+    at the class and zero elsewhere (NCFM, utils/train_val.py:64-88). Losses take the softmax of that too, so that such a
+    label is e / (e + C - 1) sure of its class, not all.
+    """
+    wrong = logits.argmax(1) != labels
+    one_hot = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
+    return torch.where(wrong[:, None], one_hot, logits)
+
+
 SOFT: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {"soft": soft_cross_entropy, "kl": kl, "mse": mse}
 
 
@@ -49,7 +60,7 @@ def loss_of(
     Args:
         labels: hard, ``[B]``.
         targets: soft ones as logits ``[B, C]``, where the recipe's loss is not ``hard``: of the images before they
-            were mixed, or with ``recipe.targets`` ``teacher`` of the mixed ones.
+            were mixed, or with ``recipe.targets`` ``teacher`` of the mixed ones. None: the loss is ``hard``.
         mix: how the images were mixed. Losses with labels of the images before are mixed in the same shares.
     """
 
@@ -80,9 +91,9 @@ def refuse_unlabelled(recipe: TrainingRecipe, soft: Tensor | None, *, is_taught:
     """
     if recipe.loss == "hard":
         return
-    if recipe.targets == "teacher" and not is_taught:
+    if recipe.taught and not is_taught:
         raise SettingError(
-            "evaluation.training.targets=teacher: there is no teacher here; give evaluation.training.targets=set for "
+            f"evaluation.training.targets={recipe.targets}: there is no teacher here; give evaluation.training.targets=set for "
             "soft labels of the set's own, or evaluation.training.loss=hard"
         )
     if recipe.targets == "set" and soft is None:

@@ -16,6 +16,7 @@ from cmidd.utils.nested import without_values
 from cmidd.utils.setting_types import Count, Fraction, NonNegative, Positive
 
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+Targets = Literal["set", "teacher", "corrected"]
 WITH_TEMPERATURE = ("soft", "kl")
 
 
@@ -35,8 +36,10 @@ class TrainingRecipe:
             (:func:`cmidd.data.image_ops.mixup`); 0: none are.
         loss: ``hard`` is the cross-entropy with the labels; the others are those of :mod:`cmidd.compute.losses` with
             soft labels, at a ``temperature``, and ``hard_share`` times the cross-entropy with the labels beside.
-        targets: whose soft labels: the ``set``'s own, or those of a ``teacher``, asked for every batch as the network
-            sees it, augmented and mixed (RDED, SRe2L).
+        targets: whose soft labels: the ``set``'s own; those of a ``teacher``, asked for every batch as the network
+            sees it, augmented and mixed (RDED, SRe2L); or ``corrected`` ones of a teacher, of the images as they are
+            (:func:`cmidd.compute.losses.corrected`; NCFM).
+        hard_epochs: of a loss with soft labels the last epochs, which have the labels alone.
         rho, alpha: of GSAM, which has neither momentum nor decay (:class:`cmidd.compute.gsam.GSAM`).
     """
 
@@ -52,10 +55,16 @@ class TrainingRecipe:
     loss: Literal["hard", "soft", "kl", "mse"] = "hard"
     temperature: Positive = 1.0
     hard_share: NonNegative = 0.0
-    targets: Literal["set", "teacher"] = "set"
+    targets: Targets = "set"
+    hard_epochs: Annotated[int, Field(strict=True, ge=0)] = 0
     optimizer: Literal["sgd", "adam", "adamw", "gsam"] = "sgd"
     rho: Positive = 0.01
     alpha: NonNegative = 0.3
+
+    @property
+    def taught(self) -> bool:
+        """Whether a teacher gives the labels."""
+        return self.loss != "hard" and self.targets != "set"
 
     @property
     def learning_rates(self) -> list[float]:
@@ -96,7 +105,7 @@ class TrainingRecipe:
 
 
 def refuse_unused(recipe: TrainingRecipe, where: str) -> None:
-    """Refuse settings that the recipe's loss does not use.
+    """Refuse settings that the recipe does not use.
 
     Args:
         where: the name of the recipe, ``evaluation.training``.
@@ -105,13 +114,18 @@ def refuse_unused(recipe: TrainingRecipe, where: str) -> None:
         SettingError: naming the first, and the words that take all of them back.
     """
     unused = {"temperature"} if recipe.loss not in WITH_TEMPERATURE else set()
-    unused |= {"hard_share", "targets"} if recipe.loss == "hard" else set()
+    unused |= {"hard_share", "targets", "hard_epochs"} if recipe.loss == "hard" else set()
     given = {name: value for name, value in vars(recipe).items() if name in unused and value != EARLIER[name]}
     if given:
         name, value = next(iter(given.items()))
         back = " ".join(f"{where}.{each}={EARLIER[each]}" for each in given)
         raise SettingError(
             f"{where}.{name}={value}: has no effect with loss={recipe.loss}; give another {where}.loss, or {back}"
+        )
+    if recipe.hard_epochs and recipe.hard_epochs >= len(recipe.learning_rates):
+        raise SettingError(
+            f"{where}.hard_epochs={recipe.hard_epochs}: of {len(recipe.learning_rates)} in all; choose fewer, or "
+            f"{where}.loss=hard"
         )
     _refuse_unused_of_the_optimizer(recipe, where)
     for name, operation in (("patches", "shuffle"), ("smallest", "zoom")):
@@ -138,7 +152,7 @@ def _refuse_unused_of_the_optimizer(recipe: TrainingRecipe, where: str) -> None:
 
 def with_hard_labels(recipe: TrainingRecipe) -> TrainingRecipe:
     """The same recipe for images that have no soft labels."""
-    names = ("loss", "temperature", "hard_share", "targets")
+    names = ("loss", "temperature", "hard_share", "targets", "hard_epochs")
     return replace(recipe, **{name: EARLIER[name] for name in names})
 
 

@@ -11,6 +11,7 @@ from cmidd.compute.backward import Backward
 from cmidd.compute.gsam import GSAM
 from cmidd.compute.losses import Mix, refuse_unlabelled
 from cmidd.compute.recipe import TrainingRecipe as TrainingRecipe
+from cmidd.compute.recipe import with_hard_labels
 from cmidd.data.image_ops import cutmix, mixup
 from cmidd.data.split import Split
 from cmidd.utils.errors import SettingError
@@ -82,6 +83,9 @@ class Training:
         rates = self.recipe.learning_rates
         bar = progress(range(self.done, len(rates)), what, total=len(rates), initial=self.done, unit="epoch")
         for epoch in bar:
+            if self.recipe.hard_epochs and epoch >= len(rates) - self.recipe.hard_epochs:
+                self.recipe = with_hard_labels(self.recipe)
+                self.backward = Backward(self.recipe, self.backward.loss)
             for group in self.optimizer.param_groups:
                 if group["lr"] != rates[epoch] and self.recipe.schedule == "halfway":
                     self.optimizer.state.clear()

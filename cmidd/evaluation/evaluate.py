@@ -117,7 +117,7 @@ def tests_of_each(
     Args:
         what: what the progress bar says.
         confusion: counts what the networks call the images at their end; changes no accuracy.
-        teacher: gives the labels of stages whose recipes have ``targets=teacher``.
+        teacher: gives the labels of stages whose recipes ask for one.
         tests: how many, at equal distances of the training; the last is the same for any number.
         held_out: real images on which every test is repeated, to choose the one that counts.
     """

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from cmidd.compute.recipe import with_hard_labels
 from cmidd.compute.training import Teacher, TrainingRecipe
 from cmidd.data.augmentation import Augmentation
 from cmidd.data.split import Split
@@ -15,13 +14,12 @@ from cmidd.evaluation.evaluate import accuracy_of_one, evaluate, in_pieces
 from cmidd.evaluation.protocols import EvaluationProtocol
 from cmidd.evaluation.scores import TERMS, Scores
 from cmidd.evaluation.subject import Subject
-from cmidd.evaluation.train_on_set import digest, stages_of
+from cmidd.evaluation.train_on_set import digest, labelled, stages_of
 from cmidd.utils import cache
 from cmidd.utils.errors import SettingError
 from cmidd.utils.random_streams import Streams
 
 log = logging.getLogger(__name__)
-LABELLED = 500  # images that a teacher labels at a time
 
 
 def refuse_unscorable(subject: Subject, *, taught: bool) -> None:
@@ -72,7 +70,7 @@ def measure_scores(
         real: accuracies of the whole training set with hard labels, in per cent.
         real_from: what the record says of them.
         teacher: labels random images, where the subject's recipe asks for soft labels: once each, clean, where these
-            are the set's (mode S), or every batch as networks see it (mode M).
+            are the set's (mode S) or corrected ones, or every batch as networks see it (mode M).
         syn_any: accuracies of the subject as it is, where an evaluation has them; one a run.
         kept, made_by: as for :func:`cmidd.evaluation.evaluate.evaluate`.
 
@@ -83,7 +81,7 @@ def measure_scores(
     measure = _Measuring(subject, network, protocol.repeats, streams, teacher, kept, made_by or {})
     own = subject.recipe
     plain = dataclasses.replace(own, augment=Augmentation("none"), cutmix=0.0, mixup=0.0)
-    hard = dataclasses.replace(plain, loss="hard", temperature=1.0, hard_share=0.0, targets="set")
+    hard = with_hard_labels(plain)
     if syn_any is not None:
         measure.found["syn", own] = list(syn_any)
     accuracies = {"real_hard": list(real)}
@@ -146,8 +144,6 @@ class _Measuring:
         """The random images of a run, the same in all terms, with soft labels where the recipe trains on a set's."""
         generator = self.streams.child("draw", repeat)("images")
         images = self.subject.data.class_batches(ipc_of(self.subject), generator)
-        if recipe.loss == "hard" or recipe.targets == "teacher" or self.teacher is None:
+        if recipe.loss == "hard" or recipe.targets != "set" or self.teacher is None:
             return images
-        with torch.no_grad():
-            logits = torch.cat([self.teacher(part.images) for part in images.parts(LABELLED)])
-        return dataclasses.replace(images, soft=logits)
+        return dataclasses.replace(images, soft=labelled(images, self.teacher))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from cmidd.compute.recipe import Targets
 from cmidd.utils.noise import RULE, Noise, noise_of
 
 WEIGHT = 0.5  # w of LRS
@@ -90,13 +91,13 @@ class Scores:
     Attributes:
         accuracies: of every term, in per cent, one a run; of ``real_hard`` as many as there are, run i takes the i-th.
         real: where ``real_hard`` comes from.
-        labels: whose labels ``any`` has: ``hard``, those of the ``set``, or a ``teacher``'s of every batch.
+        labels: whose labels ``any`` has: ``hard``, or as :attr:`cmidd.compute.recipe.TrainingRecipe.targets`.
         lr: the learning rate of every term.
     """
 
     accuracies: dict[str, list[float]]
     real: str
-    labels: Literal["hard", "set", "teacher"]
+    labels: Literal["hard"] | Targets
     lr: float
 
     @cached_property

@@ -7,8 +7,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from cmidd.compute.losses import corrected
 from cmidd.compute.recipe import in_words
 from cmidd.compute.together import train_together
 from cmidd.compute.training import Teacher, TrainingRecipe
@@ -21,6 +23,7 @@ TrainingStage = tuple[Split, TrainingRecipe]
 """Images to train on, and how."""
 
 PART = 1000  # images that are hashed at a time
+LABELLED = 500  # images that a teacher labels at a time
 
 Optimizer = Literal["fresh", "carried"]
 """What a stage after the first begins with: an optimiser of its own, or the momentum of the stage before."""
@@ -55,17 +58,25 @@ def train_through(
     (:class:`cmidd.compute.together.TogetherTraining`).
 
     Args:
-        teacher: gives the labels of stages whose recipes have ``targets=teacher``.
+        teacher: gives the labels of stages whose recipes ask for one.
         after: is called after each pass over the images with how many there were so far, in all stages.
     """
     carried, before = None, 0
     for number, (data, recipe) in enumerate(stages):
         own = [each.child("lesson", number) for each in streams] if number else streams
+        if teacher is not None and recipe.taught and recipe.targets == "corrected":
+            data = dataclasses.replace(data, soft=corrected(labelled(data, teacher), data.labels))
         counting = None if after is None else functools.partial(_counted, after, before)
         how: dict[str, Any] = {"optimizer": carried, "teacher": teacher, "after": counting}
         used = train_together(networks, data, recipe, own, what=what, **how)
         carried = used if optimizer == "carried" else None
         before += len(recipe.learning_rates)
+
+
+@torch.no_grad()
+def labelled(data: Split, teacher: Teacher) -> Tensor:
+    """A teacher's logits ``[N, C]`` of images as they are."""
+    return torch.cat([teacher(part.images) for part in data.parts(LABELLED)])
 
 
 def _counted(after: Callable[[int], None], before: int, done: int) -> None:

@@ -10,10 +10,11 @@ from cmidd.loop.distill import Weighted, distillation_step
 
 
 def method_steps(context: Context, method: Method, regularizers: Weighted) -> Iterator[None]:
-    """A step is an optimiser step, with the work on networks before it."""
+    """A step is an optimiser step, with the work on networks before it and the plain steps after it."""
     optimizer = method.optimizer()
     balance = Balance({regularizer.name: weight for weight, regularizer in regularizers}, context.synthetic.leaf)
     for iteration in itertools.count():
-        for match in method.matches(iteration):
+        for number, match in enumerate(method.matches(iteration), 1):
             distillation_step(match, optimizer, regularizers, context.streams, iteration, balance, 0)
-            yield
+            if number % (1 + method.plain_steps) == 0:
+                yield

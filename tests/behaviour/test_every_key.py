@@ -73,6 +73,7 @@ OTHERS = {
         "composition": ["one", "idc"],
         "loss": ["kl"],
         "targets": ["teacher"],
+        "hard_epochs": [1],
         "selection": ["held_out"],
     },
     **{"tile_order": ["rows", "columns"], "shrink": ["nearest", "bilinear"], "stored_as": ["input", "pixels"]},

@@ -8,10 +8,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn.utils import parameters_to_vector
 
 from cmidd import load_synthetic
 from cmidd.analysis.results import Result
 from cmidd.analysis.verify import rebuild
+from cmidd.buffers.experts import ExpertRecipe, Experts, ExpertSettings
 from cmidd.buffers.teacher_files import find
 from cmidd.cli.compose import compose
 from cmidd.core.match import Match
@@ -253,6 +255,21 @@ def test_a_pool_is_in_the_order_of_its_numbers(tmp_path, world):
         torch.save({**state, "classifier.bias": torch.full((3,), float(number))}, tmp_path / f"buffer{number}.pth")
     pool = pool_of(world, tmp_path, tmp_path, "mlp", weight_decay=5e-4)  # Files are for everybody.
     assert [float(network.classifier.bias[0]) for network in pool.networks] == [2, 9, 10]
+
+
+def test_an_expert_is_a_teacher_by_its_last_row(tmp_path, world):
+    world = replace(world, buffers=tmp_path)
+    experts = Experts(world, ExpertSettings(2, ExpertRecipe(epochs=2, momentum=0.0, weight_decay=0.0)))
+    (folder,) = (world.buffers / "experts").iterdir()
+    pool = pool_of(world, tmp_path, folder, "convnet")
+    assert pool.about["count"] == 2
+    for number, teacher in enumerate(pool.networks):
+        assert torch.equal(parameters_to_vector(teacher.parameters()), experts.last(number))
+    for name, text in (("mlp", "holds a convnet, not cmi.teacher=mlp"), ("convnet", "is an expert with")):
+        tensors, about = tensor_files.read_tensors(experts.paths[0])
+        shorter = {"trajectory": tensors["trajectory"][:, 1:].contiguous()}
+        tensor_files.write_tensors(tmp_path / "shorter.safetensors", shorter, about)
+        refused("teachers", name, lambda name=name: pool_of(world, tmp_path, tmp_path / "shorter.safetensors", name), text)
 
 
 UNFIT = {

@@ -89,8 +89,8 @@ def test_keys_identities_and_hashes_are_what_they_were_before_there_were_soft_la
 
 def test_another_value_of_a_new_setting_is_in_keys_identities_and_hashes():
     plain = TrainingRecipe()
-    others = {"loss": "kl", "temperature": 2.0, "hard_share": 0.5, "targets": "teacher", "optimizer": "adam"}
-    others |= {"rho": 0.1, "alpha": 1.0, "mixup": 0.8, "augment": Augmentation("shuffle_zoom", patches=2, smallest=0.5)}
+    others = {"loss": "kl", "temperature": 2.0, "hard_share": 0.5, "targets": "teacher", "hard_epochs": 1}
+    others |= {"optimizer": "adam", "rho": 0.1, "alpha": 1.0, "mixup": 0.8, "augment": Augmentation("shuffle_zoom", patches=2, smallest=0.5)}
     assert {name.partition(".")[0] for name in EARLIER} == set(others)
     for name, value in others.items():
         other = dataclasses.replace(plain, **{name: value})
@@ -117,6 +117,8 @@ def test_soft_labels_are_in_the_hash_of_what_is_trained_on():
             r"t\.temperature=4\.0: has no effect with loss=hard; give another t\.loss, or",
         ),
         (TrainingRecipe(loss="mse", temperature=4.0), r"t\.temperature=4\.0: has no effect with loss=mse"),
+        (TrainingRecipe(hard_epochs=1), r"t\.hard_epochs=1: has no effect with loss=hard"),
+        (TrainingRecipe(epochs=5, loss="kl", hard_epochs=5), r"t\.hard_epochs=5: of 5 in all; choose fewer"),
         (TrainingRecipe(targets="teacher"), r"t\.targets=teacher: .*, or t\.targets=set$"),
         (
             TrainingRecipe(augment=Augmentation("flip", patches=2)),

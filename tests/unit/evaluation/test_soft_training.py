@@ -4,12 +4,14 @@ import dataclasses
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from cmidd import load_synthetic
 from cmidd.cli.compose import compose
-from cmidd.compute import training
+from cmidd.compute import backward, training
+from cmidd.compute.losses import loss_of
 from cmidd.compute.recipe import TrainingRecipe
-from cmidd.compute.training import predictions, train
+from cmidd.compute.training import Training, predictions, train
 from cmidd.core.context import new_network
 from cmidd.data.augmentation import Augmentation
 from cmidd.data.load import load_dataset
@@ -66,6 +68,39 @@ def test_a_teacher_sees_the_augmented_and_mixed_images_that_the_network_sees(mon
     assert not torch.equal(torch.cat(seen)[:20], data.images)
 
 
+def test_corrected_labels_are_asked_for_once_and_the_last_epochs_have_the_classes_alone(monkeypatch):
+    data, asked, losses = distilled().decode(), [], []
+    monkeypatch.setattr(
+        backward, "loss_of", lambda recipe, *given: losses.append((recipe.loss, given[2])) or loss_of(recipe, *given)
+    )
+    recipe = dataclasses.replace(RECIPE, batch=20, epochs=5, loss="soft", targets="corrected", hard_epochs=2)
+    accuracy = evaluate(
+        DIGITS, SMALL, [(data, recipe)], 1, Streams(0), teacher=lambda images: three_always(asked.append(images) or images)
+    )
+    assert len(asked) == 1
+    assert torch.equal(asked[0], data.images)
+    assert [loss for loss, _ in losses] == ["soft"] * 3 + ["hard"] * 2
+    threes = data.labels == 3
+    labels = torch.where(threes[:, None], three_always(data.labels), F.one_hot(data.labels, 10).float())
+    assert torch.equal(losses[0][1].sort(0).values, labels.sort(0).values)  # In the order of the batch.
+    plain = dataclasses.replace(recipe, loss="hard", targets="set", hard_epochs=0)
+    assert accuracy != evaluate(DIGITS, SMALL, [(data, plain)], 1, Streams(0))
+
+
+def test_a_training_that_is_gone_on_with_in_its_hard_epochs_ends_in_the_same_bits():
+    data = Split(distilled().decode().images, distilled().decode().labels, soft=torch.zeros(20, 10))
+    recipe = dataclasses.replace(RECIPE, loss="soft", hard_epochs=3)
+    straight = trained(data, recipe)
+    for stop in (2, 4):
+        first = Training([new_network(DIGITS, SMALL, Streams(0)("network"))], recipe)
+        next(done for done in first.epochs(data, [Streams(0)], what=None) if done == stop)
+        second = Training(first.networks, recipe)
+        second.go_on(stop, first.states())
+        list(second.epochs(data, [Streams(0)], what=None))
+        for ours, theirs in zip(first.networks[0].parameters(), straight.parameters(), strict=True):
+            assert torch.equal(ours, theirs)
+
+
 def test_a_set_with_soft_labels_is_evaluated_on_them_where_the_recipe_says_so_and_else_on_the_hard_ones(tmp_path):
     plain = distilled()
     softly = dataclasses.replace(plain, soft_labels=SoftLabels(three_always(plain.labels), "logits"))
@@ -96,6 +131,7 @@ PROTOCOLS = {  # evaluation.md section 5: epochs, optimiser, lr, weight decay, s
     "rded": (300, "adamw", 0.001, 0.01, "half_cosine", 50, "kl"),
     "sre2l": (200, "adamw", 0.001, 0.01, "cosine", 128, "kl"),
     "ncfm": (2000, "adamw", 0.001, 0.01, "fifths", 128, "hard"),
+    "ncfm_soft": (2000, "adamw", 0.001, 0.01, "fifths", 128, "soft"),
 }
 
 
@@ -107,15 +143,16 @@ def test_a_protocol_is_the_published_one_for_another_method_too(name):
     assert said == PROTOCOLS[name]
     dsa = "color_crop_cutout_flip_scale_rotate"
     # NCFM takes cutout off its configs' strategy where batches are mixed (utils/init_script.py:160-163).
-    decoded = dict.fromkeys(("idc", "ncfm"), "color_crop_flip_scale_rotate")
+    decoded = dict.fromkeys(("idc", "ncfm", "ncfm_soft"), "color_crop_flip_scale_rotate")
     others = {"dc": "none", **decoded, "rded": "shuffle_zoom_flip", "sre2l": "crop_flip"}
     assert found.augment.strategy == others.get(name, dsa)
     assert (found.cutmix, found.mixup) == {
-        **{"idc": (0.5, 0.0), "ncfm": (0.5, 0.0), "rded": (1.0, 0.0), "sre2l": (0.0, 0.8)}
+        **dict.fromkeys(decoded, (0.5, 0.0)),
+        **{"rded": (1.0, 0.0), "sre2l": (0.0, 0.8)},
     }.get(name, (0.0, 0.0))
-    assert (found.targets, found.temperature) == {"rded": ("teacher", 20.0), "sre2l": ("teacher", 30.0)}.get(
-        name, ("set", 1.0)
-    )
+    taught = {"rded": ("teacher", 20.0), "sre2l": ("teacher", 30.0), "ncfm_soft": ("corrected", 1.0)}
+    assert (found.targets, found.temperature) == taught.get(name, ("set", 1.0))
+    assert found.hard_epochs == (101 if name == "ncfm_soft" else 0)
 
 
 def test_protocols_have_imagenets_numbers_for_its_subsets():

@@ -5,6 +5,7 @@ import torch
 from torch.nn.utils import parameters_to_vector
 
 from cmidd.buffers.experts import ExpertSettings
+from cmidd.compute.losses import corrected, loss_of
 from cmidd.compute.recipe import TrainingRecipe
 from cmidd.compute.training import train
 from cmidd.core.context import Context
@@ -156,3 +157,12 @@ def test_a_network_is_trained_on_the_set_as_published(golden, method_of):
     near(torch.tensor(recipe.learning_rates, dtype=torch.float64), golden["eval_lr"])
     train(network, data, recipe, Streams(0), what=None)
     near(parameters_to_vector(network.parameters()).detach(), golden["eval_final"])
+
+
+def test_soft_labels_of_the_evaluation_are_the_published_ones(golden):
+    labels = corrected(golden["soft_teacher"], golden["soft_target"].long())
+    near(labels, golden["soft_corrected"])
+    logits = golden["soft_student"].requires_grad_()
+    loss = loss_of(TrainingRecipe(loss="soft", targets="corrected"), logits, golden["soft_target"].long(), labels)
+    near(loss.detach(), golden["soft_loss"])
+    near(torch.autograd.grad(loss, logits)[0], golden["soft_grad_student"])
