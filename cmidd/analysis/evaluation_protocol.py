@@ -84,8 +84,8 @@ def finished(request: Request, asked: Asked) -> Asked:
     named = [name for name in TEACHERS if name in typed]
     if asked.taught and not named:
         raise SettingError(
-            f"evaluation.training.targets={recipe.targets}: no teacher is named; give cmi.teachers=<folder or file> of its "
-            "network, or cmi.teacher=<network> cmi.pool=1 cmi.epochs=<epochs>, which is trained first"
+            f"evaluation.training.targets={recipe.targets}: no teacher is named; give cmi.teachers=<folder or file> of "
+            "its network, or cmi.teacher=<network> cmi.pool=1 cmi.epochs=<epochs>, which is trained first"
         )
     if named and not asked.taught and not request.own.scores:
         raise SettingError(

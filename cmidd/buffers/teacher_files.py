@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -143,7 +144,7 @@ def fitted(
         state = _of_expert(where, state[EXPERT], blank, teacher)
     names = {blank.saved_as(name) if isinstance(blank, OfTorchvision) else name: name for name in wanted}
     if path.suffix in PICKLED and set(state) != set(names) and len(state) == len(names):
-        state = dict(zip(names, state.values(), strict=True))
+        state = dict(zip(names, _block_by_block(state).values(), strict=True))
     for kind, differing in (("lacks", set(names) - set(state)), ("also holds", set(state) - set(names))):
         if differing:
             raise SettingError(
@@ -163,19 +164,29 @@ def fitted(
     return blank, {name: state[saved] for saved, name in names.items()}
 
 
+def _block_by_block(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same in the order of a ConvNet's blocks, where all convolutions come before all norms (IDC's, NCFM's)."""
+
+    def place(name: str) -> tuple[float, str]:
+        found = re.fullmatch(r"layers\.(conv|norm)\.(\d+)\.(weight|bias)", name)
+        return (int(found[2]), found[1]) if found else (math.inf, "")
+
+    return {name: state[name] for name in sorted(state, key=place)} if "layers.conv.0.weight" in state else state
+
+
 def _of_expert(where: str, row: Tensor, blank: Network, teacher: str) -> dict[str, Tensor]:
     """A row ``[P]`` of an expert as the state dict of its network."""
     parameters, buffers = dict(blank.named_parameters()), dict(blank.named_buffers())
     sizes = [parameter.numel() for parameter in parameters.values()]
     if buffers:
         raise SettingError(
-            f"{where} is an expert, and experts keep no {min(buffers)}, which cmi.teacher={teacher} has; give a network's "
-            "state dict"
+            f"{where} is an expert, and experts keep no {min(buffers)}, which cmi.teacher={teacher} has; give a "
+            "network's state dict"
         )
     if row.shape != (sum(sizes),):
         raise SettingError(
-            f"{where} is an expert with {row.numel()} parameters, where cmi.teacher={teacher} has {sum(sizes)}; choose the "
-            "cmi.teacher that it is, or give experts of this data set"
+            f"{where} is an expert with {row.numel()} parameters, where cmi.teacher={teacher} has {sum(sizes)}; choose "
+            "the cmi.teacher that it is, or give experts of this data set"
         )
     parts = zip(parameters.items(), row.split(sizes), strict=True)
     return {name: part.view_as(parameter) for (name, parameter), part in parts}

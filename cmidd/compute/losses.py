@@ -40,9 +40,9 @@ def mse(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
 
 
 def corrected(logits: Tensor, labels: Tensor) -> Tensor:
-    """A teacher's logits ``[N, C]`` as soft labels: where it names another class than ``labels`` ``[N]``, the row is one
-    at the class and zero elsewhere (NCFM, utils/train_val.py:64-88). Losses take the softmax of that too, so that such a
-    label is e / (e + C - 1) sure of its class, not all.
+    """A teacher's logits ``[N, C]`` as soft labels: where it names another class than ``labels`` ``[N]``, the row is
+    one at the class and zero elsewhere (NCFM, utils/train_val.py:64-88). Losses take the softmax of that too, so that
+    such a label is e / (e + C - 1) sure of its class, not all.
     """
     wrong = logits.argmax(1) != labels
     one_hot = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
@@ -93,8 +93,8 @@ def refuse_unlabelled(recipe: TrainingRecipe, soft: Tensor | None, *, is_taught:
         return
     if recipe.taught and not is_taught:
         raise SettingError(
-            f"evaluation.training.targets={recipe.targets}: there is no teacher here; give evaluation.training.targets=set for "
-            "soft labels of the set's own, or evaluation.training.loss=hard"
+            f"evaluation.training.targets={recipe.targets}: there is no teacher here; give "
+            "evaluation.training.targets=set for soft labels of the set's own, or evaluation.training.loss=hard"
         )
     if recipe.targets == "set" and soft is None:
         raise SettingError(

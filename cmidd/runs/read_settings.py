@@ -68,6 +68,11 @@ def read_settings(config: Mapping[str, Any], *, is_run: bool = True) -> Settings
         _refuse_unmet("regularizer", regularizer, REGULARIZERS[regularizer].needs, method.gives, name)
     sampler = config["sampler"]["name"]
     _refuse_unmet("sampler", sampler, SAMPLERS[sampler].needs, method.gives, name)
+    if sampler != BY_ITSELF["sampler"] and "real" not in method.gives and (init := common["init"]) != "real":
+        raise SettingError(
+            f"sampler={sampler}: chooses no image here, for method={name} matches no real batches and "
+            f"method.init={init} takes none from it; give method.init=real, or sampler={BY_ITSELF['sampler']}"
+        )
     cmi = mapping(config.get("cmi"), "cmi")
     config["cmi"] = _cmi(cmi, name, config["dataset"]["name"], config.get("ipc"), config["formation"])
     if config["cmi"].get("input") == "reference":

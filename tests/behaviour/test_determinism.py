@@ -21,12 +21,16 @@ pytestmark = pytest.mark.no_cover  # Others go through the same lines; tracing c
 
 SHORT = ["cmi.lambda=1", "evaluation.repeats=1", "checkpoint_seconds=0"]
 
+OTHERS = sorted(TINY_METHOD.keys() - {"dm", "idc", "mtt"})  # What seeds give them is in test_seeds too.
+
 
 def bits(folder):
     return [(folder / name).read_bytes() for name in ("synthetic.safetensors", "metrics.jsonl")]
 
 
-@pytest.mark.parametrize("method", list(TINY_METHOD))
+@pytest.mark.parametrize(
+    "method", ["dm", "idc", "mtt", *[pytest.param(each, marks=pytest.mark.heavy) for each in OTHERS]]
+)
 def test_a_method_with_cmi_depends_on_its_seed_and_on_nothing_else(tmp_path, method):
     first = bits(run_here(tmp_path / "first", method, *SHORT))
     for draw in (torch.manual_seed, np.random.seed, random.seed):  # What others draw is no business of ours.

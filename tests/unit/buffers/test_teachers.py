@@ -257,6 +257,22 @@ def test_a_pool_is_in_the_order_of_its_numbers(tmp_path, world):
     assert [float(network.classifier.bias[0]) for network in pool.networks] == [2, 9, 10]
 
 
+def test_a_convnet_of_idc_or_ncfm_has_its_convolutions_first(tmp_path, world):
+    network = world.new_network(torch.Generator().manual_seed(0), "convnet").eval()
+    named = list(network.state_dict().items())  # Of each block weight and bias of the convolution, then of the norm.
+    blocks = [named[start : start + 4] for start in range(0, len(named) - 2, 4)]
+    theirs = {
+        f"layers.{kind}.{number}.{what}": block[place][1]
+        for kind, first in (("conv", 0), ("norm", 2))
+        for number, block in enumerate(blocks)
+        for place, what in ((first, "weight"), (first + 1, "bias"))
+    }
+    torch.save({**theirs, **dict(named[-2:])}, tmp_path / "premodel0_trained.pth.tar")
+    (teacher,) = pool_of(world, tmp_path, tmp_path / "premodel0_trained.pth.tar", "convnet").networks
+    images = world.data.test.images
+    torch.testing.assert_close(teacher(images), network(images))
+
+
 def test_an_expert_is_a_teacher_by_its_last_row(tmp_path, world):
     world = replace(world, buffers=tmp_path)
     experts = Experts(world, ExpertSettings(2, ExpertRecipe(epochs=2, momentum=0.0, weight_decay=0.0)))
@@ -269,7 +285,9 @@ def test_an_expert_is_a_teacher_by_its_last_row(tmp_path, world):
         tensors, about = tensor_files.read_tensors(experts.paths[0])
         shorter = {"trajectory": tensors["trajectory"][:, 1:].contiguous()}
         tensor_files.write_tensors(tmp_path / "shorter.safetensors", shorter, about)
-        refused("teachers", name, lambda name=name: pool_of(world, tmp_path, tmp_path / "shorter.safetensors", name), text)
+        refused(
+            "teachers", name, lambda name=name: pool_of(world, tmp_path, tmp_path / "shorter.safetensors", name), text
+        )
 
 
 UNFIT = {

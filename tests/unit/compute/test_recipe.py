@@ -90,7 +90,13 @@ def test_keys_identities_and_hashes_are_what_they_were_before_there_were_soft_la
 def test_another_value_of_a_new_setting_is_in_keys_identities_and_hashes():
     plain = TrainingRecipe()
     others = {"loss": "kl", "temperature": 2.0, "hard_share": 0.5, "targets": "teacher", "hard_epochs": 1}
-    others |= {"optimizer": "adam", "rho": 0.1, "alpha": 1.0, "mixup": 0.8, "augment": Augmentation("shuffle_zoom", patches=2, smallest=0.5)}
+    others |= {
+        "optimizer": "adam",
+        "rho": 0.1,
+        "alpha": 1.0,
+        "mixup": 0.8,
+        "augment": Augmentation("shuffle_zoom", patches=2, smallest=0.5),
+    }
     assert {name.partition(".")[0] for name in EARLIER} == set(others)
     for name, value in others.items():
         other = dataclasses.replace(plain, **{name: value})

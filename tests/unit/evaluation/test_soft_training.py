@@ -75,7 +75,12 @@ def test_corrected_labels_are_asked_for_once_and_the_last_epochs_have_the_classe
     )
     recipe = dataclasses.replace(RECIPE, batch=20, epochs=5, loss="soft", targets="corrected", hard_epochs=2)
     accuracy = evaluate(
-        DIGITS, SMALL, [(data, recipe)], 1, Streams(0), teacher=lambda images: three_always(asked.append(images) or images)
+        DIGITS,
+        SMALL,
+        [(data, recipe)],
+        1,
+        Streams(0),
+        teacher=lambda images: three_always(asked.append(images) or images),
     )
     assert len(asked) == 1
     assert torch.equal(asked[0], data.images)

@@ -52,6 +52,10 @@ def test_a_run_with_plug_ins_has_a_folder_of_its_own_and_the_plain_one_keeps_its
             ["method=mtt", "regularizer=iid"],
             "regularizer=iid: needs batches of real images, and method=mtt has none; use",
         ),
+        (
+            ["method=datm", "sampler=first"],
+            "sampler=first: chooses no image here, for method=datm matches no real batches and method.init=recognised",
+        ),
         (["method=dm", "regularizer=iid", "iid.lambda=-1"], "iid.lambda=-1: expected a number >= 0, or null for 0.001"),
         (["method=dm", "regularizer=iid", "+iid.lamda=1"], "iid.lamda: unknown setting"),
         (["method=dm", "regularizer=iid", "iid.covariance=x"], "iid.covariance=x: Input should be a valid number"),
@@ -82,6 +86,7 @@ TOGETHER = {
     "idm": ["regularizer=[iid,cmi]", "sampler=dream", "schedule=pdd"],
     "idc": ["regularizer=[iid,mim4dd,cmi]", "sampler=dream", "schedule=seqmatch"],
     "mtt": ["regularizer=[mim4dd,cmi]", "schedule=seqmatch"],
+    "ncfm": ["regularizer=[iid,mim4dd,cmi]", "sampler=dream", "schedule=pdd"],
 }
 
 

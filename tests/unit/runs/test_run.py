@@ -19,7 +19,7 @@ def buffers(tmp_path_factory):
     return f"buffers_root={tmp_path_factory.mktemp('buffers')}"
 
 
-@pytest.mark.parametrize("method", ["dm", "mtt"])
+@pytest.mark.parametrize("method", ["dm", pytest.param("mtt", marks=pytest.mark.heavy)])
 def test_every_spelling_of_the_weight_works_and_zero_is_the_baseline_bit_for_bit(tmp_path, method, buffers):
     for number, words in enumerate([["+cmi.lambda=0.1"], ["cmi.lambda=0.1"], [], ["cmi.lambda=0"]]):
         done = distill(tmp_path, *TINY_METHOD[method], *words, buffers, f"results_root=results/{number}")
