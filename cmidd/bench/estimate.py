@@ -23,7 +23,7 @@ from cmidd.samplers.random import RandomSampler
 
 STEPS = 3  # that are timed, after one that is not: it compiles, and fills caches
 BATCHES = 2  # of a training, whose time is extended to the whole set
-REAL_PER_CLASS, EXPERT_IMAGES = 300, 26  # images of a class that are matched with, and that one expert sees
+MATCHED, EXPERT_IMAGES = 300, 26  # real images of a class: for matches at least, and for experts alone
 
 
 def timed_steps(settings: Settings, context: Context) -> Timed:
@@ -34,8 +34,9 @@ def timed_steps(settings: Settings, context: Context) -> Timed:
     """
     experts, cmi = expert_settings(settings), settings.cmi
     with tempfile.TemporaryDirectory() as folder, using(fitting_engine(settings, context)):
-        small = _small(context, Path(folder), EXPERT_IMAGES if experts else REAL_PER_CLASS)
         kind = METHODS[settings.method["name"]]
+        matched = max(MATCHED, settings.arguments.get("batch_real", 0))
+        small = _small(context, Path(folder), matched if "real" in kind.gives else EXPERT_IMAGES)
         method = kind(small, **kind.shortest(settings.arguments))
         teachers = TeacherPools(small, cmi.teacher, 1, 1, cmi.teachers)
         step = _median(method_steps(small, method, make_regularizers(settings, small, teachers)), small)

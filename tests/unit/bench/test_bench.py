@@ -10,15 +10,16 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from cmidd.bench import benchmark, roofline
+from cmidd.bench import benchmark, estimate, roofline
 from cmidd.bench.benchmark import count_step, measure
 from cmidd.bench.breakdown import Shares
 from cmidd.bench.roofline import Counter, Machine, measure_machine
 from cmidd.bench.workloads import OTHERS, Workload, method_of, timed_step
 from cmidd.cli.compose import compose
 from cmidd.methods import METHODS
+from cmidd.runs.build import make_context
 from tests.support.forked import ROOT, as_main, forked
-from tests.support.runs import TINY_METHOD
+from tests.support.runs import TINY, TINY_METHOD
 
 ROW = {
     **{"task": "dm", "dataset": "cifar10", "image_size": 32, "ipc": 10, "cmi": 0, "mode": "a mode", "shares": {}},
@@ -184,3 +185,13 @@ def test_every_task_is_measured(tmp_path, task):
     assert sum(row["shares"].values()) == pytest.approx(1)
     operations, moved = count_step(workload)
     assert operations > moved > 0
+
+
+@pytest.mark.parametrize(("method", "images"), [("ncfm", 350), ("mtt", 26)])
+def test_an_estimate_has_as_many_real_images_as_a_step_matches(monkeypatch, tmp_path, method, images):
+    asked, small = [], estimate._small
+    monkeypatch.setattr(estimate, "_small", lambda *given: asked.append(given[2]) or small(*given))
+    more = ["method.batch_real=350"] if method == "ncfm" else []
+    settings = compose([*TINY, *TINY_METHOD[method], *more, "ipc=2", f"buffers_root={tmp_path}"])
+    assert estimate.timed_steps(settings, make_context(settings, torch.device("cpu"))).iteration > 0
+    assert asked == [images]
