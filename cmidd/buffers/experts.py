@@ -52,9 +52,14 @@ class ExpertSettings:
             return self
         return replace(self, training=replace(self.training, epochs=epochs))
 
-    def keeping(self, epochs: Iterable[int]) -> "FewRows":
+    @property
+    def setting(self) -> str:
+        """What errors call them: the name of a method's setting."""
+        return "experts"
+
+    def keeping(self, epochs: Iterable[int], setting: str = "experts") -> "FewRows":
         """Of which only what stands after these epochs is kept; the recipe must say how many there are."""
-        return FewRows(self.count, self.training, self.dtype, tuple(sorted(set(epochs))))
+        return FewRows(self.count, self.training, self.dtype, tuple(sorted(set(epochs))), setting)
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ class FewRows(ExpertSettings):
     """Experts of which, once they are trained, only some rows are kept: those after ``epochs``."""
 
     epochs: tuple[int, ...] = ()
+    setting: str = "experts"
 
 
 class Experts:
@@ -205,7 +211,8 @@ class Experts:
     def _record(self, expert: Expert) -> None:
         dtype, lr = getattr(torch, self.settings.dtype), self.settings.training.lr
         expert.rows.append(parameters_to_vector(expert.network.parameters()).detach().to("cpu", dtype, copy=True))
-        refuse_diverged(expert.rows[-1:], f"method.experts.training.lr={lr:g}", f"training {expert.what}")
+        name = f"method.{self.settings.setting}.training.lr={lr:g}"
+        refuse_diverged(expert.rows[-1:], name, f"training {expert.what}")
 
     def _train(self, experts: Sequence[Expert], context: Context) -> None:
         """Train experts that are equally far to their end."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -48,7 +48,7 @@ class NCFM(Method):
         models: the networks, trained on the real data, of which the start and the end are kept.
     """
 
-    experts = "models"
+    experts: ClassVar[str] = "models"
     unsteady = ("models.training.lr", "lr_img")
 
     def __init__(
@@ -88,7 +88,7 @@ class NCFM(Method):
     @classmethod
     def experts_read(cls, settings: Mapping[str, Any]) -> ExpertSettings:
         models: ExpertSettings = settings["models"]
-        return models.keeping([0, len(models.training.learning_rates)])
+        return models.keeping([0, len(models.training.learning_rates)], cls.experts)
 
     @classmethod
     def shortest(cls, settings: Mapping[str, Any]) -> dict[str, Any]:

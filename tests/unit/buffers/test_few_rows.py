@@ -1,10 +1,14 @@
 """Experts of which only some rows are kept: those that are read, to the bits of a buffer that keeps all."""
 
+from dataclasses import replace
+
+import pytest
 import torch
 
 from cmidd.buffers.expert import kept_epochs
 from cmidd.buffers.experts import ExpertRecipe, Experts, ExpertSettings
 from cmidd.utils import tensor_files
+from cmidd.utils.errors import SettingError
 from tests.support.contexts import context
 
 RECIPE = ExpertRecipe(epochs=3, momentum=0.0, weight_decay=0.0, optimizer="gsam", batch=256)
@@ -41,3 +45,10 @@ def test_a_buffer_that_keeps_all_serves_whoever_reads_few(tmp_path):
     few = Experts(world, ALL.keeping([1, 3]))
     assert kept_epochs(few.paths[0]) is None
     assert torch.equal(few.last(0), whole.last(0))
+
+
+def test_networks_that_diverge_are_blamed_on_the_setting_that_they_come_from(tmp_path):
+    wild = ExpertSettings(1, replace(RECIPE, optimizer="sgd", lr=1e30))
+    for settings, name in ((wild, "experts"), (wild.keeping([0, 3], "models"), "models")):
+        with pytest.raises(SettingError, match=rf"^method\.{name}\.training\.lr=1e\+30: "):
+            Experts(context(tmp_path / name), settings)
