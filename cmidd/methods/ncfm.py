@@ -23,7 +23,7 @@ from cmidd.data.augmentation import Augmentation
 from cmidd.data.known_labels import class_members
 from cmidd.data.split import Split
 from cmidd.utils.setting_types import Count, Fraction, NonNegative, Positive
-from cmidd.utils.transfer import to_device
+from cmidd.utils.transfer import normal_numbers, to_device
 
 PLATEAU = {"factor": 0.5, "threshold": 1e-4}
 
@@ -170,8 +170,7 @@ class NCFM(Method):
         generator = self.context.streams("frequencies", iteration, label)
         if self._sampling is not None:
             return self._sampling.frequencies(like, generator)
-        (drawn,) = to_device([torch.randn(self.num_freqs, like.shape[1], generator=generator)], like.device)
-        return drawn.to(like.dtype)
+        return normal_numbers((self.num_freqs, like.shape[1]), generator, like.device).to(like.dtype)
 
     def _errors(self, data: Split, num_classes: int) -> Tensor:
         """The mean cross-entropy of each class ``[C]``."""

@@ -28,6 +28,19 @@ def to_device(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
     return _parts(pinned.to(device, non_blocking=True), tensors, ends)
 
 
+def normal_numbers(shape: Sequence[int], generator: torch.Generator, device: torch.device) -> Tensor:
+    """Standard normal numbers of ``shape`` on ``device``, float32.
+
+    On a CUDA device they are drawn there, from the seed of ``generator``, so they are others than on a CPU: for what is
+    drawn by the million the host would take many times what the device takes for all else. Elsewhere ``generator``
+    (of the CPU) draws them.
+    """
+    if device.type != "cuda":
+        return to_device([torch.randn(*shape, generator=generator)], device)[0]
+    there = torch.Generator(device).manual_seed(generator.initial_seed())
+    return torch.randn(*shape, generator=there, device=device)
+
+
 def _parts(memory: Tensor, like: Sequence[Tensor], starts: Sequence[int]) -> list[Tensor]:
     """Views of ``memory`` (bytes) from ``starts`` on, in the shapes and types of some tensors."""
     return [

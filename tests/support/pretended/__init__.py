@@ -39,9 +39,23 @@ def pretended_device(kind: Literal["cuda", "mps"]) -> Iterator[Counts]:
                 stack.enter_context(patch.object(module, name, value, create=True))
         stack.enter_context(_backward_seen(world))
         stack.enter_context(patch.object(torch, "autocast", _autocast(kind)))
+        stack.enter_context(patch.object(torch, "Generator", _generators(world, torch.Generator)))
         stack.enter_context(Operations(world))
         stack.enter_context(Calls(world))
         yield world.counts
+
+
+def _generators(world: World, real: type[torch.Generator]) -> type[torch.Generator]:
+    """What makes generators of the CPU, and remembers those that were asked for on the device."""
+
+    class Generator(real):  # type: ignore[misc, valid-type]
+        def __new__(cls, device: torch.device | str = "cpu") -> Any:
+            made = real()
+            if torch.device(device).type == world.device.type:
+                world.generators.append(made)
+            return made
+
+    return Generator
 
 
 def _answers(kind: str, counts: Counts) -> dict[Any, dict[str, Any]]:

@@ -69,7 +69,7 @@ class Calls(TorchFunctionMode):
 
     def _made_there(self, func: Any, args: Any, kwargs: Any) -> Any:
         generator = kwargs.get("generator")
-        if generator is not None and generator.device.type == "cpu":
+        if generator is not None and generator not in self.world.generators:
             raise WrongDevice(f"{func}: Expected a '{self.world.device.type}' device type for generator, found 'cpu'")
         if func is torch.as_tensor and isinstance(args[0], Tensor):
             return self._to(args[0], self.world.device, kwargs.get("dtype"))

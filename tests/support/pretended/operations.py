@@ -76,7 +76,7 @@ class Operations(TorchDispatchMode):
         if not all(there):
             self._refuse_mixture(func, tensors, there)
         generator = kwargs.get("generator")
-        if generator is not None and generator.device.type == "cpu":
+        if generator is not None and generator not in world.generators:
             raise WrongDevice(f"{func}: Expected a '{world.device.type}' device type for generator but found 'cpu'")
         result = func(*args, **kwargs)
         self._count(func, args, kwargs, tensors, there)

@@ -19,6 +19,7 @@ class World:
         self.device, self.counts = device, Counts()
         self.on_device, self.pinned = Labels(), Labels()
         self.anywhere = Labels()  # made by torch's own code: on the device of what they meet first
+        self.generators: list[torch.Generator] = []  # that are said to be the device's
         self.asked = False  # whether the program itself asked for the tensor that is being made
         self.moving = False  # whether the modes only look on
 

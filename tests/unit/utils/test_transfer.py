@@ -2,7 +2,7 @@
 
 import torch
 
-from cmidd.utils.transfer import to_device
+from cmidd.utils.transfer import normal_numbers, to_device
 from tests.support.pretended import pretended_device
 
 TENSORS = [
@@ -37,3 +37,16 @@ def test_where_no_memory_can_be_pinned_each_is_copied():
         there = to_device(TENSORS[:2], torch.device("mps"))
         assert {tensor.device.type for tensor in there} == {"mps"}
     assert all(torch.equal(one, other) for one, other in zip(TENSORS, there, strict=False))
+
+
+def test_normal_numbers_are_drawn_on_a_cuda_device_by_the_seed_of_the_generator():
+    def numbers(device):
+        return normal_numbers((3, 5), torch.Generator().manual_seed(7), torch.device(device))
+
+    expected = torch.randn(3, 5, generator=torch.Generator().manual_seed(7))
+    assert torch.equal(numbers("cpu"), expected)
+    with pretended_device("cuda") as counts:
+        there = numbers("cuda")
+        assert counts.syncs == 0
+        assert there.is_cuda
+        assert torch.equal(there.cpu(), expected)  # A real one draws others.
