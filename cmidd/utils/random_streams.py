@@ -11,7 +11,7 @@ class Streams:
     ``streams("augment", 12)`` is the generator of iteration 12 of the stream ``augment``. It does not
     depend on what was drawn before or elsewhere: a run that resumes at iteration 12, or that has one
     more regulariser, draws the same numbers. The generators live on the CPU, so the draws are the same
-    on every device.
+    on every device (but for what :func:`cmidd.utils.transfer.normal_numbers` draws there).
 
     Attributes:
         attempt: another number gives other draws; those of :meth:`child` streams stay.
