@@ -8,7 +8,7 @@ from typing import Any
 
 from cmidd.analysis.cells import cells
 from cmidd.analysis.comparison import Sample, difference, over_pairs
-from cmidd.analysis.evaluation_records import NAME, read_evaluated
+from cmidd.analysis.evaluations.records import NAME, read_evaluated
 from cmidd.analysis.measured import MOST_NAMED, BaselineCell, Cell, Key, in_words
 from cmidd.analysis.results import Result, read_results, records
 from cmidd.evaluation.baselines import BaselineRecord

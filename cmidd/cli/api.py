@@ -13,8 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cmidd.analysis.evaluation import measure, subjects
-from cmidd.analysis.evaluation_settings import Request, read_evaluation
+from cmidd.analysis.evaluations.evaluate import measure, subjects
+from cmidd.analysis.evaluations.settings import Request, read_evaluation
 from cmidd.cli.admission import Admission, check_recipe
 from cmidd.cli.compose import compose, compose_evaluation, composition, notes, say_notes
 from cmidd.cli.old_words import as_of_a_run

@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from cmidd.analysis.table import Column, Row, read_layout
+from cmidd.analysis.tables.table import Column, Row, read_layout
 from cmidd.cli.configs import CONFIGS
 
 FIRST = "table1"  # of the paper

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from cmidd.analysis.evaluation_settings import OWN, read_evaluation
+from cmidd.analysis.evaluations.settings import OWN, read_evaluation
 from cmidd.analysis.settings import CompareSettings, FigureSettings, ReportSettings, TableSettings, read_standalone
-from cmidd.analysis.table import read_layout
+from cmidd.analysis.tables.table import read_layout
 from cmidd.bench.benchmark import read_bench
 from cmidd.cli.compose import CONFIGS, as_dict, compose
 from cmidd.runs.read_settings import read_settings

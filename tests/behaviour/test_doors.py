@@ -15,11 +15,11 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from cmidd.analysis.cells import cells
-from cmidd.analysis.report_page import page
+from cmidd.analysis.report.page import page
 from cmidd.analysis.results import read_results
-from cmidd.analysis.table import make_table, read_layout
-from cmidd.analysis.table_latex import latex
-from cmidd.analysis.table_text import as_csv, markdown
+from cmidd.analysis.tables.latex import latex
+from cmidd.analysis.tables.table import make_table, read_layout
+from cmidd.analysis.tables.text import as_csv, markdown
 from cmidd.buffers import teacher_files
 from cmidd.data import sources
 from cmidd.data.load import load_dataset
@@ -284,7 +284,9 @@ def test_the_page_shows_records_as_text(tmp_path):
     assert "<img src=x" not in text
     data = json.loads(re.search(r'type="application/json">(.*?)</script>', text, re.S)[1])
     assert data["runs"][0]["command"] == NASTY
-    for library in (ROOT / "cmidd" / "analysis" / "vendored").glob("*.js"):  # d3 has html() for those who call it.
+    for library in (ROOT / "cmidd" / "analysis" / "report" / "vendored").glob(
+        "*.js"
+    ):  # d3 has html() for those who call it.
         parts = text.split(library.read_text(encoding="utf-8"))
         assert len(parts) == 2
         text = "".join(parts)
@@ -323,9 +325,9 @@ def test_the_evaluation_of_a_set_with_a_nasty_name_is_a_table_all_the_same(tmp_p
 
 
 def test_class_names_with_signs_of_formulas_can_be_drawn(tmp_path, synthetic_file):
-    from cmidd.analysis.figure_embeddings import embeddings
-    from cmidd.analysis.figure_images import images
-    from cmidd.analysis.figure_style import save
+    from cmidd.analysis.figures.embeddings import embeddings
+    from cmidd.analysis.figures.images import images
+    from cmidd.analysis.figures.style import save
 
     tensors, about = tensor_files.read_tensors(synthetic_file)
     about["classes"] = ["$x^", "$$", "\\frac{", "a_b", "<b>", "é", "日本", "%", "#", "{}"]

@@ -4,9 +4,9 @@ import json
 
 import torch
 
-from cmidd.analysis.evaluation import evaluate_sets
-from cmidd.analysis.evaluation_settings import read_evaluation
-from cmidd.analysis.evaluation_subject import load_subject
+from cmidd.analysis.evaluations.evaluate import evaluate_sets
+from cmidd.analysis.evaluations.settings import read_evaluation
+from cmidd.analysis.evaluations.subject import load_subject
 from cmidd.cli.compose import compose_evaluation, composition
 from cmidd.cli.old_words import as_of_a_run
 from cmidd.cli.words import as_hydra_reads

@@ -9,8 +9,8 @@ Examples:
     cmidd evaluate synthetic=images_best.pt method=mtt dataset=cifar10 dataset.zca=true evaluation.training.lr=0.02
 """
 
-from cmidd.analysis.evaluation import evaluate_sets
-from cmidd.analysis.evaluation_settings import read_evaluation
+from cmidd.analysis.evaluations.evaluate import evaluate_sets
+from cmidd.analysis.evaluations.settings import read_evaluation
 from cmidd.cli.compose import Composition, compose_evaluation
 
 

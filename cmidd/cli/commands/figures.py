@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from cmidd.analysis.cells import cells, read_baselines
-from cmidd.analysis.figure_curves import accuracy_curves, cmi_curves
-from cmidd.analysis.figure_embeddings import embeddings
-from cmidd.analysis.figure_images import images
-from cmidd.analysis.figure_lines import reference_lines
-from cmidd.analysis.figure_page import arrangement
-from cmidd.analysis.figure_style import Drawing, Maker, make
-from cmidd.analysis.figure_weights import weights
+from cmidd.analysis.figures.curves import accuracy_curves, cmi_curves
+from cmidd.analysis.figures.embeddings import embeddings
+from cmidd.analysis.figures.images import images
+from cmidd.analysis.figures.lines import reference_lines
+from cmidd.analysis.figures.movie import movie
+from cmidd.analysis.figures.page import arrangement
+from cmidd.analysis.figures.style import Drawing, Maker, make
+from cmidd.analysis.figures.weights import weights
 from cmidd.analysis.measured import Cell
-from cmidd.analysis.movie import movie
 from cmidd.analysis.results import Result, read_results
 from cmidd.analysis.settings import FigureSettings, read_standalone
-from cmidd.analysis.table import root_word
+from cmidd.analysis.tables.table import root_word
 from cmidd.analysis.verify import rebuild
 from cmidd.cli.compose import recipe_strength
 from cmidd.cli.published import published_layouts

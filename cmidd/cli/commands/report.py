@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from cmidd.analysis.cells import cells, read_baselines
-from cmidd.analysis.report_page import page
-from cmidd.analysis.report_table import with_found
+from cmidd.analysis.report.page import page
+from cmidd.analysis.report.table import with_found
 from cmidd.analysis.results import read_results
 from cmidd.analysis.settings import ReportSettings, read_standalone
-from cmidd.analysis.table import make_table, read_layout
+from cmidd.analysis.tables.table import make_table, read_layout
 from cmidd.cli.compose import recipe_strength
 from cmidd.utils import files
 from cmidd.utils.errors import SettingError

@@ -17,11 +17,11 @@ from typing import Any
 
 from cmidd.analysis.cells import cells, read_baselines
 from cmidd.analysis.results import Result, read_results
-from cmidd.analysis.scores_table import KIND, read_scored, scores_csv, scores_markdown
 from cmidd.analysis.settings import TableSettings, read_standalone
-from cmidd.analysis.table import make_table, read_layout
-from cmidd.analysis.table_latex import latex
-from cmidd.analysis.table_text import as_csv, markdown
+from cmidd.analysis.tables.latex import latex
+from cmidd.analysis.tables.scores import KIND, read_scored, scores_csv, scores_markdown
+from cmidd.analysis.tables.table import make_table, read_layout
+from cmidd.analysis.tables.text import as_csv, markdown
 from cmidd.analysis.verify import sample, verify
 from cmidd.cli.compose import recipe_strength
 from cmidd.compute.devices import pick_device

@@ -11,12 +11,12 @@ import pytest
 from matplotlib.figure import Figure
 
 from cmidd.analysis.cells import cells, read_baselines
-from cmidd.analysis.figure_curves import accuracy_curves
-from cmidd.analysis.report_page import page
+from cmidd.analysis.figures.curves import accuracy_curves
+from cmidd.analysis.report.page import page
 from cmidd.analysis.results import read_results
-from cmidd.analysis.table import make_table, read_layout
-from cmidd.analysis.table_latex import latex
-from cmidd.analysis.table_text import as_csv, markdown
+from cmidd.analysis.tables.latex import latex
+from cmidd.analysis.tables.table import make_table, read_layout
+from cmidd.analysis.tables.text import as_csv, markdown
 from cmidd.cli.commands.figures import choose_pair, log_not_shown
 from cmidd.cli.compose import CONFIGS
 from cmidd.utils.errors import SettingError

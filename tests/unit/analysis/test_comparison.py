@@ -13,9 +13,9 @@ from cmidd.analysis.cells import cells, read_baselines
 from cmidd.analysis.compared import compared, read_side
 from cmidd.analysis.comparison import Sample, difference
 from cmidd.analysis.results import read_results
-from cmidd.analysis.table import make_table, read_layout
-from cmidd.analysis.table_latex import latex
-from cmidd.analysis.table_text import as_csv, markdown
+from cmidd.analysis.tables.latex import latex
+from cmidd.analysis.tables.table import make_table, read_layout
+from cmidd.analysis.tables.text import as_csv, markdown
 from tests.support.records import LAYOUT, baseline, record
 from tests.support.refusals import refused, script
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import cmidd
-from cmidd.analysis.evaluation import networks_of, subjects
+from cmidd.analysis.evaluations.evaluate import networks_of, subjects
 from cmidd.cli.compose import compose
 from cmidd.cli.old_words import as_of_a_run
 from cmidd.data.load import load_dataset

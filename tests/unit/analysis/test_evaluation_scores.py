@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cmidd.analysis.compared import read_side
-from cmidd.analysis.scores_table import read_scored
+from cmidd.analysis.tables.scores import read_scored
 from cmidd.cli.compose import compose
 from cmidd.data.load import load_dataset
 from cmidd.synthetic.soft_labels import SoftLabels

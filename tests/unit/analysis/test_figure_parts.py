@@ -6,13 +6,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from cmidd.analysis.cells import cells, read_baselines
-from cmidd.analysis.figure_embeddings import embeddings
-from cmidd.analysis.figure_images import images
-from cmidd.analysis.figure_lines import Line, draw_lines, reference_lines
-from cmidd.analysis.figure_page import ROWS, WIDTH, arrangement
-from cmidd.analysis.figure_style import Drawing
-from cmidd.analysis.figure_weights import weights
-from cmidd.analysis.movie import movie
+from cmidd.analysis.figures.embeddings import embeddings
+from cmidd.analysis.figures.images import images
+from cmidd.analysis.figures.lines import Line, draw_lines, reference_lines
+from cmidd.analysis.figures.movie import movie
+from cmidd.analysis.figures.page import ROWS, WIDTH, arrangement
+from cmidd.analysis.figures.style import Drawing
+from cmidd.analysis.figures.weights import weights
 from cmidd.analysis.results import read_results
 from cmidd.cli.published import published_layouts
 from cmidd.data.load import load_dataset

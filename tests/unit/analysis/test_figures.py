@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from cmidd.analysis.cells import cells
-from cmidd.analysis.report_page import page
+from cmidd.analysis.report.page import page
 from cmidd.analysis.results import read_results
-from cmidd.analysis.table import make_table, read_layout
+from cmidd.analysis.tables.table import make_table, read_layout
 from tests.support.figure_layout import LAYOUT
 from tests.support.forked import run_script
 from tests.support.runs import TINY_METHOD, distill

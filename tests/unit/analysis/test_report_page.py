@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cmidd.analysis import report_images
 from cmidd.analysis.cells import cells, read_baselines
-from cmidd.analysis.report_page import page
-from cmidd.analysis.report_runs import seconds_at
-from cmidd.analysis.report_table import with_found
+from cmidd.analysis.report import images as report_images
+from cmidd.analysis.report.page import page
+from cmidd.analysis.report.runs import seconds_at
+from cmidd.analysis.report.table import with_found
 from cmidd.analysis.results import read_results
-from cmidd.analysis.table import make_table, read_layout
+from cmidd.analysis.tables.table import make_table, read_layout
 from tests.support.browser import asked_for, browser
 from tests.support.records import CIFAR, LAYOUT, ROOT, baseline, record
 

@@ -8,7 +8,7 @@ import pytest
 
 from cmidd.analysis.compared import read_side
 from cmidd.analysis.comparison import Sample
-from cmidd.analysis.scores_table import read_scored, scores_csv, scores_markdown
+from cmidd.analysis.tables.scores import read_scored, scores_csv, scores_markdown
 from cmidd.evaluation.scores import Scores
 from tests.support.refusals import refused, script, script_refused
 

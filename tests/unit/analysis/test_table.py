@@ -12,9 +12,9 @@ import pytest
 
 from cmidd.analysis.cells import cells, read_baselines
 from cmidd.analysis.results import read_results
-from cmidd.analysis.table import make_table, read_layout
-from cmidd.analysis.table_latex import latex
-from cmidd.analysis.table_text import as_csv, markdown
+from cmidd.analysis.tables.latex import latex
+from cmidd.analysis.tables.table import make_table, read_layout
+from cmidd.analysis.tables.text import as_csv, markdown
 from cmidd.utils.errors import SettingError
 from tests.support.records import BASELINES, CIFAR, FASHION, LAYOUT, ROOT, baseline, record
 

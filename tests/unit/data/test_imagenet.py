@@ -221,7 +221,7 @@ def test_mtt_on_tiny_imagenet_is_dc_benchs():
 def test_the_tables_of_published_figures_can_be_read(table):
     from omegaconf import OmegaConf
 
-    from cmidd.analysis.table import read_layout
+    from cmidd.analysis.tables.table import read_layout
 
     columns, rows = read_layout(OmegaConf.to_container(OmegaConf.load(CONFIGS / "command" / "table" / f"{table}.yaml")))
     shown = {

@@ -10,8 +10,8 @@ import yaml
 from cmidd import load_synthetic
 from cmidd.analysis.cells import cells
 from cmidd.analysis.results import read_results
-from cmidd.analysis.table import make_table, read_layout
-from cmidd.analysis.table_text import as_csv
+from cmidd.analysis.tables.table import make_table, read_layout
+from cmidd.analysis.tables.text import as_csv
 from cmidd.cli.commands.figures import choose_pair
 from cmidd.cli.compose import CONFIGS, compose
 from cmidd.core.match import Match

@@ -8,7 +8,7 @@ import torch
 from omegaconf import OmegaConf
 
 from cmidd import load_synthetic
-from cmidd.analysis.table import read_layout
+from cmidd.analysis.tables.table import read_layout
 from cmidd.cli.compose import CONFIGS, compose
 from cmidd.methods import METHODS
 from cmidd.regularizers import REGULARIZERS

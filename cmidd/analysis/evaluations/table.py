@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cmidd.analysis.evaluation_protocol import Asked
-from cmidd.analysis.evaluation_settings import EvaluationSettings
+from cmidd.analysis.evaluations.protocol import Asked
+from cmidd.analysis.evaluations.settings import EvaluationSettings
 from cmidd.compute.recipe import stated
 from cmidd.data.dataset import Dataset
 from cmidd.evaluation.class_order import Permuted

@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from cmidd.analysis.measured import BaselineCell, BaselineKey, Cell, Key
-from cmidd.analysis.table import NOT_SHOWN, Column, Row, Table
-from cmidd.analysis.table_text import header, lines_of_row
+from cmidd.analysis.tables.table import NOT_SHOWN, Column, Row, Table
+from cmidd.analysis.tables.text import header, lines_of_row
 from cmidd.runs.identity import BASELINE, BY_ITSELF
 
 

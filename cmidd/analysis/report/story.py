@@ -6,9 +6,9 @@ from typing import Any
 
 from cmidd.analysis.comparison import Difference, difference
 from cmidd.analysis.measured import Cell, Key
-from cmidd.analysis.report_runs import cmi_words, in_images
+from cmidd.analysis.report.runs import cmi_words, in_images
 from cmidd.analysis.results import Result
-from cmidd.analysis.table import Column, Table
+from cmidd.analysis.tables.table import Column, Table
 from cmidd.data.published import title_of
 from cmidd.runs.identity import BASELINE
 

@@ -9,7 +9,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import FigureBase
 from torch import Tensor
 
-from cmidd.analysis.figure_style import Drawing
+from cmidd.analysis.figures.style import Drawing
 from cmidd.synthetic import pictures
 from cmidd.synthetic.synthetic_set import SyntheticSet
 

@@ -1,6 +1,6 @@
 """The table in the paper's layout, in LaTeX."""
 
-from cmidd.analysis.table import NOT_SHOWN, Column, Entry, Row, Table
+from cmidd.analysis.tables.table import NOT_SHOWN, Column, Entry, Row, Table
 from cmidd.data.published import title_of
 from cmidd.utils.noise import RULE
 

@@ -9,9 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from cmidd.analysis import report_images
 from cmidd.analysis.comparison import difference
 from cmidd.analysis.measured import Cell, in_words
+from cmidd.analysis.report import images as report_images
 from cmidd.analysis.results import Result
 from cmidd.data.published import title_of
 from cmidd.runs.identity import BASELINE, identity_differences

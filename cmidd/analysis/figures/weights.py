@@ -6,8 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from cmidd.analysis.figure_lines import Line, draw_lines
-from cmidd.analysis.figure_style import LOOKS, Drawing
+from cmidd.analysis.figures.lines import Line, draw_lines
+from cmidd.analysis.figures.style import LOOKS, Drawing
 from cmidd.analysis.measured import Cell
 from cmidd.runs.identity import BASELINE
 

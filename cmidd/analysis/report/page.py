@@ -7,21 +7,21 @@ from datetime import date
 from pathlib import Path
 
 from cmidd.analysis.cells import cells
-from cmidd.analysis.report_runs import cards
-from cmidd.analysis.report_story import story
-from cmidd.analysis.report_table import as_data, only_run
+from cmidd.analysis.report.runs import cards
+from cmidd.analysis.report.story import story
+from cmidd.analysis.report.table import as_data, only_run
 from cmidd.analysis.results import Result
-from cmidd.analysis.table import DEFAULT_ROOT, Table, root_word
+from cmidd.analysis.tables.table import DEFAULT_ROOT, Table, root_word
 from cmidd.utils.text import command_line
 
-PARTS = {  # What stands for it in report.html, and the file that becomes part of the page.
-    "style": "report.css",
+PARTS = {  # What stands for it in page.html, and the file that becomes part of the page.
+    "style": "page.css",
     "d3": "vendored/d3.min.js",
     "plot": "vendored/plot.umd.min.js",
-    "elements": "report_elements.js",
-    "charts": "report_charts.js",
-    "cards": "report_cards.js",
-    "script": "report.js",
+    "elements": "elements.js",
+    "charts": "charts.js",
+    "cards": "cards.js",
+    "script": "page.js",
 }
 
 
@@ -53,8 +53,8 @@ def page(
 
 
 def _template() -> list[str]:
-    """The pieces of ``report.html``, alternately its text and the name of a part."""
-    return _file("report.html").replace("}}", "{{").split("{{")
+    """The pieces of ``page.html``, alternately its text and the name of a part."""
+    return _file("page.html").replace("}}", "{{").split("{{")
 
 
 def _part(part: str) -> str:
@@ -63,4 +63,4 @@ def _part(part: str) -> str:
 
 
 def _file(name: str) -> str:
-    return importlib.resources.files("cmidd.analysis").joinpath(name).read_text(encoding="utf-8")
+    return importlib.resources.files("cmidd.analysis.report").joinpath(name).read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cmidd.analysis.evaluation_records import EvaluatedSet, ScoresRecord, number_of, read_evaluated
+from cmidd.analysis.evaluations.records import EvaluatedSet, ScoresRecord, number_of, read_evaluated
 from cmidd.analysis.results import records
 from cmidd.evaluation.scores import ABOUT, SCORES, score_text
 from cmidd.utils.text import command_line, escape_markdown

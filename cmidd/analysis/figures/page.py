@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import FigureBase
 
-from cmidd.analysis.figure_style import Drawing
+from cmidd.analysis.figures.style import Drawing
 
 WIDTH, HEIGHT = 8.3, 11.3  # of A4 with its title, in inches
 ROWS = (("images",), ("embeddings",), ("accuracy",), ("cmi", "weights"))

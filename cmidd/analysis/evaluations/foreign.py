@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from cmidd.analysis.evaluation_protocol import Asked, finished, place_to_read, protocol_of
-from cmidd.analysis.evaluation_settings import Request
+from cmidd.analysis.evaluations.protocol import Asked, finished, place_to_read, protocol_of
+from cmidd.analysis.evaluations.settings import Request
 from cmidd.evaluation.protocols import EvaluationProtocol
 from cmidd.evaluation.subject import Recipe, foreign_subject
 from cmidd.runs.settings import Settings

@@ -5,7 +5,7 @@ import io
 from typing import Any
 
 from cmidd.analysis.measured import BaselineCell, Cell
-from cmidd.analysis.table import NOT_SHOWN, Column, Entry, Row, Table
+from cmidd.analysis.tables.table import NOT_SHOWN, Column, Entry, Row, Table
 from cmidd.data.published import title_of
 from cmidd.utils.noise import RULE
 from cmidd.utils.text import escape_markdown

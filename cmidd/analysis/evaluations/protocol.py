@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from cmidd.analysis.evaluation_settings import HELD_OUT, TEACHERS, Request
+from cmidd.analysis.evaluations.settings import HELD_OUT, TEACHERS, Request
 from cmidd.evaluation.protocols import EvaluationProtocol
 from cmidd.evaluation.subject import Place, Subject
 from cmidd.methods import METHODS

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from sklearn.manifold import TSNE
 from torch import Tensor
 
-from cmidd.analysis.figure_style import Drawing
+from cmidd.analysis.figures.style import Drawing
 from cmidd.compute.embeddings import embed_real
 from cmidd.data.split import Split
 from cmidd.networks import Network

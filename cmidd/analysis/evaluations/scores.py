@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cmidd.analysis.evaluation_protocol import Asked, wants_teacher
-from cmidd.analysis.evaluation_settings import TEACHERS, Request
+from cmidd.analysis.evaluations.protocol import Asked, wants_teacher
+from cmidd.analysis.evaluations.settings import TEACHERS, Request
 from cmidd.compute.training import Teacher
 from cmidd.core.context import Context
 from cmidd.evaluation.baselines import baseline_file, baselines

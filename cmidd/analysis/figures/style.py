@@ -16,7 +16,7 @@ matplotlib.use("Agg")
 
 log = logging.getLogger(__name__)
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # It says of every table what it leaves out of a PDF.
-STYLE = "cmidd.analysis.paper"  # paper.mplstyle
+STYLE = "cmidd.analysis.figures.paper"  # paper.mplstyle
 
 
 class Look(TypedDict):

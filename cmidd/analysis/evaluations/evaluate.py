@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from cmidd.analysis.evaluation_protocol import Asked, wants_teacher
-from cmidd.analysis.evaluation_scores import refuse_unfit_for_scores, with_scores
-from cmidd.analysis.evaluation_settings import Request
-from cmidd.analysis.evaluation_subject import load_subject
-from cmidd.analysis.evaluation_table import Measured, Row, of_reordered, places_of_tables, write_tables
+from cmidd.analysis.evaluations.protocol import Asked, wants_teacher
+from cmidd.analysis.evaluations.scores import refuse_unfit_for_scores, with_scores
+from cmidd.analysis.evaluations.settings import Request
+from cmidd.analysis.evaluations.subject import load_subject
+from cmidd.analysis.evaluations.table import Measured, Row, of_reordered, places_of_tables, write_tables
 from cmidd.compute import engine
 from cmidd.compute.devices import pick_device
 from cmidd.compute.losses import refuse_unlabelled

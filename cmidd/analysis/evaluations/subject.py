@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from cmidd.analysis.evaluation_foreign import foreign_set
-from cmidd.analysis.evaluation_protocol import Asked, finished, place_to_read, protocol_of
-from cmidd.analysis.evaluation_settings import Request, among
+from cmidd.analysis.evaluations.foreign import foreign_set
+from cmidd.analysis.evaluations.protocol import Asked, finished, place_to_read, protocol_of
+from cmidd.analysis.evaluations.settings import Request, among
 from cmidd.data.load import DATASETS
 from cmidd.evaluation.protocols import EvaluationProtocol
 from cmidd.evaluation.subject import refuse_silent, subject_of

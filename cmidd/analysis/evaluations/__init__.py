@@ -1,0 +1,1 @@
+"""Sets on networks: what `cmidd evaluate` measures, one table beside the sets."""

@@ -1,0 +1,1 @@
+"""The figures of the paper and a movie, from records and sets."""

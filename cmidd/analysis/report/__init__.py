@@ -1,0 +1,1 @@
+"""One page of all runs, with its scripts and styles."""
