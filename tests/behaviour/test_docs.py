@@ -148,7 +148,7 @@ LEVELS = {
     "cmidd figures method=dm dataset=digits movie=true": ("not here", "unit/analysis/test_figures.py draws it"),
     "cmidd distill -m method=dm cmi.ratio=0.1,0.3,1 evaluation.interval=500": ("sweep", 3),
     "cmidd report table=digits": ("run", []),
-    "cmidd bench": ("bench", 27),
+    "cmidd bench": ("bench", 36),
     "cmidd bench 'task=[dm,idc]' 'ipc=[1,10,50]' 'mode=[float32,bf16 compiled]' 'cmi=[0,1]'": ("bench", 24),
     "pip install -c constraints.txt -e '.[parquet]'": ("not here", "the extra is checked below"),
     "pip install -c constraints.txt -e '.[launchers]'": ("not here", "the extra is checked below"),

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 
 from cmidd import load_synthetic
 from cmidd.cli.compose import compose
-from cmidd.compute import backward, training
-from cmidd.compute.losses import loss_of
+from cmidd.compute import training
+from cmidd.compute.backward import Backward
 from cmidd.compute.recipe import TrainingRecipe
 from cmidd.compute.training import Training, predictions, train
 from cmidd.core.context import new_network
@@ -70,8 +70,9 @@ def test_a_teacher_sees_the_augmented_and_mixed_images_that_the_network_sees(mon
 
 def test_corrected_labels_are_asked_for_once_and_the_last_epochs_have_the_classes_alone(monkeypatch):
     data, asked, losses = distilled().decode(), [], []
+    call = Backward.__call__
     monkeypatch.setattr(
-        backward, "loss_of", lambda recipe, *given: losses.append((recipe.loss, given[2])) or loss_of(recipe, *given)
+        Backward, "__call__", lambda self, *given: losses.append((self.recipe.loss, given[3])) or call(self, *given)
     )
     recipe = dataclasses.replace(RECIPE, batch=20, epochs=5, loss="soft", targets="corrected", hard_epochs=2)
     accuracy = evaluate(
