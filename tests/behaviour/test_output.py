@@ -97,19 +97,6 @@ def test_a_sweep_ends_with_its_runs_and_what_to_do_next(tmp_path):
     assert end[4] == "next: python scripts/table.py table=digits results_root=there"
 
 
-@pytest.mark.ci
-def test_lines_of_runs_beside_each_other_name_their_run(tmp_path, capfd):
-    pytest.importorskip("joblib")
-    words = [*TINY, *TINY_METHOD["dm"], "evaluation.baselines=[]", "seed=0,1", "-m"]
-    code, _, err = script("distill", *words, "+launch=gpus", "device=cpu", "hydra.launcher.n_jobs=2", cwd=tmp_path)
-    assert code == 0, err
-    out = capfd.readouterr().out
-    for seed in (0, 1):
-        label = f"[digits/dm/ipc10/cmi0/seed{seed}] "
-        assert f"{label}dm on digits, seed {seed}:\n" in out
-        assert f"{label}  distillation  4 iterations\n" in out
-
-
 def test_compiling_is_said_once_and_counted_apart(caplog):
     from torch._dynamo.callback import CallbackTrigger, callback_handler
 
