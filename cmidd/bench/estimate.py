@@ -44,7 +44,7 @@ def timed_steps(settings: Settings, context: Context) -> Timed:
         own = _median(training_steps(small, small.synthetic.decode(), protocol.training, 1), small)
         taught = replace(small, network=small.options_of(cmi.teacher))
         return Timed(
-            iteration=step * (method.steps_per_iteration - method.plain_steps),
+            iteration=step * method.main_steps,
             evaluation=own * len(protocol.training.learning_rates),
             whole=_training(small, context, protocol.whole) if "whole" in protocol.baselines else 0.0,
             features=0.0

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from cmidd.compute.passes import in_shapes
 from cmidd.compute.recipe import TrainingRecipe
 from cmidd.networks import Network
 from cmidd.utils import tensor_files
@@ -51,9 +52,8 @@ class Expert:
         tensors, _ = tensor_files.read_tensors(self.path)
         self.rows = list(tensors["trajectory"])
         with torch.no_grad():
-            for parameter, values in zip(
-                self.network.parameters(), self._like(tensors.get("last", self.rows[-1])), strict=True
-            ):
+            last = self._like(tensors.get("last", self.rows[-1]))
+            for parameter, values in zip(self.network.parameters(), last, strict=True):
                 parameter.copy_(values)
         for name in recipe.remembered:
             self.state[name] = list(tensors[name]) if name == "step" else self._like(tensors[name])
@@ -61,8 +61,7 @@ class Expert:
 
     def _like(self, vector: Tensor) -> list[Tensor]:
         """A vector in the shapes of the network's parameters."""
-        parts = vector.split([parameter.numel() for parameter in self.network.parameters()])
-        return [part.view_as(parameter) for part, parameter in zip(parts, self.network.parameters(), strict=True)]
+        return list(in_shapes(vector, self.network).values())
 
 
 class Outlook:

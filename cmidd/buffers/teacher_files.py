@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cmidd.compute.passes import in_shapes
 from cmidd.data.dataset import Dataset
 from cmidd.networks import NETWORKS, TORCHVISION, Network, OfTorchvision, blank_network, blank_of_torchvision
 from cmidd.utils import tensor_files
@@ -19,7 +20,7 @@ from cmidd.utils.checking import mapping, own_of
 from cmidd.utils.errors import SettingError
 
 log = logging.getLogger(__name__)
-PICKLED = (".pt", ".pth", ".tar")  # .pth.tar is not one
+PICKLED = (".pt", ".pth", ".tar")  # .pth.tar is what torch.save wrote, no archive of tar
 SUFFIXES = (".safetensors", *PICKLED)
 EXPERT = "trajectory"  # what the file of one of our experts holds: its parameters after epochs
 
@@ -176,20 +177,18 @@ def _block_by_block(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _of_expert(where: str, row: Tensor, blank: Network, teacher: str) -> dict[str, Tensor]:
     """A row ``[P]`` of an expert as the state dict of its network."""
-    parameters, buffers = dict(blank.named_parameters()), dict(blank.named_buffers())
-    sizes = [parameter.numel() for parameter in parameters.values()]
-    if buffers:
+    size = sum(parameter.numel() for parameter in blank.parameters())
+    if buffers := dict(blank.named_buffers()):
         raise SettingError(
             f"{where} is an expert, and experts keep no {min(buffers)}, which cmi.teacher={teacher} has; give a "
             "network's state dict"
         )
-    if row.shape != (sum(sizes),):
+    if row.shape != (size,):
         raise SettingError(
-            f"{where} is an expert with {row.numel()} parameters, where cmi.teacher={teacher} has {sum(sizes)}; choose "
+            f"{where} is an expert with {row.numel()} parameters, where cmi.teacher={teacher} has {size}; choose "
             "the cmi.teacher that it is, or give experts of this data set"
         )
-    parts = zip(parameters.items(), row.split(sizes), strict=True)
-    return {name: part.view_as(parameter) for (name, parameter), part in parts}
+    return in_shapes(row, blank)
 
 
 def _blank(where: str, options: dict[str, Any], teacher: str, data: Dataset, network: dict[str, Any]) -> Network:

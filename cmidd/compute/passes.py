@@ -208,11 +208,15 @@ def embed_in_chunks(network: Network, images: Tensor) -> Tensor:
 
 def flat_call(network: nn.Module, theta: Tensor, images: Tensor) -> Tensor:
     """Apply ``network`` with the flat parameters ``theta`` ``[P]`` in definition order."""
+    result: Tensor = functional_call(network, in_shapes(theta, network), (images,))
+    return result
+
+
+def in_shapes(theta: Tensor, network: nn.Module) -> dict[str, Tensor]:
+    """Views of the flat parameters ``theta`` ``[P]`` by the names and in the shapes of the network's own."""
     named = list(network.named_parameters())
     parts = theta.split([parameter.numel() for _, parameter in named])
-    views = {name: part.view_as(parameter) for (name, parameter), part in zip(named, parts, strict=True)}
-    result: Tensor = functional_call(network, views, (images,))
-    return result
+    return {name: part.view_as(parameter) for (name, parameter), part in zip(named, parts, strict=True)}
 
 
 def _full(values: Tensor) -> Tensor:

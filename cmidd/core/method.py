@@ -40,6 +40,11 @@ class Method(ABC):
     @abstractmethod
     def __init__(self, context: Context, **settings: Any) -> None: ...
 
+    @property
+    def main_steps(self) -> int:
+        """How many matches of an iteration take regularisers; each is followed by as many plain ones."""
+        return self.steps_per_iteration - self.plain_steps
+
     @classmethod
     def images_per_iteration(cls, num_classes: int, ipc: int, settings: Mapping[str, Any]) -> int:
         """About how many images pass through networks in an iteration: it decides whether compiling them pays."""

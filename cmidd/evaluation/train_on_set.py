@@ -64,7 +64,7 @@ def train_through(
     carried, before = None, 0
     for number, (data, recipe) in enumerate(stages):
         own = [each.child("lesson", number) for each in streams] if number else streams
-        if teacher is not None and recipe.taught and recipe.targets == "corrected":
+        if teacher is not None and recipe.targets == "corrected":
             data = dataclasses.replace(data, soft=corrected(labelled(data, teacher), data.labels))
         counting = None if after is None else functools.partial(_counted, after, before)
         how: dict[str, Any] = {"optimizer": carried, "teacher": teacher, "after": counting}

@@ -66,7 +66,7 @@ def distill(
         while (iteration := state.iteration) < total and not stopping:
             began, done = time.monotonic(), iteration + 1
             try:
-                step = iteration * (method.steps_per_iteration - method.plain_steps) - state.about["declined"]
+                step = iteration * method.main_steps - state.about["declined"]
                 for each in method.matches(iteration):
                     stepped = distillation_step(each, optimizer, regularizers, streams, iteration, balance, step)
                     watch.note(iteration, stepped)

@@ -16,5 +16,5 @@ def method_steps(context: Context, method: Method, regularizers: Weighted) -> It
     for iteration in itertools.count():
         for number, match in enumerate(method.matches(iteration), 1):
             distillation_step(match, optimizer, regularizers, context.streams, iteration, balance, 0)
-            if number % (1 + method.plain_steps) == 0:
+            if number % (method.steps_per_iteration // method.main_steps) == 0:
                 yield

@@ -68,11 +68,7 @@ def read_settings(config: Mapping[str, Any], *, is_run: bool = True) -> Settings
         _refuse_unmet("regularizer", regularizer, REGULARIZERS[regularizer].needs, method.gives, name)
     sampler = config["sampler"]["name"]
     _refuse_unmet("sampler", sampler, SAMPLERS[sampler].needs, method.gives, name)
-    if sampler != BY_ITSELF["sampler"] and "real" not in method.gives and (init := common["init"]) != "real":
-        raise SettingError(
-            f"sampler={sampler}: chooses no image here, for method={name} matches no real batches and "
-            f"method.init={init} takes none from it; give method.init=real, or sampler={BY_ITSELF['sampler']}"
-        )
+    _refuse_idle_sampler(sampler, method.gives, common["init"], name)
     cmi = mapping(config.get("cmi"), "cmi")
     config["cmi"] = _cmi(cmi, name, config["dataset"]["name"], config.get("ipc"), config["formation"])
     if config["cmi"].get("input") == "reference":
@@ -214,4 +210,13 @@ def _refuse_unmet(kind: str, name: str, needs: frozenset[str], gives: frozenset[
         able = [other for other in METHODS if needs <= METHODS[other].gives]
         raise SettingError(
             f"{kind}={name}: needs {GIVEN[need]}, and method={method} has none; use it with method={', '.join(able)}"
+        )
+
+
+def _refuse_idle_sampler(sampler: str, gives: frozenset[str], init: str, method: str) -> None:
+    """Refuse a sampler of which neither the matches nor the start of the set take an image."""
+    if sampler != BY_ITSELF["sampler"] and "real" not in gives and init != "real":
+        raise SettingError(
+            f"sampler={sampler}: chooses no image here, for method={method} matches no real batches and "
+            f"method.init={init} takes none from it; give method.init=real, or sampler={BY_ITSELF['sampler']}"
         )

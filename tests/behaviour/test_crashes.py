@@ -31,9 +31,9 @@ def kill(method, timed, points, *words):
 
 @pytest.mark.ci
 def test_a_run_that_is_killed_a_few_times_ends_with_the_same_files():
-    landed = kill("dm", 2, 3)
-    assert sum(landed["timed"].values()) == 2
-    assert len(landed["at points"]) == 3
+    landed = kill("dm", 4, 6)
+    assert sum(landed["timed"].values()) == 4
+    assert len(landed["at points"]) == 6
 
 
 @pytest.mark.heavy

@@ -284,9 +284,8 @@ def test_the_page_shows_records_as_text(tmp_path):
     assert "<img src=x" not in text
     data = json.loads(re.search(r'type="application/json">(.*?)</script>', text, re.S)[1])
     assert data["runs"][0]["command"] == NASTY
-    for library in (ROOT / "cmidd" / "analysis" / "report" / "vendored").glob(
-        "*.js"
-    ):  # d3 has html() for those who call it.
+    vendored = ROOT / "cmidd" / "analysis" / "report" / "vendored"
+    for library in vendored.glob("*.js"):  # d3 has html() for those who call it.
         parts = text.split(library.read_text(encoding="utf-8"))
         assert len(parts) == 2
         text = "".join(parts)
