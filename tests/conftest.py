@@ -16,6 +16,12 @@ if not GPU:
         import tests.support.no_gpu  # noqa: F401
 
 
+def pytest_sessionstart():
+    from tests.support import compositions
+
+    compositions.keep()
+
+
 def pytest_collection_modifyitems(items):
     on_a_gpu = [item for item in items if item.get_closest_marker("gpu")]
     if on_a_gpu and not (GPU and _has_cuda()):

@@ -199,11 +199,19 @@ def test_a_command_runs(line, place, monkeypatch):
     run_it(line, place, monkeypatch)
 
 
+@pytest.fixture(scope="module")
+def place_of_runs(place):
+    """The folder with runs of DM on two data sets, without and with CMI."""
+    with pytest.MonkeyPatch.context() as patch:
+        for more in ("", " cmi.lambda=1", " dataset=cifar10 ipc=10"):
+            run_it(f"cmidd distill method=dm{more}", place, patch)
+    return place
+
+
 @pytest.mark.ci
-def test_the_commands_that_take_longer_run(place, monkeypatch):
-    first = [f"cmidd distill method=dm{more}" for more in ("", " cmi.lambda=1", " dataset=cifar10 ipc=10")]
-    for line in (*first, *at("ci", commands())):
-        run_it(line, place, monkeypatch)
+@pytest.mark.parametrize("line", at("ci", commands()))
+def test_a_command_that_takes_longer_runs(line, place_of_runs, monkeypatch):
+    run_it(line, place_of_runs, monkeypatch)
 
 
 def run_it(line, place, monkeypatch):

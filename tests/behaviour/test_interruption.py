@@ -65,7 +65,7 @@ def test_where_nothing_is_unsaved_a_signal_takes_effect_at_once():
 
 # Where coverage is measured it handles SIGTERM itself, and ends the process by it.
 UNMEASURED = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-LONG = ["method=dm", "method.iterations=200", "method.batch_real=8", "ipc=2", "evaluation.repeats=1"]
+LONG = ["method=dm", "method.iterations=100", "method.batch_real=8", "ipc=2", "evaluation.repeats=1"]
 LONG += ["evaluation.baselines=[]", "checkpoint_seconds=1000"]
 
 
@@ -98,7 +98,7 @@ def test_a_run_that_is_asked_to_stop_saves_its_state_and_goes_on_from_there(tmp_
     run.send_signal(number)
     said = run.communicate(timeout=240)[0].splitlines()
     assert run.returncode == (-number if number == signal.SIGUSR1 else 128 + number)
-    assert re.fullmatch(r"stopped at iteration \d+ of 200, saved; the same command goes on", said[-1])
+    assert re.fullmatch(r"stopped at iteration \d+ of 100, saved; the same command goes on", said[-1])
     assert "Traceback" not in "".join(said)
     assert not (folder / "DONE").exists()
     resumed = distill(tmp_path, *words)

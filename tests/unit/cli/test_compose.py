@@ -3,9 +3,12 @@
 import re
 
 import pytest
+from hydra.core.config_store import ConfigStore
 
-from cmidd.cli.compose import compose
+from cmidd.cli.compose import compose, composition
+from cmidd.cli.configs import CONFIGS
 from cmidd.utils.errors import SettingError
+from tests.support import compositions
 from tests.support.refusals import script
 
 MISTYPED = {
@@ -53,3 +56,48 @@ def test_a_recipes_own_weight_is_said_as_the_setting_that_takes_it_and_only_wher
     words = ["method=idm", "dataset=mnist", "regularizer=[iid]", "dry_run=true"]
     assert "iid.lambda: none published for idm_mnist" in script("distill", *words, cwd=tmp_path)[1]
     assert "iid.lambda" not in script("distill", *words, "iid.lambda=1", cwd=tmp_path)[1]
+
+
+QUIET = "defaults: [_self_, override hydra/job_logging: none, override hydra/hydra_logging: none]"
+
+
+def composed_twice(words, folder):
+    """What Hydra makes of words where a test process keeps its work, and where it does not."""
+    kept = [composition(words, "distill", folder).settings for _ in range(2)][1]
+    compositions.keep_nothing()
+    try:
+        return kept, composition(words, "distill", folder).settings
+    finally:
+        compositions.keep()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["method=mtt", "dataset=cifar10", "ipc=1", "cmi=recipe", "method.syn_steps=3", "++dataset.validation=7"],
+        ["method=dc", "ipc=3", "sampler=dream", "regularizer=[iid]", "iid.lambda=2", "~wandb"],
+    ],
+)
+def test_what_a_test_process_keeps_of_hydras_work_is_what_it_would_do_again(words):
+    kept, anew = composed_twice(words, CONFIGS)
+    assert kept == anew
+
+
+def test_a_config_that_was_written_since_is_read_again(tmp_path):
+    for seed in (3, 44):
+        (tmp_path / "distill.yaml").write_text(f"{QUIET}\nseed: {seed}\n")
+        kept, anew = composed_twice([], tmp_path)
+        assert kept == anew == {"seed": seed}
+
+
+def test_a_plug_in_that_was_registered_since_is_found(tmp_path):
+    (tmp_path / "distill.yaml").write_text(QUIET.replace("_self_", "_self_, method: late") + "\n")
+    store = ConfigStore.instance()
+    try:
+        for seed in (3, 4):
+            store.store("late", {"seed": seed}, "method")
+            kept, anew = composed_twice([], tmp_path)
+            assert kept == anew == {"method": {"seed": seed}}
+    finally:
+        del store.repo["method"]["late.yaml"]
