@@ -89,10 +89,25 @@ def _no_group(word: str) -> str:
     return f"{word}: there is no such group of configs; choose one of {', '.join(there_are)}"
 
 
+def _nothing_to_take(name: str) -> str:
+    return f"~{name}: it is null already; leave the word out" if name in _settings_beside(name) else _unknown(name)
+
+
+def _another_value(said: str) -> str:
+    name, _, values = said.partition("' is ")
+    now, _, typed = values.rpartition(" and not ")
+    return f"~{name}={typed}: {name} is {now}, so nothing is taken away; give {name}={typed} to set it"
+
+
+def _settings_beside(name: str) -> list[str]:
+    """The dotted names of all settings, of Hydra's where ``name`` is one of them."""
+    known: Any = OmegaConf.to_container(latest[0], resolve=False)
+    return list(_dotted({key: known[key] for key in known if (key == "hydra") == name.startswith("hydra.")}))
+
+
 def _unknown(name: str) -> str:
     """What is said of a setting that there is not: what was meant, or what there is beside it."""
-    known: Any = OmegaConf.to_container(latest[0], resolve=False)
-    there_are = list(_dotted({key: known[key] for key in known if (key == "hydra") == name.startswith("hydra.")}))
+    there_are = _settings_beside(name)
     last = name.rpartition(".")[2]
     alike = [known for known in there_are if known.rpartition(".")[2] == last]
     alike = alike or difflib.get_close_matches(name, there_are, n=1, cutoff=0.8)
@@ -129,8 +144,8 @@ def fresh_hydra(folder: Path = CONFIGS) -> Iterator[None]:
 # How Hydra says what it does not take; it advises to add what it does not know.
 SAID: dict[re.Pattern[str], Callable[[str], str]] = {
     re.compile(r"Could not (?:override|append|delete) '([^']+)'"): _unknown,
-    re.compile(r"Could not delete from config\. '([^']+)' does not exist"): _unknown,
-    re.compile(r"Could not delete from config\. The value of '([^']+)'"): _unknown,
+    re.compile(r"Could not delete from config\. '([^']+)' does not exist"): _nothing_to_take,
+    re.compile(r"Could not delete from config\. The value of '(.+)\.$"): _another_value,
     re.compile(r"Override (\S+) looks like a config group override"): _no_group,
     re.compile(r"Ambiguous value for argument '(.+?)' 1\. To use"): _ambiguous,
     re.compile(r"^(\S+) appears more than once in the final defaults list"): _repeated,

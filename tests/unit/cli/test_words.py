@@ -58,6 +58,8 @@ def test_options_may_stand_anywhere():
 
 HYDRAS = {
     "~nosuch": "nosuch: unknown setting; choose one that is known",
+    "~ipc=7": "~ipc=7: ipc is 1, so nothing is taken away; give ipc=7 to set it",
+    "~cmi.ratio": "~cmi.ratio: it is null already; leave the word out",
     "~method": "~method: every run needs one; choose another by method=<name>",
     "~method.lr_img": "method.lr_img: missing; give a value",
     "nosuch@x=1": "nosuch@x=1: there is no such group of configs; choose one of cmi, dataset",
