@@ -83,7 +83,9 @@ def _place() -> str:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         path = Path(frame.f_code.co_filename)
-        if path.parent != HERE and path.is_relative_to(ROOT):
-            return f"{path.relative_to(ROOT)}:{frame.f_lineno}"
+        within = path.relative_to(ROOT) if path.is_relative_to(ROOT) else None
+        # The README's environment lies in the project.
+        if within is not None and "site-packages" not in within.parts and path.parent != HERE:
+            return f"{within}:{frame.f_lineno}"
         frame = frame.f_back
     return "?"
