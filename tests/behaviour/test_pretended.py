@@ -10,6 +10,7 @@ from torch import nn
 
 from cmidd.networks import build_network
 from tests.support.pretended import pretended_device
+from tests.support.runs import ROOT
 
 
 def there(*shape):
@@ -119,6 +120,14 @@ def test_what_waits_for_the_device_is_counted_with_its_place(expected, planted):
         planted(x)
     assert counts.syncs == expected, counts.lines()
     assert all(place.startswith("tests/behaviour/test_pretended.py:") for place, _ in counts.where)
+
+
+def test_a_library_in_an_environment_below_the_project_is_no_place_of_the_project():
+    library = ROOT / ".venv" / "lib" / "python3" / "site-packages" / "library.py"
+    asks = eval(compile("lambda x: x.item()", str(library), "eval"))
+    with pretended_device("cuda") as counts:
+        asks(there(1))
+    assert [place.partition(":")[0] for place, _ in counts.where] == ["tests/behaviour/test_pretended.py"]
 
 
 def test_what_needs_not_wait_is_not_counted():
