@@ -29,6 +29,11 @@ def read_published(name: str, root: Path, download: bool) -> Source:
     Raises:
         SettingError: when none of them is there, or one is damaged.
     """
+    if root.is_file():
+        raise SettingError(
+            f"data.root={root}: a file, and dataset={name} looks in a folder; give data.root={root.parent}, or "
+            f"dataset=arrays data.root={root}"
+        )
     if not has_published_files(name, root) and (found := find_published(name, root)):
         return found
     if name == "fashion_mnist" and not (root / "FashionMNIST" / "raw").is_dir() and DEBIAN_FASHION_MNIST.is_dir():

@@ -46,6 +46,13 @@ def test_missing_svhn_says_which_two_files_go_where(tmp_path):
     )
 
 
+@pytest.mark.parametrize("name", ["cifar10", "fashion_mnist"])
+def test_a_file_for_the_folder_of_a_published_data_set_is_told_so(tmp_path, name):
+    (path := tmp_path / f"{name}.npz").touch()
+    ways = f"data.root={tmp_path}", f"dataset=arrays data.root={path}"
+    refused("data", name, lambda: load_dataset(name, root=path), f"data.root={path}: a file", *ways)
+
+
 def test_fashion_mnist_is_read_from_debians_package(tmp_path):
     if not sources.DEBIAN_FASHION_MNIST.is_dir():
         pytest.skip("Debian's dataset-fashion-mnist is not installed")
