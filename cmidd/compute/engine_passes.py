@@ -16,8 +16,13 @@ MOST_SHAPES = 4
 F_ = TypeVar("F_", bound=Callable[..., Any])
 
 
-def as_the_engine_says(function: F_, half: bool = True) -> F_:
-    """Compile a function of networks and tensors, and autocast it (unless ``half`` is false), as the engine says."""
+def as_the_engine_says(function: F_, forward: bool = False) -> F_:
+    """Compile and autocast a function of networks and tensors as the engine says.
+
+    Args:
+        forward: it takes forward derivatives, which go with autocast nowhere, and with images in channels_last from
+            torch 2.15 on: group norm's is a view of them before.
+    """
 
     @functools.cache
     def compiled(dynamic: bool | None) -> Callable[..., Any]:
@@ -43,12 +48,13 @@ def as_the_engine_says(function: F_, half: bool = True) -> F_:
         if not engine.channels_last and device.type != "mps":
             return function(*arguments)
         # On mps gradients of pooling and batch norm are wrong in the other layout (torch's issues 175189, 175190).
-        layout = torch.contiguous_format if device.type == "mps" else torch.channels_last
+        plain = device.type == "mps" or (forward and torch.__version__ < "2.15")
+        layout = torch.contiguous_format if plain else torch.channels_last
         arguments = tuple(
             a.contiguous(memory_format=layout) if isinstance(a, Tensor) and a.dim() == 4 else a for a in arguments
         )
         # Without its cache: that would outlive the steps of the parameters it was made from.
-        enabled = half and engine.precision == "bf16"
+        enabled = not forward and engine.precision == "bf16"
         with torch.autocast(device.type, torch.bfloat16, enabled=enabled, cache_enabled=False):
             return (compiled_for if engine.compile else function)(*arguments)
 

@@ -42,7 +42,7 @@ def logits_at(network: nn.Module, theta: Tensor, images: Tensor) -> Tensor:
     return _full(flat_call(network, theta, images))
 
 
-@functools.partial(as_the_engine_says, half=False)  # Autocast and forward derivatives do not go together.
+@functools.partial(as_the_engine_says, forward=True)
 def directional_loss(network: nn.Module, theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor) -> Tensor:
     """Derivative of the mean :func:`cross_entropy` at the flat parameters ``theta`` along ``direction`` (both ``[P]``).
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from cmidd.compute import backward, graphs
 from cmidd.compute.engine import current
@@ -35,7 +35,7 @@ class Graph:
     def replay(self):
         self.replays += 1
         for function, arguments, named, before in self.calls:
-            after = function(*arguments, **named)
+            after = function(*_aliases(arguments), **_aliases(named))
             for old, new in zip(tree_leaves(before), tree_leaves(after), strict=True):
                 if isinstance(old, torch.Tensor) and old.data_ptr() != new.data_ptr():
                     old.copy_(new)
@@ -47,9 +47,15 @@ class _Capture(TorchDispatchMode):
         self.graph = graph
 
     def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        taken = _aliases(arguments), _aliases(named or {})
         outcome = function(*arguments, **(named or {}))
-        self.graph.calls.append((function, arguments, named or {}, outcome))
+        self.graph.calls.append((function, *taken, _aliases(outcome)))
         return outcome
+
+
+def _aliases(values):
+    """The same memory in the shapes of now, which ``unsqueeze_`` and its like may change later."""
+    return tree_map_only(torch.Tensor, torch.Tensor.detach, values)
 
 
 def stand_in(monkeypatch):
