@@ -1,12 +1,14 @@
 """Every dependency is pinned by its name and the version that is installed."""
 
 import re
+import tomllib
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distribution
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from tests.support.refusals import ROOT
 
@@ -68,6 +70,15 @@ def test_every_line_is_a_name_and_a_version(pins):
 
 def test_every_installed_dependency_is_pinned_in_its_version(pins):
     assert unpinned(pins[0]) == []
+
+
+def test_the_oldest_versions_to_test_are_the_oldest_that_may_be_installed():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    requirements = list(map(Requirement, project["dependencies"]))
+    bounds = {each.name: bound.version for each in requirements for bound in each.specifier if bound.operator == ">="}
+    oldest, others = read_pins((ROOT / "tools" / "oldest.txt").read_text())
+    assert others == []
+    assert {name: Version(pin) for name, pin in oldest.items()} == {k: Version(bound) for k, bound in bounds.items()}
 
 
 def test_what_is_no_pin_absent_or_in_another_version_is_found(pins):
