@@ -41,6 +41,21 @@ def as_hydra_reads(words: list[str]) -> list[str]:
     return [*options, *overrides]
 
 
+def take_hydras_help() -> None:
+    """Have argparse check only help that is text: from Python 3.14 on it does so where an option is added, and fails at
+    Hydra's, which makes its text when it is asked for (Hydra's issue 3121).
+    """
+    check = getattr(argparse.ArgumentParser, "_check_help", None)
+    if check is None:
+        return
+
+    def check_text(self: argparse.ArgumentParser, action: argparse.Action) -> None:
+        if isinstance(action.help, str):
+            check(self, action)
+
+    setattr(argparse.ArgumentParser, "_check_help", check_text)  # noqa: B010 (types know no such name)
+
+
 def quoted(value: str) -> str:
     """A path as a text in Hydra's grammar, whatever it holds; nothing but backslashes has none."""
     if not value.strip("\\"):
@@ -118,3 +133,6 @@ def _missing_in_hydra(keys: list[str]) -> tuple[str, list[str]] | None:
             return key, list(fields)
         kind = get_type_hints(kind).get(key)
     return None
+
+
+take_hydras_help()

@@ -1,11 +1,14 @@
 """Hydra's grammar does not get between a user and a path, and what it refuses is said in one line of ours."""
 
+import argparse
+
 import pytest
+from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cmidd.cli.words import as_hydra_reads, quoted
+from cmidd.cli.words import as_hydra_reads, quoted, take_hydras_help
 from tests.support.refusals import script, script_refused
 
 PIECES = st.text(alphabet="a/~ []{}()=,:'\"\\é!$%&*;<>?|`^@+-#", min_size=1, max_size=12)
@@ -87,3 +90,26 @@ def test_what_hydra_refuses_is_one_line_with_the_way_out(tmp_path, word):
 def test_another_script_names_its_own_settings(tmp_path):
     script_refused("words", "table", ["resultsroot=x"], tmp_path, "did you mean results_root? known: data, device")
     script_refused("words", "bench", ["tasks=[dm]"], tmp_path, "did you mean task?")
+
+
+def test_hydras_options_are_taken_where_argparse_checks_help_as_soon_as_it_is_given(monkeypatch):
+    """As from Python 3.14 on."""
+    add = argparse.ArgumentParser.add_argument
+
+    def check(self, action):
+        if action.help:
+            self._get_formatter()._expand_help(action)
+
+    def add_checked(self, *names, **settings):
+        action = add(self, *names, **settings)
+        self._check_help(action)
+        return action
+
+    monkeypatch.setattr(argparse.ArgumentParser, "_check_help", check, raising=False)
+    monkeypatch.setattr(argparse.ArgumentParser, "add_argument", add_checked)
+    with pytest.raises(TypeError):
+        get_args_parser()
+    take_hydras_help()
+    assert as_hydra_reads(["ipc=1", "-m"]) == ["-m", "ipc=1"]
+    with pytest.raises(ValueError, match="format"):
+        argparse.ArgumentParser().add_argument("--ours", help="100 %")
