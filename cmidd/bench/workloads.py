@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from cmidd.compute.backward import Backward
 from cmidd.compute.devices import synchronise
 from cmidd.compute.training import TrainingRecipe, train_step
 from cmidd.core.context import Context
@@ -111,13 +112,13 @@ class Workload:
 def training_steps(context: Context, data: Split, recipe: TrainingRecipe, networks: int) -> Iterator[None]:
     """A step is one pass of every network over ``data``."""
     trained = [context.new_network(context.streams("network", number)) for number in range(networks)]
-    optimizers = [recipe.new_optimizer(network) for network in trained]
+    optimizers, backward = [recipe.new_optimizer(network) for network in trained], Backward(recipe)
     for epoch in itertools.count():
         for network, optimizer in zip(trained, optimizers, strict=True):
             generator = context.streams("train", epoch)
             order = torch.randperm(len(data), generator=generator).to(data.labels.device)
             for chunk in order.split(recipe.batch):
-                train_step(network, optimizer, data[chunk], recipe, generator)
+                train_step(network, optimizer, data[chunk], recipe, generator, backward=backward)
         yield
 
 

@@ -17,14 +17,16 @@ from cmidd.data.image_ops import (
     ZOOM_DRAWS,
     brightness,
     contrast,
+    covered,
     crop,
-    cutout,
     cutout_side,
+    erased,
     flip,
-    rotate,
+    resampled,
+    rotation,
     saturation,
-    scale,
     shuffle,
+    stretching,
     zoom,
 )
 from cmidd.data.known_labels import host_labels
@@ -91,7 +93,7 @@ class Augmentation:
     ) -> tuple[Split, Split]:
         """Real and synthetic images, those of a class augmented alike; differentiable in both."""
         transform, both = self.per_class(num_classes, generator), (real, synthetic)
-        plans = placed([transform.plan(host_labels(split.labels)) for split in both], real.device)
+        plans = placed([transform.plan(split.images, host_labels(split.labels)) for split in both], real.device)
         first, second = (Split(plan(split.images), split.labels) for plan, split in zip(plans, both, strict=True))
         return first, second
 
@@ -126,56 +128,71 @@ class Transform:
 
     def __call__(self, images: Tensor, draw_of_image: Tensor | None = None) -> Tensor:
         """Augmented images, same shape ``[N, C, H, W]``."""
-        (plan,) = placed([self.plan(None if draw_of_image is None else host_labels(draw_of_image))], images.device)
+        draws = None if draw_of_image is None else host_labels(draw_of_image)
+        (plan,) = placed([self.plan(images, draws)], images.device)
         return plan(images)
 
-    def plan(self, draw_of_image: Tensor | None = None) -> "Plan":
-        """What each image gets: of a batch with such a ``draw_of_image`` on the CPU, by default of G images."""
+    def plan(self, like: Tensor, draw_of_image: Tensor | None = None) -> "Plan":
+        """What each image of a batch gets.
+
+        Args:
+            like: images of the size and type of the batch's.
+            draw_of_image: as above, on the CPU.
+        """
         stages = []
         for names, operation, u in zip(self.augmentation.stages, self.operations, self.u, strict=True):
             if draw_of_image is not None:
                 operation, u = operation[draw_of_image], u[draw_of_image]
-            present = operation.unique().tolist()
+            u, present = u.to(like.dtype), operation.unique().tolist()
             if len(present) == 1:
-                stages.append([Part(names[present[0]], u)])
+                stages.append([Part(names[present[0]], _numbers(names[present[0]], u, like.shape[2:]))])
                 continue
             members = [(index, (operation == index).nonzero().flatten()) for index in present]
-            stages.append([Part(names[index], u[own], own) for index, own in members])
+            stages.append([Part(names[i], _numbers(names[i], u[own], like.shape[2:]), own) for i, own in members])
         return Plan(self._apply, stages)
 
-    def _apply(self, operation: str, images: Tensor, u: Tensor) -> Tensor:
-        height, width = images.shape[2:]
-        align = self.augmentation.align_corners
+    def _apply(self, operation: str, images: Tensor, numbers: Tensor) -> Tensor:
         if operation == "color":
-            return contrast(saturation(brightness(images, u[:, 0]), u[:, 1]), u[:, 2])
+            return contrast(saturation(brightness(images, numbers[:, 0]), numbers[:, 1]), numbers[:, 2])
         if operation == "crop":
-            shifts = [int(MAX_SHIFT * side + 0.5) for side in (height, width)]
-            y, x = (_integers(u[:, i], 2 * shift + 1) - shift for i, shift in enumerate(shifts))
-            return crop(images, y, x)
+            return crop(images, *numbers.unbind(1))
         if operation == "cutout":
-            # The centre may lie one pixel outside when the square's side is even, as in the reference.
-            y, x = (_integers(u[:, i], side + 1 - cutout_side(side) % 2) for i, side in enumerate((height, width)))
-            return cutout(images, y, x)
+            return erased(images, *numbers.unbind(1))
         if operation == "flip":
-            return flip(images, u[:, 0])
+            return flip(images, numbers[:, 0])
         if operation == "shuffle":
             patches = self.augmentation.patches
-            return shuffle(images, u[:, :patches], u[:, MOST_PATCHES : MOST_PATCHES + patches])
+            return shuffle(images, numbers[:, :patches], numbers[:, MOST_PATCHES : MOST_PATCHES + patches])
         if operation == "zoom":
-            return zoom(images, u, self.augmentation.smallest)
-        if operation == "scale":
-            return scale(images, u[:, 0], u[:, 1], align_corners=align)
-        return rotate(images, u[:, 0], align_corners=align)
+            return zoom(images, numbers, self.augmentation.smallest)
+        return resampled(images, numbers, align_corners=self.augmentation.align_corners)
+
+
+def _numbers(operation: str, u: Tensor, size: Sequence[int]) -> Tensor:
+    """What an operation on images of a ``size`` (height and width) needs of the random numbers ``u`` ``[M, ...]``.
+
+    A row for each image; made on the CPU, for on a GPU each of these small steps would be launched by itself.
+    """
+    if operation == "crop":
+        shifts = [int(MAX_SHIFT * side + 0.5) for side in size]
+        return torch.stack([_integers(u[:, i], 2 * shift + 1) - shift for i, shift in enumerate(shifts)], 1)
+    if operation == "cutout":
+        # The centre may lie one pixel outside when the square's side is even, as in the reference.
+        centres = [_integers(u[:, i], side + 1 - cutout_side(side) % 2) for i, side in enumerate(size)]
+        return torch.stack([end for each, side in zip(centres, size, strict=True) for end in covered(each, side)], 1)
+    if operation == "scale":
+        return stretching(u[:, 0], u[:, 1])
+    return rotation(u[:, 0]) if operation == "rotate" else u
 
 
 @dataclass(frozen=True)
 class Part:
-    """The images of a batch that get one operation of a stage: their numbers ``u`` ``[M, 3]`` (more for ``shuffle``
-    and ``zoom``) and indices ``members`` ``[M]``, where those are not all.
+    """The images of a batch that get one operation of a stage: what it needs for each, ``numbers`` ``[M, ...]``, and
+    their indices ``members`` ``[M]``, where those are not all.
     """
 
     operation: str
-    u: Tensor
+    numbers: Tensor
     members: Tensor | None = None
 
 
@@ -195,10 +212,10 @@ class Plan:
     def _stage(self, parts: list[Part], images: Tensor) -> Tensor:
         augmented = torch.empty_like(images) if len(parts) > 1 else images
         for part in parts:
-            u, members = part.u.to(images.dtype), part.members
+            numbers, members = part.numbers, part.members
             if members is None:
-                return self.apply(part.operation, images, u)
-            augmented = augmented.index_copy(0, members, self.apply(part.operation, images[members], u))
+                return self.apply(part.operation, images, numbers)
+            augmented = augmented.index_copy(0, members, self.apply(part.operation, images[members], numbers))
         return augmented
 
 
@@ -206,7 +223,7 @@ def placed(plans: Sequence[Plan], device: torch.device) -> list[Plan]:
     """The same plans on the device of the images, in one copy."""
     tensors: list[Tensor] = []
     for part in (part for plan in plans for stage in plan.stages for part in stage):
-        tensors += [part.u] if part.members is None else [part.u, part.members]
+        tensors += [part.numbers] if part.members is None else [part.numbers, part.members]
     there = iter(to_device(tensors, device))
 
     def moved(part: Part) -> Part:

@@ -52,8 +52,13 @@ def crop(images: Tensor, shift_y: Tensor, shift_x: Tensor) -> Tensor:
 
 def cutout(images: Tensor, centre_y: Tensor, centre_x: Tensor) -> Tensor:
     """Zero a square of half the image side around a centre (integers ``[N]``), clipped at the border."""
+    return erased(images, *covered(centre_y, images.shape[2]), *covered(centre_x, images.shape[3]))
+
+
+def erased(images: Tensor, top: Tensor, bottom: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """Zero what lies between the first and the last of :func:`covered` rows and columns (integers ``[N]`` each)."""
     height, width = images.shape[2:]
-    hole = _covered(centre_y, height, images.device)[:, :, None] & _covered(centre_x, width, images.device)[:, None, :]
+    hole = _between(top, bottom, height)[:, :, None] & _between(left, right, width)[:, None, :]
     return images * ~hole[:, None]
 
 
@@ -64,17 +69,32 @@ def flip(images: Tensor, u: Tensor) -> Tensor:
 
 def scale(images: Tensor, u_x: Tensor, u_y: Tensor, *, align_corners: bool = False) -> Tensor:
     """Sample the image on a grid stretched by factors in [1/1.2, 1.2) along x and y (> 1 shrinks it)."""
-    smallest = 1 / MAX_SCALE
-    factor_x, factor_y = (u * (MAX_SCALE - smallest) + smallest for u in (u_x, u_y))
-    zero = torch.zeros_like(factor_x)
-    return _affine(images, [[factor_x, zero, zero], [zero, factor_y, zero]], align_corners)
+    return resampled(images, stretching(u_x, u_y), align_corners=align_corners)
 
 
 def rotate(images: Tensor, u: Tensor, *, align_corners: bool = False) -> Tensor:
     """Rotate by an angle in [-15, 15) degrees."""
+    return resampled(images, rotation(u), align_corners=align_corners)
+
+
+def stretching(u_x: Tensor, u_y: Tensor) -> Tensor:
+    """The maps ``[N, 2, 3]`` of :func:`scale`."""
+    smallest = 1 / MAX_SCALE
+    factor_x, factor_y = (u * (MAX_SCALE - smallest) + smallest for u in (u_x, u_y))
+    zero = torch.zeros_like(factor_x)
+    return _rows([factor_x, zero, zero], [zero, factor_y, zero])
+
+
+def rotation(u: Tensor) -> Tensor:
+    """The maps ``[N, 2, 3]`` of :func:`rotate`."""
     angle = (u - 0.5) * 2 * MAX_ANGLE
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
-    return _affine(images, [[cos, -sin, zero], [sin, cos, zero]], align_corners)
+    return _rows([cos, -sin, zero], [sin, cos, zero])
+
+
+def resampled(images: Tensor, maps: Tensor, *, align_corners: bool = False) -> Tensor:
+    """Each image at the grid that its affine map of ``[N, 2, 3]`` makes, bilinear, zeros outside."""
+    return _sampled(images, F.affine_grid(maps, list(images.shape), align_corners=align_corners), align_corners)
 
 
 def shuffle(images: Tensor, u_columns: Tensor, u_rows: Tensor) -> Tensor:
@@ -176,23 +196,24 @@ def cutout_side(length: int) -> int:
     return int(CUTOUT_SIDE * length + 0.5)
 
 
-def _covered(centre: Tensor, length: int, device: torch.device) -> Tensor:
-    """``[N, length]``: which rows (or columns) the square around ``centre`` covers.
+def covered(centre: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """The first and the last row (or column) of ``length`` that a square of half the side around ``centre`` covers.
 
     The reference clamps the square's indices to the image, so a square that reaches beyond the border
-    still covers the border row; comparing with clamped ends does the same.
+    still covers the border row; clamped ends do the same.
     """
     side = cutout_side(length)
-    first = (centre - side // 2).clamp(0, length - 1)[:, None]
-    last = (centre - side // 2 + side - 1).clamp(0, length - 1)[:, None]
-    positions = _offsets(length, device)
-    return (positions >= first) & (positions <= last)
+    return (centre - side // 2).clamp(0, length - 1), (centre - side // 2 + side - 1).clamp(0, length - 1)
 
 
-def _affine(images: Tensor, rows: list[list[Tensor]], align_corners: bool) -> Tensor:
-    """Resample each image on its own affine grid, bilinear, zeros outside."""
-    theta = torch.stack([torch.stack(row, -1) for row in rows], 1)
-    return _sampled(images, F.affine_grid(theta, list(images.shape), align_corners=align_corners), align_corners)
+def _between(first: Tensor, last: Tensor, length: int) -> Tensor:
+    """Which of ``length`` positions lie between two of them, ``[N, length]``."""
+    positions = _offsets(length, first.device)
+    return (positions >= first[:, None]) & (positions <= last[:, None])
+
+
+def _rows(*rows: list[Tensor]) -> Tensor:
+    return torch.stack([torch.stack(row, -1) for row in rows], 1)
 
 
 def _sampled(images: Tensor, grid: Tensor, align_corners: bool) -> Tensor:

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from cmidd.compute.embeddings import embed_real, mean_embedding_distance
-from cmidd.compute.passes import embed_in_chunks
+from cmidd.compute.embeddings import Embedder, mean_embedding_distance
 from cmidd.core.context import Context
 from cmidd.core.match import Match
 from cmidd.core.method import Method
@@ -21,6 +20,7 @@ class DM(Method):
     ) -> None:
         self.context, self.augment, self.batch_real = context, augment, batch_real
         self.lr_img, self.momentum = lr_img, momentum
+        self.embedder = Embedder()
 
     def param_groups(self) -> list[dict[str, Any]]:
         return [{"params": [self.context.synthetic.leaf], "lr": self.lr_img, "momentum": self.momentum}]
@@ -31,7 +31,7 @@ class DM(Method):
         real, own = context.real_batch(self.batch_real, network, iteration), Split(synthetic.images, synthetic.labels)
         generator = context.streams("augment", iteration)
         real, augmented = self.augment.siamese(real, own, context.data.num_classes, generator)
-        target = embed_real(network, real.images)
-        embedded = embed_in_chunks(network, augmented.images)
+        target = self.embedder.real(network, real.images)
+        embedded = self.embedder.synthetic(network, augmented.images)
         loss = mean_embedding_distance(target, real.labels, embedded, augmented.labels)
         yield Match(loss, synthetic.images, synthetic.labels, network, real, augmented, (target, embedded))

@@ -159,7 +159,8 @@ class MTT(Method):
         return self.trained.segment(int(order[position]), start, start + self.expert_epochs)
 
     def _student_steps(self, iteration: int) -> list[StudentStep]:
-        generator, labels = self.context.streams("augment", iteration), self.context.synthetic.labels
+        generator, synthetic = self.context.streams("augment", iteration), self.context.synthetic
+        labels, like = synthetic.labels, synthetic.leaf.new_empty(0, *self.context.data.image_shape)
         plans: list[Plan] = []
         drawn: list[Tensor] = []
         chunks: list[Tensor] = []
@@ -167,7 +168,7 @@ class MTT(Method):
             if not chunks:
                 chunks = list(torch.randperm(len(labels), generator=generator).split(self.batch_syn))
             drawn.append(chunks.pop())
-            plans.append(self.augment.per_image(len(drawn[-1]), generator).plan())
+            plans.append(self.augment.per_image(len(drawn[-1]), generator).plan(like))
         plans, drawn = placed(plans, labels.device), to_device(drawn, labels.device)
         return [StudentStep(self.passes, chunk, labels[chunk], plan) for chunk, plan in zip(drawn, plans, strict=True)]
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from cmidd.networks._copies import empty_copy
 from cmidd.networks._network import Network
 from cmidd.utils.errors import SettingError
 from cmidd.utils.plugins import Plugins
@@ -26,13 +27,29 @@ def build_network(
     Raises:
         SettingError: as :func:`blank_network`.
     """
-    network = blank_network(name, image_shape, num_classes, **options)
-    network.to_empty(device="cpu")
+    network = empty_copy(_structure(name, image_shape, num_classes, options))
     network.initialise(generator)
     tensors = [*network.parameters(), *network.buffers()]
     for tensor, copy in zip(tensors, to_device([each.detach() for each in tensors], torch.device(device)), strict=True):
         tensor.data = copy
     return network
+
+
+def _structure(name: str, image_shape: tuple[int, int, int], num_classes: int, options: dict[str, Any]) -> Network:
+    """A blank network, made once: a method makes thousands of the same."""
+    if name not in NETWORKS:
+        return blank_network(name, image_shape, num_classes, **options)  # Which says so.
+    key = NETWORKS[name], tuple(image_shape), num_classes, tuple(sorted(options.items()))
+    try:
+        found = _structures.get(key)
+    except TypeError:  # An option that has no hash.
+        return blank_network(name, image_shape, num_classes, **options)
+    if found is None:
+        found = _structures[key] = blank_network(name, image_shape, num_classes, **options)
+    return found
+
+
+_structures: dict[tuple[Any, ...], Network] = {}
 
 
 def blank_network(name: str, image_shape: tuple[int, int, int], num_classes: int, **options: Any) -> Network:

@@ -13,9 +13,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from cmidd.compute.embeddings import embed_real
+from cmidd.compute.embeddings import Embedder, embed_real
 from cmidd.compute.engine import in_any_order
-from cmidd.compute.passes import embed_in_chunks, part_size
+from cmidd.compute.passes import part_size
 from cmidd.core.context import Context
 from cmidd.core.match import Match
 from cmidd.core.regularizer import Regularizer
@@ -71,6 +71,7 @@ class CMI(Regularizer):
         self.teachers = teachers()
         self.real = context.data.train if centroids == "real" else None
         self.seen = context.data.preprocessing.inverse if input == "pixels" else _as_they_are
+        self.embedder = Embedder()
         self._log_centroids: dict[Network, Tensor] = {}
 
     @classmethod
@@ -82,9 +83,8 @@ class CMI(Regularizer):
         teacher = self.teachers.draw(generator)
         if self.real is not None and teacher not in self._log_centroids:
             self._log_centroids[teacher] = class_log_centroids(teacher, self.real, self.seen)
-        return conditional_mutual_information(
-            embed_in_chunks(teacher, self.seen(match.images)), match.labels, self._log_centroids.get(teacher)
-        )
+        features = self.embedder.synthetic(teacher, self.seen(match.images))
+        return conditional_mutual_information(features, match.labels, self._log_centroids.get(teacher))
 
 
 def _as_they_are(images: Tensor) -> Tensor:

@@ -96,7 +96,13 @@ def names(room: str, group: str | None = None) -> set[str]:
 def files_of(room: str) -> set[str]:
     """The names of the plug-ins that lie in a room."""
     folder = PACKAGE.joinpath(*room.split(".")[1:])
-    return {path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")}
+    return set(_files_in(folder, folder.stat().st_mtime_ns))
+
+
+@functools.lru_cache
+def _files_in(folder: Path, changed: int) -> frozenset[str]:
+    """Looked for once, until the folder has changed: networks are built by name in every step."""
+    return frozenset(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
 
 
 @functools.cache

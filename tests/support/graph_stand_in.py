@@ -13,7 +13,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from cmidd.compute import backward, graphs
+from cmidd.compute import backward, embeddings, graphs
 from cmidd.compute.engine import current
 
 
@@ -70,6 +70,6 @@ def stand_in(monkeypatch):
         "stream": lambda _: contextlib.nullcontext(),
     }.items():
         monkeypatch.setattr(torch.cuda, name, value)
-    for module in (graphs, backward):
+    for module in (graphs, backward, embeddings):
         monkeypatch.setattr(module, "graphed", lambda _: current().graphs)
     return Graph.made

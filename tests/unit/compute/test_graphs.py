@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch.nn.utils import parameters_to_vector
 
+from cmidd.compute import passes
 from cmidd.compute.backward import Backward
+from cmidd.compute.embeddings import Embedder
 from cmidd.compute.engine import Engine, EngineSettings, choose, using
 from cmidd.compute.graphs import MOST_SHAPES, Graphed
 from cmidd.compute.recipe import TrainingRecipe
@@ -119,6 +121,33 @@ def test_a_trajectory_and_its_gradients_are_those_of_plain_passes(made):
             results.append((loss.detach(), *torch.autograd.grad(loss, (images, syn_lr))))
     assert all(map(torch.equal, *results))
     assert [graph.replays for graph in made] == [2, 1, 1, 2]  # Forward, then backward from the last step.
+
+
+@pytest.mark.parametrize("norm", ["instancenorm", "batchnorm"])
+@pytest.mark.parametrize("values", [2_000_000, 8 * 3 * 8 * 8])  # All images at once; and parts of 8, 8 and 4.
+def test_embeddings_in_one_network_after_another_and_their_gradients_are_those_of_plain_passes(
+    made, monkeypatch, values, norm
+):
+    monkeypatch.setattr(passes, "CHUNK_VALUES", values)
+    results = []
+    for graphs in (False, True):
+        embedder, images = Embedder(), DATA.images.clone().requires_grad_()
+        with using(Engine(graphs=graphs)):
+            for seed in range(3):
+                own = network(seed, norm).train(norm == "instancenorm").requires_grad_(False)
+                torch.nn.init.constant_(own.features[1].bias, seed)
+                target, embedded = embedder.real(own, DATA.images + seed), embedder.synthetic(own, images)
+                loss = (target.mean(0) - embedded.mean(0)).square().sum()
+                results.append((target, embedded.detach(), *torch.autograd.grad(loss, images)))
+    for one, other in zip(results[:3], results[3:], strict=True):
+        assert all(map(torch.equal, one, other))
+    assert [graph.replays for graph in made] == [3, 3, 3]
+
+
+def test_embeddings_in_networks_whose_buffers_change_are_computed_without_graphs(made):
+    with using(Engine(graphs=True)):
+        Embedder().real(network(norm="batchnorm"), DATA.images)
+    assert not made
 
 
 def test_further_shapes_are_computed_without_a_graph(made):
