@@ -18,11 +18,11 @@ import torch
 from pydantic import Field
 
 from cmidd.bench.breakdown import PARTS, Shares
+from cmidd.bench.modes import MODES, engine_of
 from cmidd.bench.roofline import Counter, Machine, measure_machine
 from cmidd.bench.workloads import OTHERS, Workload, method_of, timed_step
 from cmidd.compute import engine
 from cmidd.compute.devices import keep_freed_memory, peak_memory_mib, pick_device, start_measuring_memory
-from cmidd.compute.engine import Engine
 from cmidd.data.published import PUBLISHED
 from cmidd.methods import METHODS
 from cmidd.runs.settings import Settings
@@ -36,14 +36,6 @@ log = logging.getLogger(__name__)
 Each = TypeVar("Each")
 Some = Annotated[list[Each], Field(min_length=1)]
 Compose = Callable[[list[str]], Settings]
-MODES: dict[str, Engine] = {
-    "float32": Engine(),
-    "float32 compiled": Engine(compile=True),
-    "tf32": Engine("tf32"),
-    "tf32 compiled": Engine("tf32", compile=True),
-    "bf16": Engine("bf16"),
-    "bf16 compiled": Engine("bf16", compile=True),
-}
 
 
 @dataclass(frozen=True)
@@ -103,8 +95,9 @@ def bench(settings: BenchSettings, compose: Compose) -> list[Path]:
     """
     device = pick_device(settings.device)
     for mode in settings.mode:
-        if MODES[mode].precision == "tf32" and device.type != "cuda":
-            raise SettingError(f"mode={mode}: {device} has no TF32; measure it with device=cuda, or leave it out")
+        for asked, what in ((MODES[mode].precision == "tf32", "TF32"), (MODES[mode].graphs, "CUDA graphs")):
+            if asked and device.type != "cuda":
+                raise SettingError(f"mode={mode}: {device} has no {what}; measure it with device=cuda, or leave it out")
     with tempfile.TemporaryDirectory() as buffers:
         workloads = _workloads(settings, compose, buffers, device)
         rates: dict[str, Machine] = {
@@ -215,7 +208,7 @@ def measure(workload: Workload, mode: str, steps: int) -> dict[str, Any]:
     context = workload.context()
     start_measuring_memory(device)
     before = peak_memory_mib(device)
-    with engine.using(MODES[mode]):
+    with engine.using(engine_of(mode, device)):
         work = workload.steps(context)
         warming = [timed_step(work, device) for _ in range(2)]
         seconds = [timed_step(work, device) for _ in range(steps)]

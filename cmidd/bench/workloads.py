@@ -3,14 +3,14 @@
 import itertools
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from cmidd.compute.backward import Backward
 from cmidd.compute.devices import synchronise
-from cmidd.compute.training import TrainingRecipe, train_step
+from cmidd.compute.together import how_many_at_once, new_training
+from cmidd.compute.training import TrainingRecipe
 from cmidd.core.context import Context
 from cmidd.core.match import Match
 from cmidd.core.teachers import Teachers
@@ -30,6 +30,7 @@ from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils.checking import choose
 from cmidd.utils.random_streams import Streams
 
+ENDLESS = 100_000  # epochs
 # What is no method is composed as one: whose images, recipes and networks it takes.
 OTHERS = {"evaluation": "dsa", "experts": "mtt", "flat experts": "datm", "cmi": "dm"}
 
@@ -110,15 +111,17 @@ class Workload:
 
 
 def training_steps(context: Context, data: Split, recipe: TrainingRecipe, networks: int) -> Iterator[None]:
-    """A step is one pass of every network over ``data``."""
+    """A step is one pass of every network over ``data``, as many networks at once as in a run."""
+    at_once = how_many_at_once(context.blank_network(), recipe, data)
     trained = [context.new_network(context.streams("network", number)) for number in range(networks)]
-    optimizers, backward = [recipe.new_optimizer(network) for network in trained], Backward(recipe)
-    for epoch in itertools.count():
-        for network, optimizer in zip(trained, optimizers, strict=True):
-            generator = context.streams("train", epoch)
-            order = torch.randperm(len(data), generator=generator).to(data.labels.device)
-            for chunk in order.split(recipe.batch):
-                train_step(network, optimizer, data[chunk], recipe, generator, backward=backward)
+    endless = replace(recipe, epochs=ENDLESS)
+    going = [
+        new_training(part, endless).epochs(data, [context.streams] * len(part), what=None)
+        for part in (trained[first : first + at_once] for first in range(0, networks, at_once))
+    ]
+    while True:
+        for training in going:
+            next(training)
         yield
 
 

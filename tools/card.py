@@ -1,0 +1,124 @@
+"""Where the time of a step goes on a CUDA device: ``python tools/card.py "tf32:dm idm" "tf32 graphs:mtt|ipc=1"``.
+
+Every argument is a mode of ``cmidd bench``, tasks of it, and after ``|`` more words for ``distill.py``. A line of JSON
+for each: milliseconds of a step that is waited for, of these the host's until it waits, and of one of many in a row;
+how long the device computes, kernels, copies, waits, and memory. All in one process, which spares a minute for a dozen
+tasks, so memory is the most so far. ``SECONDS`` of steps each.
+"""
+
+import collections
+import json
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from cmidd.bench.modes import engine_of
+from cmidd.bench.workloads import OTHERS, Workload
+from cmidd.cli.compose import compose
+from cmidd.compute import engine
+from cmidd.utils.errors import one_line_errors
+
+SECONDS = 0.5
+SHORT = ["dataset=cifar10", "ipc=10", "cmi.pool=1", "cmi.epochs=1"]
+ONE_EXPERT = ["method.experts.count=1", "method.max_start_epoch=1"]
+EXPERTS = {
+    "mtt": ONE_EXPERT,
+    "experts": ONE_EXPERT,
+    "datm": [*ONE_EXPERT, "method.first_max_start_epoch=1", "method.expert_epochs=1"],
+    "ncfm": ["method.models.count=1", "method.models.training.epochs=1"],
+}
+
+
+def main(arguments: list[str]) -> None:
+    if not torch.cuda.is_available():
+        sys.exit("tools/card.py: there is no CUDA device; cmidd bench measures a CPU")
+    with tempfile.TemporaryDirectory() as buffers:
+        for argument in arguments:
+            which, _, more = argument.partition("|")
+            mode, _, tasks = which.partition(":")
+            for task in tasks.split():
+                words = [*SHORT, *EXPERTS.get(task, []), f"buffers_root={buffers}", *more.split()]
+                print(json.dumps({"task": task, "mode": mode, "words": more} | measured(task, mode, words)), flush=True)
+
+
+def measured(task: str, mode: str, words: list[str]) -> dict[str, Any]:
+    """What is said of one task in one mode."""
+    settings = compose([f"method={OTHERS.get(task, task)}", *words])
+    device = torch.device("cuda", 0)
+    with engine.using(engine_of(mode, device)):
+        workload = Workload(task, settings, None, 300, device)
+        steps = workload.steps(workload.context())
+        began = time.perf_counter()
+        for _ in range(3):
+            next(steps)
+        torch.cuda.synchronize()
+        return {"three_steps_s": round(time.perf_counter() - began, 2)} | _times(steps) | _launches(steps)
+
+
+def _times(steps: Iterator[None]) -> dict[str, Any]:
+    waited: list[float] = []
+    host: list[float] = []
+    while sum(waited) < SECONDS or len(waited) < 3:
+        began = time.perf_counter()
+        next(steps)
+        host.append(time.perf_counter() - began)
+        torch.cuda.synchronize()
+        waited.append(time.perf_counter() - began)
+    many, began = max(3, min(50, int(SECONDS / statistics.median(waited)))), time.perf_counter()
+    for _ in range(many):
+        next(steps)
+    torch.cuda.synchronize()
+    in_a_row = (time.perf_counter() - began) / many
+    return {
+        "n": len(waited),
+        "ms": _milliseconds(statistics.median(waited)),
+        "least": _milliseconds(min(waited)),
+        "most": _milliseconds(max(waited)),
+        "host_ms": _milliseconds(statistics.median(host)),
+        "in_a_row_ms": _milliseconds(in_a_row),
+        "in_a_row_n": many,
+        "most_memory_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2),
+    }
+
+
+def _launches(steps: Iterator[None]) -> dict[str, Any]:
+    """Of one more step each: its waits, and what the device does."""
+    torch.cuda.set_sync_debug_mode("warn")
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        next(steps)
+    torch.cuda.set_sync_debug_mode("default")
+    waits = collections.Counter(
+        f"{each.filename.rpartition('/')[2]}:{each.lineno}" for each in seen if "synchroniz" in str(each.message)
+    )
+    torch.cuda.synchronize()
+    with profile(activities=[ProfilerActivity.CUDA]) as profiled:
+        next(steps)
+        torch.cuda.synchronize()
+    launched = [each for each in profiled.events() if each.device_type == torch.autograd.DeviceType.CUDA]
+    kernels = [each for each in launched if not each.name.startswith("Mem")]
+    return {
+        "waits": waits.total(),
+        "waits_at": dict(waits.most_common(5)),
+        "kernels": len(kernels),
+        "copies": len(launched) - len(kernels),
+        "busy_ms": round(sum(each.time_range.elapsed_us() for each in launched) / 1e3, 2),
+    }
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(1e3 * seconds, 2)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    with one_line_errors():
+        main(sys.argv[1:])
