@@ -81,10 +81,11 @@ def test_an_unknown_task_is_one_line(tmp_path):
     assert done.stderr.startswith("error: task=dmm: unknown; choose among cmi, datm, dc, dm")
 
 
-def test_tf32_is_refused_where_there_is_none(tmp_path):
-    done = bench(tmp_path, "task=[dm]", "mode=[float32,tf32]", "device=cpu")
+@pytest.mark.parametrize(("mode", "lacks"), [("tf32", "TF32"), ("bf16 compiled graphs", "CUDA graphs")])
+def test_what_the_device_lacks_is_refused(tmp_path, mode, lacks):
+    done = bench(tmp_path, "task=[dm]", f"mode=[float32,{mode}]", "device=cpu")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: mode=tf32: cpu has no TF32; ")
+    assert done.stderr.startswith(f"error: mode={mode}: cpu has no {lacks}; ")
 
 
 @pytest.mark.parametrize(("mode", "floor"), [("float32", 4), ("tf32 compiled", 2), ("bf16", 1)])

@@ -33,6 +33,15 @@ def test_a_room_is_its_files():
     assert {name: REGULARIZERS[name].name for name in REGULARIZERS} == {name: name for name in REGULARIZERS}
 
 
+def test_a_file_that_comes_later_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(plugins, "PACKAGE", tmp_path)
+    (tmp_path / "networks").mkdir()
+    (tmp_path / "networks" / "one.py").touch()
+    assert plugins.files_of("cmidd.networks") == {"one"}
+    (tmp_path / "networks" / "other.py").touch()
+    assert plugins.files_of("cmidd.networks") == {"one", "other"}
+
+
 def test_an_entry_point_is_imported_when_it_is_asked_for(installed):
     installed("cmidd.methods", "theirs", "cmidd.methods.dm:DM")
     assert "theirs" in METHODS
