@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from cmidd.compute.graphs import Graphed, graphed
-from cmidd.compute.passes import by_parts, chunk_size, embed, embed_in_chunks
+from cmidd.compute.passes import by_parts, embed, embed_in_chunks, part_size
 from cmidd.data.known_labels import class_sizes, num_classes_of
 from cmidd.data.split import Split
 from cmidd.networks import Network
@@ -82,7 +82,7 @@ def _embedded(network: Network, images: Tensor) -> tuple[Tensor]:
 def _gradient(network: Network, images: Tensor, gradient: Tensor) -> tuple[Tensor]:
     """The gradient in the images, of which ``gradient`` is that in their embeddings, a part at a time."""
     parts = []
-    for some, own in zip(images.split(size := chunk_size(images)), gradient.split(size), strict=True):
+    for some, own in zip(images.split(size := part_size(images)), gradient.split(size), strict=True):
         with torch.enable_grad():
             leaf = some.detach().requires_grad_()
             parts += torch.autograd.grad(embed(network, leaf), leaf, own)
