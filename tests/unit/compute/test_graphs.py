@@ -135,7 +135,8 @@ def test_embeddings_in_one_network_after_another_and_their_gradients_are_those_o
         with using(Engine(graphs=graphs)):
             for seed in range(3):
                 own = network(seed, norm).train(norm == "instancenorm").requires_grad_(False)
-                torch.nn.init.constant_(own.features[1].bias, seed)
+                for tensor in own.features[1].state_dict().values():
+                    tensor.fill_(1 + seed)  # Of a batch norm these are buffers as well.
                 target, embedded = embedder.real(own, DATA.images + seed), embedder.synthetic(own, images)
                 loss = (target.mean(0) - embedded.mean(0)).square().sum()
                 results.append((target, embedded.detach(), *torch.autograd.grad(loss, images)))

@@ -61,10 +61,11 @@ def drawn(strategy, u, operation=0, **options):
 ALMOST_ONE = 1 - 1e-6
 
 
-def test_a_transform_hands_its_numbers_to_the_operations():
-    images = torch.randn(2, 3, 16, 24, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_transform_hands_its_numbers_to_the_operations_as_precise_as_the_images(dtype):
+    images = torch.randn(2, 3, 16, 24, generator=torch.Generator().manual_seed(0), dtype=dtype)
     u = [[0.1, 0.7, 0.4], [0.9, 0.2, 0.6]]
-    first, second, third = torch.tensor(u).T
+    first, second, third = torch.tensor(u).to(dtype).T
     for align in (False, True):
         expected = {
             "color": image_ops.contrast(image_ops.saturation(image_ops.brightness(images, first), second), third),

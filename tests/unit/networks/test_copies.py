@@ -43,6 +43,7 @@ class Tied(nn.Module):
     def __init__(self, listed):
         super().__init__()
         self.one = nn.Linear(3, 3, device="meta")
+        self.one.bias.requires_grad = False
         self.other = self.one
         self.weight = self.one.weight
         self.also = [self.one] if listed else []
@@ -53,6 +54,7 @@ def test_what_a_network_has_twice_its_copy_has_twice(listed):
     copied = empty_copy(Tied(listed))
     assert copied.one is copied.other
     assert not copied.one.weight.is_meta
+    assert not copied.one.bias.requires_grad
     if listed:  # What only deepcopy copies, which to_empty then fills name by name.
         assert copied.also[0] is copied.one
     else:
