@@ -1,4 +1,4 @@
-"""Distance of class means in a network's embedding space (DM, IDM)."""
+"""Embeddings in networks, as they are or in CUDA graphs, and the distance of their class means (DM, IDM, CMI)."""
 
 import copy
 import functools
