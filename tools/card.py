@@ -17,23 +17,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 from torch.profiler import ProfilerActivity, profile
 
 from cmidd.bench.modes import engine_of
-from cmidd.bench.workloads import OTHERS, Workload
+from cmidd.bench.workloads import Workload, method_of
 from cmidd.cli.compose import compose
+from cmidd.cli.configs import CONFIGS
 from cmidd.compute import engine
 from cmidd.utils.errors import one_line_errors
 
 SECONDS = 0.5
 SHORT = ["dataset=cifar10", "ipc=10", "cmi.pool=1", "cmi.epochs=1"]
-ONE_EXPERT = ["method.experts.count=1", "method.max_start_epoch=1"]
-EXPERTS = {
-    "mtt": ONE_EXPERT,
-    "experts": ONE_EXPERT,
-    "datm": [*ONE_EXPERT, "method.first_max_start_epoch=1", "method.expert_epochs=1"],
-    "ncfm": ["method.models.count=1", "method.models.training.epochs=1"],
-}
+FEWER = OmegaConf.load(CONFIGS / "command" / "bench.yaml").overrides  # experts, by task
 
 
 def main(arguments: list[str]) -> None:
@@ -44,13 +40,13 @@ def main(arguments: list[str]) -> None:
             which, _, more = argument.partition("|")
             mode, _, tasks = which.partition(":")
             for task in tasks.split():
-                words = [*SHORT, *EXPERTS.get(task, []), f"buffers_root={buffers}", *more.split()]
+                words = [*SHORT, *FEWER.get(task, []), f"buffers_root={buffers}", *more.split()]
                 print(json.dumps({"task": task, "mode": mode, "words": more} | measured(task, mode, words)), flush=True)
 
 
 def measured(task: str, mode: str, words: list[str]) -> dict[str, Any]:
     """What is said of one task in one mode."""
-    settings = compose([f"method={OTHERS.get(task, task)}", *words])
+    settings = compose([f"method={method_of(task)}", *words])
     device = torch.device("cuda", 0)
     with engine.using(engine_of(mode, device)):
         workload = Workload(task, settings, None, 300, device)

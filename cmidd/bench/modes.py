@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 
 from cmidd.compute.engine import Engine
+from cmidd.utils.checking import choose
 
 MODES: dict[str, Engine] = {
     "float32": Engine(),
@@ -20,5 +21,9 @@ MODES: dict[str, Engine] = {
 
 
 def engine_of(mode: str, device: torch.device) -> Engine:
-    """Of a mode, with as many networks at once as runs on the device have."""
-    return replace(MODES[mode], at_once="auto" if device.type == "cuda" else 1)
+    """Of a mode, with as many networks at once as runs on the device have.
+
+    Raises:
+        SettingError: listing the modes that there are.
+    """
+    return replace(choose(MODES, mode, "mode"), at_once="auto" if device.type == "cuda" else 1)

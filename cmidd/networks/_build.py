@@ -37,16 +37,14 @@ def build_network(
 
 def _structure(name: str, image_shape: tuple[int, int, int], num_classes: int, options: dict[str, Any]) -> Network:
     """A blank network, made once: a method makes thousands of the same."""
-    if name not in NETWORKS:
-        return blank_network(name, image_shape, num_classes, **options)  # Which says so.
-    key = NETWORKS[name], tuple(image_shape), num_classes, tuple(sorted(options.items()))
+    key = NETWORKS.get(name), tuple(image_shape), num_classes, tuple(sorted(options.items()))
     try:
-        found = _structures.get(key)
+        is_known = key in _structures
     except TypeError:  # An option that has no hash.
         return blank_network(name, image_shape, num_classes, **options)
-    if found is None:
-        found = _structures[key] = blank_network(name, image_shape, num_classes, **options)
-    return found
+    if not is_known:
+        _structures[key] = blank_network(name, image_shape, num_classes, **options)
+    return _structures[key]
 
 
 _structures: dict[tuple[Any, ...], Network] = {}
