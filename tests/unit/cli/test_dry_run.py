@@ -96,6 +96,13 @@ def test_a_sweep_is_measured_where_nothing_is_on_record(place):
     assert not any("unknown" in line for line in lines)
 
 
+def test_a_weight_that_is_measured_in_the_run_does_not_stop_the_timing(place):
+    words = [*DM, "seed=7", "cmi=balanced", "cmi.teacher=mlp", "cmi.pool=1", "cmi.epochs=1", "dry_run=measure"]
+    code, lines, _ = lines_of(place, *words)
+    assert code == 0
+    assert "unknown" not in "\n".join(lines)
+
+
 def test_the_whole_table_is_dealt_out_as_hydra_would_deal_it():
     words = [word for word in runs_of([*TABLE1, "seed=3,4"], "dry_run=true") if "method=mtt" in word]
     assert len(words) == 3 * 2 * 2 * 2
