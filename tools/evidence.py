@@ -1,5 +1,6 @@
 """Keep the records of runs, with a small picture each, sets of at most 2 MB and baselines that were measured alone:
-``python tools/evidence.py results/digits``.
+``python tools/evidence.py results/digits``. What is kept of another run under the same name (other teachers, more
+iterations) is not written over.
 
 With ``--ratios`` print instead what runs with ``cmi=balanced`` or ``cmi.measure=true`` measured, as Markdown.
 """
@@ -14,20 +15,25 @@ from typing import Any
 from cmidd.analysis.cells import read_baselines
 from cmidd.analysis.results import Result, read_results
 from cmidd.data.image_files import open_picture
+from cmidd.runs.identity import identity_differences
+from cmidd.runs.record import read_record
 from cmidd.synthetic.places import SET
 from cmidd.utils import files
-from cmidd.utils.errors import one_line_errors
+from cmidd.utils.checking import shown
+from cmidd.utils.errors import SettingError, one_line_errors
 
 EVIDENCE = Path(__file__).parents[1] / "results" / "evidence"
 MOST_PIXELS = 500
 MOST_SET_BYTES = 2 * 10**6
 
 
-def main(roots: list[str]) -> None:
+def main(roots: list[str], suffix: str = "") -> None:
     for result in read_results(roots):
-        parts = (result.dataset, result.system, f"ipc{result.ipc}", f"cmi{result.strength}", f"seed{result.seed}")
-        kept = EVIDENCE / "_".join(parts)
-        files.write_json(kept.with_name(f"{kept.name}.result.json"), _anywhere(files.read_json(result.path)))
+        parts = [result.dataset, result.system, f"ipc{result.ipc}", f"cmi{result.strength}", f"seed{result.seed}"]
+        kept = EVIDENCE / "_".join([*parts, suffix] if suffix else parts)
+        record = kept.with_name(f"{kept.name}.result.json")
+        _refuse_another(record, result)
+        files.write_json(record, _anywhere(files.read_json(result.path)))
         picture = result.path.with_name("synthetic.png")
         if picture.exists():
             small = open_picture(picture, result.path.parent, "RGB", str(result.path.parent))
@@ -40,11 +46,34 @@ def main(roots: list[str]) -> None:
                 shutil.copyfile(stored, beside)
         print(kept)
     for cell in read_baselines(roots).values():
-        name = "_".join(str(part) for part in (cell.record["dataset"], *cell.key[:2], cell.key[3]) if part is not None)
-        files.write_json(EVIDENCE / f"{name}.baseline.json", cell.record)
+        parts = [str(part) for part in (cell.record["dataset"], *cell.key[:2], cell.key[3]) if part is not None]
+        name = "_".join([*parts, suffix] if suffix else parts)
+        path = EVIDENCE / f"{name}.baseline.json"
+        if path.exists():
+            _refuse_other_accuracies(path, files.read_json(path)["accuracies"], cell.accuracies)
+        files.write_json(path, cell.record)
         print(EVIDENCE / name)
 
 
+def _refuse_another(path: Path, result: Result) -> None:
+    """Refuse to write over the record of a run that computed something else."""
+    if not path.exists():
+        return
+    kept = Result(path, read_record(path))
+    found = identity_differences(kept.settings, result.settings)
+    if found:
+        name, old, new = found[0]
+        raise SettingError(f"{path}: keeps a run of {name}={shown(old)}, and this one has {shown(new)}; {WAY}")
+    _refuse_other_accuracies(path, kept.accuracies, result.accuracies)
+
+
+def _refuse_other_accuracies(path: Path, kept: list[float], new: list[float]) -> None:
+    """Refuse to write over accuracies that the new ones do not go on from."""
+    if new[: len(kept)] != kept:
+        raise SettingError(f"{path}: keeps the same once more, with other accuracies; {WAY}")
+
+
+WAY = "give --suffix=<word>, in which its name then ends, or remove the other"
 HEAD = (
     "method, data set, IPC",
     "term",
@@ -89,9 +118,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("roots", nargs="+", metavar="results")
     parser.add_argument("--ratios", action="store_true", help="print the measured ratios of gradients")
+    parser.add_argument("--suffix", default="", metavar="word", help="what the names of the kept files end in")
     given = parser.parse_args()
     with one_line_errors():
         if given.ratios:
             print(ratios(read_results(given.roots)))
         else:
-            main(given.roots)
+            main(given.roots, given.suffix)

@@ -2,12 +2,14 @@
 
 import importlib.util
 import json
+import shutil
 
 import pytest
 
 from cmidd import load_synthetic
 from cmidd.analysis.cells import cells, read_baselines
 from cmidd.analysis.results import read_results
+from cmidd.utils.errors import SettingError
 from tests.support.golden import GOLDEN
 from tests.support.records import ROOT, baseline
 
@@ -41,3 +43,19 @@ def test_a_large_set_is_not_kept(evidence, tmp_path, monkeypatch):
     evidence.main([str(BEFORE)])
     assert list((tmp_path / "kept").glob("*.result.json"))
     assert not list((tmp_path / "kept").glob("*.safetensors"))
+
+
+def test_another_run_of_the_same_name_is_not_written_over(evidence, tmp_path):
+    evidence.main([str(BEFORE)])
+    kept = {path: path.read_bytes() for path in (tmp_path / "kept").iterdir()}
+    changed = tmp_path / "changed"
+    shutil.copytree(BEFORE, changed)
+    path = next(changed.rglob("result.json"))
+    record = json.loads(path.read_text())
+    record["settings"]["cmi"]["pool"] += 1
+    path.write_text(json.dumps(record))
+    with pytest.raises(SettingError, match=r"keeps a run of cmi.pool=\d+, and this one has \d+; give --suffix"):
+        evidence.main([str(changed)])
+    assert all(path.read_bytes() == content for path, content in kept.items())
+    evidence.main([str(changed)], "more")
+    assert [path.name for path in (tmp_path / "kept").glob("*_more.result.json")]
