@@ -37,6 +37,11 @@ class Regularizer(ABC):
         """:attr:`per_class_images` with such settings, where they change it."""
         return cls.per_class_images
 
+    @classmethod
+    def teacher_changes(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """With which changes it asks for teachers, with such settings: a dry run counts what is there of them."""
+        return {}
+
     @abstractmethod
     def __call__(self, match: Match, generator: torch.Generator) -> Tensor:
         """The term before its weight: per class ``[C]``, added to the method's loss of that class, or a scalar

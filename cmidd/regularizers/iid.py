@@ -8,6 +8,9 @@ the method has not made them. Both terms are identically zero at one training im
 Sources: IID/DM+ours/main_DM_IID.py:225-247, IDM+ours/IDM_cifar10_IID.py:360-383; its teachers: DM+ours/pre_model.py.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -46,6 +49,10 @@ class IID(Regularizer):
     ) -> None:
         self.covariance, self.centralization = covariance, centralization
         self.teachers = teachers(weight_decay=teacher_weight_decay)
+
+    @classmethod
+    def teacher_changes(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        return {"weight_decay": settings["teacher_weight_decay"]}
 
     def __call__(self, match: Match, generator: torch.Generator) -> Tensor:
         """``covariance * CM + centralization * CC`` per class ``[C]``, on the augmented images."""

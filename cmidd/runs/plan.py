@@ -119,13 +119,20 @@ def before(
             found.append(_made("experts", *made, None if timed is None else timed.expert))
         if settings.taught and cmi.teachers is not None:
             found.append(Part("teachers", f"{cmi.pool} from files", 0.0))
-        elif settings.taught:
-            _, paths = pool_files(context, cmi.teacher, cmi.pool, teacher_recipe(cmi.epochs))
-            seconds = None if timed is None else timed.teacher
-            there = sum(p.exists() for p in paths)
-            found.append(_made("teachers", there, len(paths), cmi.epochs, paths[0].parent, seconds))
+        else:
+            found += _teachers(settings, context, None if timed is None else timed.teacher)
         found += _baselines(settings, context, timed)
     return found
+
+
+def _teachers(settings: Settings, context: Context, seconds: float | None) -> Iterator[Part]:
+    """Every pool that a term of the loss asks for, those of several once."""
+    cmi, own = settings.cmi, teacher_recipe(settings.cmi.epochs)
+    recipes = (replace(own, **changes) for changes in settings.taught_with)
+    pools = (pool_files(context, cmi.teacher, cmi.pool, recipe)[1] for recipe in recipes)
+    for folder, paths in {paths[0].parent: paths for paths in pools}.items():
+        there = sum(path.exists() for path in paths)
+        yield _made("teachers", there, len(paths), cmi.epochs, folder, seconds)
 
 
 def _baselines(settings: Settings, context: Context, timed: Timed | None) -> Iterator[Part]:

@@ -53,6 +53,18 @@ def test_measured_steps_give_a_time_for_every_part(place):
     assert re.search(r"^  in all +\d", parts[-1])
 
 
+def test_the_teachers_of_every_term_are_counted(place):
+    words = [*DM, "seed=8", "regularizer=iid", "cmi.teacher=mlp", "cmi.pool=1", "cmi.epochs=1"]
+    assert script("teachers", *words, cwd=place)[0] == 0
+    _, lines, _ = lines_of(place, *words, "cmi.lambda=1", "dry_run=true")
+    said = [line.split(maxsplit=1)[1] for line in lines if line.startswith("  teachers")]
+    assert len(said) == 2
+    assert said[0].startswith("0 of 1 there, 1 to train for 1 epochs each")
+    assert said[1].startswith("1 of 1 there, buffers/teachers/digits_mlp_")
+    _, lines, _ = lines_of(place, *words, "cmi.lambda=1", "iid.teacher_weight_decay=0.001", "dry_run=true")
+    assert sum(line.startswith("  teachers") for line in lines) == 1
+
+
 def test_the_networks_that_chosen_baselines_need_are_a_part_and_have_a_time(place):
     words = ["evaluation.baselines=[random,herding,kcenter]", "evaluation.features.networks=2", "seed=2"]
     _, lines, _ = lines_of(place, *DM, *words, "dry_run=measure")

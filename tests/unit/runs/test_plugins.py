@@ -12,9 +12,11 @@ from cmidd.analysis.tables.table import read_layout
 from cmidd.cli.compose import CONFIGS, compose
 from cmidd.methods import METHODS
 from cmidd.regularizers import REGULARIZERS
+from cmidd.runs.build import make_regularizers
 from cmidd.samplers import SAMPLERS
 from cmidd.schedules import SCHEDULES
 from cmidd.utils.errors import SettingError
+from tests.support.contexts import context
 from tests.support.runs import distill, run_here, run_until
 
 pytestmark = pytest.mark.no_cover  # Others go through the same lines; tracing composes four times as long.
@@ -134,6 +136,14 @@ def test_published_settings_of_the_papers_cells():
     rest = {"weight": 1.0, "teacher_weight_decay": 5e-4}
     assert iid["dm"].regularizers["iid"] == {"covariance": 0.01, "centralization": 0.05, **rest}
     assert iid["idm"].regularizers["iid"] == {"covariance": 0.03, "centralization": 0.01, **rest}
+
+
+@pytest.mark.parametrize("name", REGULARIZERS)
+def test_every_term_asks_for_the_teachers_that_it_says(tmp_path, name):
+    settings = compose([f"regularizer=[{name}]", f"{name}.lambda=1", "method=dm", "ipc=2"])
+    asked = []
+    make_regularizers(settings, context(tmp_path, ipc=2), lambda **changes: asked.append(changes))
+    assert asked == settings.taught_with
 
 
 def test_the_sweeps_of_the_plug_ins_make_the_cells_of_the_digits_table():
