@@ -25,6 +25,12 @@ class Schedule(ABC):
         """Settings of the method that hold in a stage instead of those of the run."""
         return {}
 
+    def warm_networks(self, stage: int, recipe: TrainingRecipe) -> tuple[int, int]:
+        """How many networks a stage trains through those before it, at most, and for how many epochs each; where the
+        method has experts it is these.
+        """
+        return 0, 0
+
     def stage_context(self, stage: int, context: Context, recipe: TrainingRecipe) -> Context:
         """What the method of a stage is given; called before the stage's images join ``context.synthetic``.
 

@@ -58,9 +58,9 @@ def make_teachers(settings: Settings, context: Context) -> TeacherPools:
     return TeacherPools(context, cmi.teacher, cmi.pool, cmi.epochs, cmi.teachers)
 
 
-def expert_settings(settings: Settings) -> ExpertSettings | None:
-    """The experts that the method reads in its first stage, as long as it reads them; None where it has none."""
-    arguments, method = settings.arguments, METHODS[settings.method["name"]]
+def expert_settings(settings: Settings, stage: int = 0) -> ExpertSettings | None:
+    """The experts that the method reads in a stage, as long as it reads them; None where it has none."""
+    arguments, method = settings.arguments_in(stage), METHODS[settings.method["name"]]
     experts: ExpertSettings | None = method.experts_read(arguments)
     return experts
 

@@ -21,7 +21,7 @@ def outlook(settings: Settings, context: Context, engine: Engine) -> str:
         *(part for part in prepared if part.what != "baseline"),
         Part("synthetic", images + (f", each holding {tiles} to train on" if tiles > 1 else ""), None),
         Part("distillation", f"{iterations} iterations{stages}{done}", None),
-        Part("evaluation", evaluations(settings, at, iterations), None),
+        Part("evaluation", evaluations(settings, at), None),
         *(part for part in prepared if part.what == "baseline"),
         Part("computed", f"on {context.data.device}, {engine_said}", None),
         Part("folder", f"{settings.folder}", None),

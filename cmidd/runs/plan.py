@@ -19,6 +19,7 @@ from cmidd.runs.costs import costs, kind_of
 from cmidd.runs.recipes import refuse_soft_labels
 from cmidd.runs.run_folder import read_finished, refuse_other_settings
 from cmidd.runs.settings import Settings
+from cmidd.runs.stages import evaluated_after
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ def at_measured(settings: Settings, planned: Plan, timed: Timed | None) -> Plan:
     """A plan at measured seconds, without what runs share; as it was where nothing was measured."""
     if timed is None:
         return planned
-    return Plan(planned.state, sum(_measured(settings, timed, *progress(settings))))
+    later = sum(part.seconds or 0.0 for part in _experts_of_stages(settings, timed))
+    return Plan(planned.state, later + sum(_measured(settings, timed, *progress(settings))))
 
 
 def parts(settings: Settings, planned: Plan, context: Context | None, timed: Timed | None = None) -> list[Part]:
@@ -98,7 +100,7 @@ def parts(settings: Settings, planned: Plan, context: Context | None, timed: Tim
     return [
         *(before(settings, context, timed) if context else [Part("data", "not here yet, is downloaded first", None)]),
         Part("distillation", f"{iterations - at} of {iterations} iterations", left[0]),
-        Part("evaluation", evaluations(settings, at, iterations), left[1]),
+        Part("evaluation", evaluations(settings, at), left[1]),
     ]
 
 
@@ -117,6 +119,7 @@ def before(
             buffer = Experts(context, experts, make=False)
             made = buffer.count - buffer.missing, buffer.count, buffer.length - 1, buffer.folder
             found.append(_made("experts", *made, None if timed is None else timed.expert))
+        found += _experts_of_stages(settings, timed)
         if settings.taught and cmi.teachers is not None:
             found.append(Part("teachers", f"{cmi.pool} from files", 0.0))
         else:
@@ -178,9 +181,9 @@ def progress(settings: Settings) -> tuple[int, int]:
     return at, settings.iterations * len(settings.stage_sizes)
 
 
-def evaluations(settings: Settings, at: int, iterations: int) -> str:
+def evaluations(settings: Settings, at: int) -> str:
     """How often a set is still evaluated, and with what."""
-    protocol, left = settings.evaluation, _evaluations_left(settings, at, iterations)
+    protocol, left = settings.evaluation, sum(done > at for done in evaluated_after(settings))
     often = "once" if left == 1 else f"{left} times"
     return f"{often} {_networks(protocol.repeats, protocol.training.epochs)}"
 
@@ -189,9 +192,32 @@ def _networks(count: int, epochs: int) -> str:
     return f"{count} network{'' if count == 1 else 's'} of {epochs} epochs"
 
 
-def _evaluations_left(settings: Settings, at: int, iterations: int) -> int:
-    every = settings.evaluation.interval
-    return iterations // every - at // every + (iterations % every > 0)
+def _experts_of_stages(settings: Settings, timed: Timed | None) -> Iterator[Part]:
+    """The experts of stages that have not begun: they start from networks that were trained through those before."""
+    stages = _stages_to_come(settings, progress(settings)[0])
+    experts = {stage: own for stage in stages if (own := expert_settings(settings, stage))}
+    if experts:
+        which = f"stage {stages[0] + 1}" if len(stages) == 1 else f"stages {stages[0] + 1} to {stages[-1] + 1}"
+        seconds = None
+        if timed and (first := expert_settings(settings)):
+            epochs = sum(own.count * len(own.training.learning_rates) for own in experts.values())
+            seconds = timed.expert * epochs / len(first.training.learning_rates)
+            seconds += sum(_warming(settings, stage, own.count, timed) for stage, own in experts.items())
+        count = sum(own.count for own in experts.values())
+        yield Part("experts", f"of {which}: {count} to train, each stage's when it begins", seconds)
+
+
+def _stages_to_come(settings: Settings, at: int) -> range:
+    """The numbers of the stages after the first that have not begun."""
+    return range(max(1, -(-at // settings.iterations)), len(settings.stage_sizes))
+
+
+def _warming(settings: Settings, stage: int, count: int | None, timed: Timed) -> float:
+    """Seconds of training ``count`` networks through the stages before, or as many as the schedule has."""
+    training = settings.evaluation.training
+    most, epochs = settings.stages.warm_networks(stage, training)
+    each = timed.evaluation / len(training.learning_rates)
+    return (most if count is None else count) * epochs * each
 
 
 def _recorded(settings: Settings, at: int, iterations: int) -> tuple[float | None, float | None]:
@@ -204,6 +230,12 @@ def _recorded(settings: Settings, at: int, iterations: int) -> tuple[float | Non
 
 
 def _measured(settings: Settings, timed: Timed, at: int, iterations: int) -> tuple[float, float]:
-    """As :func:`_recorded`, at measured seconds."""
-    networks = _evaluations_left(settings, at, iterations) * settings.evaluation.repeats
-    return timed.iteration * (iterations - at), timed.evaluation * networks
+    """As :func:`_recorded`, at measured seconds; a network of an evaluation is trained on every stage so far."""
+    trained = sum(-(-done // settings.iterations) for done in evaluated_after(settings) if done > at)
+    in_stages = sum(
+        _warming(settings, stage, None, timed)
+        for stage in _stages_to_come(settings, at)
+        if not expert_settings(settings, stage)
+    )
+    seconds = timed.iteration * (iterations - at) + in_stages
+    return seconds, trained * settings.evaluation.repeats * timed.evaluation

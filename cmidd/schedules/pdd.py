@@ -53,13 +53,18 @@ class PDD(Schedule):
     def method_settings(self, stage: int) -> dict[str, Any]:
         return self.overrides[stage - 1] if 0 < stage <= len(self.overrides) else {}
 
+    def warm_networks(self, stage: int, recipe: TrainingRecipe) -> tuple[int, int]:
+        return self.pool, stage * len(self._warm(recipe).learning_rates)
+
     def stage_context(self, stage: int, context: Context, recipe: TrainingRecipe) -> Context:
         if stage == 0:
             return context
-        recipe = dataclasses.replace(recipe, epochs=self.warm_epochs or recipe.epochs)
         streams = context.streams.child("stage", stage)
-        warm = WarmNetworks(context, stages_of(context.synthetic, recipe), streams, self.pool)
+        warm = WarmNetworks(context, stages_of(context.synthetic, self._warm(recipe)), streams, self.pool)
         return dataclasses.replace(context, streams=streams, warm_start=warm)
+
+    def _warm(self, recipe: TrainingRecipe) -> TrainingRecipe:
+        return dataclasses.replace(recipe, epochs=self.warm_epochs or recipe.epochs)
 
 
 class WarmNetworks(WarmStart):

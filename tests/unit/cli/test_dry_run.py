@@ -6,6 +6,7 @@ import pytest
 
 from cmidd.cli.compose import compose
 from cmidd.cli.sweep_runs import Composer, runs_of
+from cmidd.runs.plan import Plan, Timed, at_measured
 from cmidd.utils.errors import SettingError
 from tests.support.refusals import bytes_of, script
 from tests.support.runs import TINY, TINY_METHOD
@@ -63,6 +64,24 @@ def test_the_teachers_of_every_term_are_counted(place):
     assert said[1].startswith("1 of 1 there, buffers/teachers/digits_mlp_")
     _, lines, _ = lines_of(place, *words, "cmi.lambda=1", "iid.teacher_weight_decay=0.001", "dry_run=true")
     assert sum(line.startswith("  teachers") for line in lines) == 1
+
+
+STAGES = ["seed=9", "schedule=seqmatch", "schedule.stages=2", "schedule.warm_epochs=null", "ipc=2"]
+
+
+def test_the_experts_of_later_stages_are_counted_and_evaluations_train_on_every_stage(place):
+    _, lines, _ = lines_of(place, *MTT, *STAGES, "evaluation.interval=3", "evaluation.baselines=[]", "dry_run=measure")
+    said = [line.split(maxsplit=1)[1] for line in lines if line.startswith("  experts")]
+    assert said[1].startswith("of stage 2: 2 to train, each stage's when it begins  [")
+    assert "unknown" not in said[1]
+    (evaluated,) = [line for line in lines if line.startswith("  evaluation")]
+    assert "3 times 2 networks" in evaluated  # after 3 of 4 iterations in each stage, and after the last
+    settings = compose([*MTT, *STAGES, "evaluation.interval=3"])
+    timed = Timed(iteration=100.0, evaluation=1.0, whole=0.0, expert=10.0, teacher=0.0, features=0.0)
+    seconds_left = at_measured(settings, Plan("to do", None), timed).seconds_left
+    assert seconds_left == 8 * 100 + 2 * (1 + 2 + 2) + 2 * (10 + 1)
+    of_dm = compose([*DM, *STAGES, "evaluation.interval=3", "schedule.pool=5"])
+    assert at_measured(of_dm, Plan("to do", None), timed).seconds_left == 8 * 100 + 2 * (1 + 2 + 2) + 5 * 1
 
 
 def test_the_networks_that_chosen_baselines_need_are_a_part_and_have_a_time(place):
