@@ -25,7 +25,7 @@ from cmidd.regularizers.cmi import conditional_mutual_information
 from cmidd.runs.build import make_context, make_regularizers, make_teachers
 from cmidd.runs.record import read_record
 from cmidd.utils import files, tensor_files
-from tests.support.refusals import bytes_of, edited, refused, without
+from tests.support.refusals import bytes_of, edited, refused, script, without
 from tests.support.runs import TINY, TINY_METHOD, run_here
 
 QUICK = ["evaluation.repeats=1", "evaluation.training.epochs=1", "ipc=2"]
@@ -59,6 +59,15 @@ def test_iid_has_teachers_of_its_own_and_cmi_keeps_its_pool(tmp_path, trained):
     recorded = {pool["weight_decay"]: pool for pool in read_record(run / "result.json").teachers}
     assert set(recorded) == {5e-4, 1e-3}
     assert all(len(pool["accuracies"]) == pool["count"] == 1 for pool in recorded.values())
+
+
+def test_teachers_made_ahead_say_for_which_methods_they_are_where_none_is_given(tmp_path):
+    words = ["dataset=cifar10", f"data.root={tmp_path}", "data.download=false", "cmi.teacher=mlp"]
+    _, out, _ = script("teachers", *words, cwd=tmp_path)  # Before it looks for the data, which are not there.
+    seen = "those for dc, dm, dsa, idc, idm, ncfm see other data (dataset.zca=false) and are others"
+    assert f"these are teachers for method=mtt; {seen}: give method=<name>" in out
+    _, out, _ = script("teachers", *words, "method=dm", cwd=tmp_path)
+    assert "these are teachers" not in out
 
 
 def test_a_run_with_iid_from_before_goes_on_with_the_teachers_of_then_only(tmp_path):
