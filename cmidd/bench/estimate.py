@@ -16,8 +16,8 @@ from cmidd.core.context import Context
 from cmidd.evaluation.chosen_images import RULES
 from cmidd.loop.steps import method_steps
 from cmidd.methods import METHODS
+from cmidd.runs.beforehand import Timed
 from cmidd.runs.build import expert_settings, fitting_engine, make_regularizers
-from cmidd.runs.plan import Timed
 from cmidd.runs.settings import Settings
 from cmidd.samplers.random import RandomSampler
 

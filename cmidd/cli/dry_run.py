@@ -18,7 +18,7 @@ from cmidd.utils.text import duration
 
 if TYPE_CHECKING:
     from cmidd.core.context import Context
-    from cmidd.runs.plan import Timed
+    from cmidd.runs.beforehand import Timed
     from cmidd.runs.settings import Settings
 
 
@@ -49,8 +49,9 @@ def show_sweep(words: list[str], how: str) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         raise SettingError(one_line(error)) from error
     print(f"{len(runs)} runs:", flush=True)  # Now: the next import takes seconds.
+    from cmidd.runs.beforehand import Timed
     from cmidd.runs.costs import kind_of
-    from cmidd.runs.plan import Timed, at_measured, plan
+    from cmidd.runs.plan import at_measured, plan
 
     gc.freeze()  # A composition leaves many cycles; to look for them among all of torch takes as long again.
     gc.set_threshold(100_000)

@@ -2,8 +2,9 @@
 
 from cmidd.compute.engine import Engine
 from cmidd.core.context import Context
+from cmidd.runs.beforehand import Part, before, progress
 from cmidd.runs.identity import strength, system
-from cmidd.runs.plan import Part, before, evaluations, progress
+from cmidd.runs.plan import evaluations
 from cmidd.runs.settings import Settings
 
 

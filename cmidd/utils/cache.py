@@ -1,5 +1,6 @@
 """Folders of things that take long to make, named by a hash of what made them, and checked before they are read."""
 
+import glob
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -56,6 +57,22 @@ def not_compiled(made_by: Any) -> Any:
     engine = str(made_by["engine"]).replace(", compiled", "")
     others = {name: value for name, value in made_by.items() if name != "engine"}
     return others if engine == "float32" else {**others, "engine": engine}
+
+
+def nearest(folder: Path, made_by: Mapping[str, Any]) -> str:
+    """What else lies beside a folder of :func:`members` under the same stem, in words: the one that differs in the
+    fewest settings; nothing where there is none.
+    """
+    found = []
+    for other in folder.parent.glob(f"{glob.escape(folder.name.rpartition('_')[0])}_*"):
+        if other != folder and (other / "settings.json").exists() and any(other.glob("*.safetensors")):
+            of_other = differences(files.as_json(made_by), not_compiled(files.read_json(other / "settings.json")))
+            found.append((len(of_other), other.name, of_other))
+    if not found:
+        return ""
+    _, name, of_other = min(found)
+    settings = ", ".join(f"{setting}={json.dumps(value)}" for setting, _, value in of_other)
+    return f" (beside it {name}, made with {settings})"
 
 
 def refuse_others(folder: Path, made_by: Mapping[str, Any]) -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from cmidd.cli.compose import compose
 from cmidd.cli.sweep_runs import Composer, runs_of
-from cmidd.runs.plan import Plan, Timed, at_measured
+from cmidd.runs.beforehand import Timed
+from cmidd.runs.plan import Plan, at_measured
 from cmidd.utils.errors import SettingError
 from tests.support.refusals import bytes_of, script
 from tests.support.runs import TINY, TINY_METHOD
@@ -61,6 +62,7 @@ def test_the_teachers_of_every_term_are_counted(place):
     said = [line.split(maxsplit=1)[1] for line in lines if line.startswith("  teachers")]
     assert len(said) == 2
     assert said[0].startswith("0 of 1 there, 1 to train for 1 epochs each")
+    assert re.search(r" \(beside it digits_mlp_[0-9a-f]{12}, made with training.weight_decay=0.0005\) ", said[0])
     assert said[1].startswith("1 of 1 there, buffers/teachers/digits_mlp_")
     _, lines, _ = lines_of(place, *words, "cmi.lambda=1", "iid.teacher_weight_decay=0.001", "dry_run=true")
     assert sum(line.startswith("  teachers") for line in lines) == 1
