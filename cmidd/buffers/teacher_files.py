@@ -1,10 +1,11 @@
 """Teachers that somebody else trained: files with state dicts, checked against network and data set."""
 
 import hashlib
+import json
 import logging
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from torch import Tensor
 from cmidd.compute.passes import in_shapes
 from cmidd.data.dataset import Dataset
 from cmidd.networks import NETWORKS, TORCHVISION, Network, OfTorchvision, blank_network, blank_of_torchvision
-from cmidd.utils import tensor_files
+from cmidd.utils import files, tensor_files
 from cmidd.utils.checking import mapping, own_of
 from cmidd.utils.errors import SettingError
+from cmidd.utils.nested import differences
 
 log = logging.getLogger(__name__)
 PICKLED = (".pt", ".pth", ".tar")  # .pth.tar is what torch.save wrote, no archive of tar
@@ -103,6 +105,22 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     made_by = about.get("made_by", {})
     options = made_by.get("network", {}) if isinstance(made_by, dict) else {}
     return {str(name): tensor.detach() for name, tensor in state.items()}, mapping(options, f"{path}: network")
+
+
+def warn_of_other_data(paths: Sequence[Path], data: Mapping[str, Any]) -> None:
+    """Say so where a file says that its network was trained on data prepared otherwise than a run's (with ZCA, say).
+
+    Args:
+        data: what names caches of the run's data (:attr:`cmidd.core.context.Context.data_key`).
+    """
+    for path in paths:
+        made_by = tensor_files.read_shapes(path)[1].get("made_by") if path.suffix not in PICKLED else None
+        trained_on = made_by.get("data") if isinstance(made_by, dict) else None
+        differing = differences(trained_on, files.as_json(data)) if isinstance(trained_on, dict) else []
+        if found := [each for each in differing if each[0] != "content"]:
+            settings = ", ".join(f"{name}={json.dumps(old)} (here {json.dumps(new)})" for name, old, new in found)
+            log.warning("cmi.teachers: %s was trained on data of %s; it is used all the same", path, settings)
+            return
 
 
 def _is_dense(value: object) -> bool:

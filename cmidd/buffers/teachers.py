@@ -125,6 +125,7 @@ class FilePool(TeacherPool):
         if source.path is None:
             raise SettingError("teachers: those of this run were read from files; give teachers=<their folder>")
         paths = teacher_files.paths_of(source.path)[:size]
+        teacher_files.warn_of_other_data(paths, context.data_key)
         self.networks, self.shelf, contents = [], Shelf(paths, context.data.device), []
         for path in paths:
             state, options = teacher_files.read_state(path)

@@ -148,6 +148,17 @@ def test_a_run_with_the_pool_as_files_gives_the_bits_of_the_run_with_the_pool(tm
     assert read_record(one / "result.json").settings["cmi"]["teachers"] != settings["cmi"]["teachers"]
 
 
+def test_a_pool_that_saw_other_data_is_used_and_said_so(tmp_path, trained, caplog):
+    _, pool = trained
+    words = [*CMI, f"cmi.teachers={pool}", "cmi.pool=1", "method.iterations=1"]
+    run_here(tmp_path / "results", "dm", *words)
+    assert "trained on data" not in caplog.text
+    run_here(tmp_path / "whitened", "dm", *words, "dataset.zca=true")
+    assert (
+        "teacher_000.safetensors was trained on data of zca=false (here true); it is used all the same" in caplog.text
+    )
+
+
 def test_a_pool_from_before_serves_though_nothing_tells_its_accuracy(tmp_path, trained):
     run, pool = trained
     shutil.copytree(pool, tmp_path / "buffers" / "teachers" / pool.name)
