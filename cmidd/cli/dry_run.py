@@ -4,6 +4,9 @@ import dataclasses
 import gc
 import shlex
 import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.errors import HydraException
@@ -18,7 +21,7 @@ from cmidd.utils.text import duration
 
 if TYPE_CHECKING:
     from cmidd.core.context import Context
-    from cmidd.runs.beforehand import Timed
+    from cmidd.runs.beforehand import Part, Timed
     from cmidd.runs.settings import Settings
 
 
@@ -57,6 +60,8 @@ def show_sweep(words: list[str], how: str) -> None:
     gc.set_threshold(100_000)
     composer = Composer()
     measured: dict[Any, Timed | None] = {}
+    shared: dict[Path, Part] = {}
+    looked_at: set[str] = set()
     left: list[float | None] = []
     done = refused = 0
     for run in runs:
@@ -64,10 +69,13 @@ def show_sweep(words: list[str], how: str) -> None:
         try:
             settings = composer(run)
             planned = plan(settings)
-            if how == "measure" and planned.seconds_left is None and not planned.finished:
-                if (kind := kind_of(settings.identity)) not in measured:
-                    measured[kind] = _timed(settings, _context(settings))
-                planned = at_measured(settings, planned, measured[kind])
+            if how == "measure" and not planned.finished:
+                kind, alike = kind_of(settings.identity), str(dataclasses.replace(settings, seed=0))
+                if alike not in looked_at:
+                    measured[kind] = _look(settings, measured.get(kind), shared)
+                    looked_at.add(alike)
+                if planned.seconds_left is None:
+                    planned = at_measured(settings, planned, measured[kind])
         except (SettingError, OSError) as error:
             refused += 1
             print(f"{'refused':<40} {'':>10}  {command}\n        {one_line(error)}", flush=True)
@@ -75,9 +83,23 @@ def show_sweep(words: list[str], how: str) -> None:
         done += planned.state == "done"
         left.append(planned.seconds_left)
         print(f"{planned.state:<40} {_said(planned.seconds_left):>10}  {command}", flush=True)
-    print(_sum(left, done, refused, how))
+    print(_sum(left, done, refused, how) + _shared(shared.values(), how, absent=None in measured.values()))
     if refused:
         sys.exit(1)
+
+
+def _look(settings: "Settings", timed: "Timed | None", shared: dict[Path, "Part"]) -> "Timed | None":
+    """The seconds of a run's parts, measured unless they are ``timed``; what it shares with others, and is to be made,
+    joins ``shared`` by its place.
+    """
+    from cmidd.runs.beforehand import before
+
+    context = _context(settings)
+    timed = timed or _timed(settings, context)
+    for part in [] if context is None else before(settings, context, timed):
+        if part.place and (part.seconds or 0) > (shared[part.place].seconds or 0 if part.place in shared else 0):
+            shared[part.place] = part
+    return timed
 
 
 def _sum(left: list[float | None], done: int, refused: int, how: str) -> str:
@@ -90,7 +112,21 @@ def _sum(left: list[float | None], done: int, refused: int, how: str) -> str:
         lines.append(f"of {unknown} {_why_unknown(how)}")
     if refused:
         lines.append(f"{refused} refused")
-    return f"{'; '.join(lines)}. What runs share (experts, teachers, baselines) is not counted."
+    return f"{'; '.join(lines)}."
+
+
+def _shared(parts: Iterable["Part"], how: str, *, absent: bool) -> str:
+    """How long what runs share takes, each buffer, pool and baseline once."""
+    if how != "measure":
+        return " What runs share (experts, teachers, baselines) is not counted; dry_run=measure counts it."
+    seconds: dict[str, float] = defaultdict(float)
+    for part in parts:
+        seconds[part.what] += part.seconds or 0.0
+    of_others = ", without that of data sets that are not here" if absent else ""
+    if not seconds:
+        return f" Of what runs share (experts, teachers, baselines) all is there{of_others}."
+    each = ", ".join(f"{what} {duration(taken)}" for what, taken in seconds.items())
+    return f" What runs share takes {duration(sum(seconds.values()))} beside, once ({each}){of_others}."
 
 
 def _why_unknown(how: bool | str) -> str:

@@ -35,11 +35,15 @@ class Timed:
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a run: what it is, what is there of it, and the seconds of the rest (None: nothing tells)."""
+    """A part of a run: what it is, what is there of it, and the seconds of the rest (None: nothing tells).
+
+    ``place``: where it lies, if runs share it.
+    """
 
     what: str
     state: str
     seconds: float | None
+    place: Path | None = None
 
 
 def before(
@@ -79,17 +83,18 @@ def _teachers(settings: Settings, context: Context, seconds: float | None) -> It
 def _baselines(settings: Settings, context: Context, timed: Timed | None) -> Iterator[Part]:
     """The baselines that are asked for, after the networks in whose features some are still to be chosen."""
     protocol = settings.evaluation
-    there = {kind: baseline_file(context, protocol, settings.ipc, kind)[0].exists() for kind in protocol.baselines}
-    if any(kind in RULES and not measured for kind, measured in there.items()):
+    places = {kind: baseline_file(context, protocol, settings.ipc, kind)[0] for kind in protocol.baselines}
+    if any(kind in RULES and not place.exists() for kind, place in places.items()):
         made_by, paths = feature_files(context, protocol.features)
         made = sum(path.exists() for path in paths), paths, protocol.features.epochs, made_by
         features = _made("baseline", *made, None if timed is None else timed.features)
         yield replace(features, state=f"networks for features, {features.state}")
-    for kind, measured in there.items():
+    for kind, place in places.items():
+        measured = place.exists()
         epochs = (protocol.whole if kind == "whole" else protocol.training).epochs
         each = None if timed is None else timed.whole if kind == "whole" else timed.evaluation
         state = "measured" if measured else f"to measure, {networks_of(protocol.repeats, epochs)}"
-        yield Part("baseline", f"{kind}, {state}", 0.0 if measured else each and protocol.repeats * each)
+        yield Part("baseline", f"{kind}, {state}", 0.0 if measured else each and protocol.repeats * each, place)
 
 
 def _data(settings: Settings, data: Dataset) -> str:
@@ -113,7 +118,7 @@ def _made(
     work = f"{missing} to train for {epochs} epochs each, into " if missing else ""
     near = "" if there else cache.nearest(folder, made_by)
     state = f"{there} of {len(paths)} there, {work}{folder}{near}"
-    return Part(what, state, 0.0 if not missing else None if seconds is None else missing * seconds)
+    return Part(what, state, 0.0 if not missing else None if seconds is None else missing * seconds, folder)
 
 
 def experts_of_stages(settings: Settings, timed: Timed | None) -> Iterator[Part]:

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from cmidd.cli import dry_run
 from cmidd.cli.compose import compose
 from cmidd.cli.sweep_runs import Composer, runs_of
 from cmidd.runs.beforehand import Timed
@@ -125,8 +126,21 @@ def test_a_sweep_has_a_line_for_every_run_and_what_would_be_refused_is_among_the
 
 
 def test_a_sweep_is_measured_where_nothing_is_on_record(place):
-    _, lines, _ = lines_of(place, *DM, *TINY_METHOD["dc"], "-m", "seed=5,6", "dry_run=measure")
+    words = [*DM, *TINY_METHOD["dc"], "-m", "seed=5,6"]
+    _, lines, _ = lines_of(place, *words, "dry_run=measure")
     assert not any("unknown" in line for line in lines)
+    assert lines[-1].endswith(". Of what runs share (experts, teachers, baselines) all is there.")
+    assert lines_of(place, *words, "dry_run=true")[1][-1].endswith("is not counted; dry_run=measure counts it.")
+
+
+def test_what_the_runs_of_a_sweep_share_is_counted_once(place, capsys, monkeypatch):
+    timed = Timed(iteration=0.0, evaluation=60.0, whole=0.0, expert=0.0, teacher=3600.0, features=0.0)
+    monkeypatch.setattr(dry_run, "_timed", lambda settings, context: timed)
+    monkeypatch.chdir(place)
+    words = ["cmi.lambda=1", "cmi.epochs=2", "evaluation.baselines=[random]", "ipc=3"]
+    dry_run.show_sweep([*DM, *words, "-m", "seed=5,6", "cmi.pool=2,3", "dry_run=measure"], "measure")
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.endswith("What runs share takes 3.0 h beside, once (teachers 3.0 h, baseline 2 min).")
 
 
 def test_a_weight_that_is_measured_in_the_run_does_not_stop_the_timing(place):
