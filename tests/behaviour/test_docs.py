@@ -75,7 +75,7 @@ LEVELS = {
     "cmidd distill method=dm dataset=arrays data.root=pathmnist.npz ipc=5": ("run", OWN),
     "cmidd distill method=dm dataset=arrays data.root=mine.npz ipc=2": ("run", OWN),
     "cmidd buffer method=mtt dataset=cifar10": ("run", [*MTT, "dataset.zca=false"]),
-    "cmidd teachers dataset=cifar10 cmi.pool=200": ("run", ["cmi.teacher=convnet", "dataset.zca=false"]),
+    "cmidd teachers method=dm dataset=cifar10 cmi.pool=200": ("run", ["cmi.teacher=convnet", "dataset.zca=false"]),
     "cmidd baselines method=dm dataset=cifar10 'evaluation.baselines=[random,whole]'": ("run", []),
     "cmidd baselines method=dc dataset=cifar10 'evaluation.baselines=[random,herding,kcenter,forgetting,kmeans]'": (
         "run",
