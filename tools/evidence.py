@@ -29,8 +29,8 @@ MOST_SET_BYTES = 2 * 10**6
 
 def main(roots: list[str], suffix: str = "") -> None:
     for result in read_results(roots):
-        parts = [result.dataset, result.system, f"ipc{result.ipc}", f"cmi{result.strength}", f"seed{result.seed}"]
-        kept = EVIDENCE / "_".join([*parts, suffix] if suffix else parts)
+        parts = (result.dataset, result.system, f"ipc{result.ipc}", f"cmi{result.strength}", f"seed{result.seed}")
+        kept = EVIDENCE / _name(*parts, suffix)
         record = kept.with_name(f"{kept.name}.result.json")
         _refuse_another(record, result)
         files.write_json(record, _anywhere(files.read_json(result.path)))
@@ -46,13 +46,16 @@ def main(roots: list[str], suffix: str = "") -> None:
                 shutil.copyfile(stored, beside)
         print(kept)
     for cell in read_baselines(roots).values():
-        parts = [str(part) for part in (cell.record["dataset"], *cell.key[:2], cell.key[3]) if part is not None]
-        name = "_".join([*parts, suffix] if suffix else parts)
+        name = _name(cell.record["dataset"], *cell.key[:2], cell.key[3], suffix)
         path = EVIDENCE / f"{name}.baseline.json"
         if path.exists():
             _refuse_other_accuracies(path, files.read_json(path)["accuracies"], cell.accuracies)
         files.write_json(path, cell.record)
         print(EVIDENCE / name)
+
+
+def _name(*parts: Any) -> str:
+    return "_".join(str(part) for part in parts if part not in (None, ""))
 
 
 def _refuse_another(path: Path, result: Result) -> None:

@@ -5,7 +5,6 @@ import gc
 import shlex
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,8 @@ from cmidd.utils.text import duration
 
 if TYPE_CHECKING:
     from cmidd.core.context import Context
-    from cmidd.runs.beforehand import Part, Timed
+    from cmidd.runs.beforehand import Timed
+    from cmidd.runs.plan import Plan
     from cmidd.runs.settings import Settings
 
 
@@ -31,7 +31,8 @@ def show_run(settings: "Settings") -> None:
 
     planned = plan(settings)
     context = None if planned.finished else _context(settings)
-    found = parts(settings, planned, context, _timed(settings, context) if settings.dry_run == "measure" else None)
+    timed = _timed(settings, context) if context is not None and settings.dry_run == "measure" else None
+    found = parts(settings, planned, context, timed)
     print(f"{planned.state}: {settings.folder}")
     for part in found:
         print(f"  {part.what:<13} {part.state}{'' if part.seconds == 0 else f'  [{_said(part.seconds)}]'}")
@@ -52,16 +53,12 @@ def show_sweep(words: list[str], how: str) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         raise SettingError(one_line(error)) from error
     print(f"{len(runs)} runs:", flush=True)  # Now: the next import takes seconds.
-    from cmidd.runs.beforehand import Timed
-    from cmidd.runs.costs import kind_of
-    from cmidd.runs.plan import at_measured, plan
+    from cmidd.runs.plan import plan
 
     gc.freeze()  # A composition leaves many cycles; to look for them among all of torch takes as long again.
     gc.set_threshold(100_000)
     composer = Composer()
-    measured: dict[Any, Timed | None] = {}
-    shared: dict[Path, Part] = {}
-    looked_at: set[str] = set()
+    measured = _Measured()
     left: list[float | None] = []
     done = refused = 0
     for run in runs:
@@ -70,12 +67,7 @@ def show_sweep(words: list[str], how: str) -> None:
             settings = composer(run)
             planned = plan(settings)
             if how == "measure" and not planned.finished:
-                kind, alike = kind_of(settings.identity), str(dataclasses.replace(settings, seed=0))
-                if alike not in looked_at:
-                    measured[kind] = _look(settings, measured.get(kind), shared)
-                    looked_at.add(alike)
-                if planned.seconds_left is None:
-                    planned = at_measured(settings, planned, measured[kind])
+                planned = measured.plan_of(settings, planned)
         except (SettingError, OSError) as error:
             refused += 1
             print(f"{'refused':<40} {'':>10}  {command}\n        {one_line(error)}", flush=True)
@@ -83,23 +75,60 @@ def show_sweep(words: list[str], how: str) -> None:
         done += planned.state == "done"
         left.append(planned.seconds_left)
         print(f"{planned.state:<40} {_said(planned.seconds_left):>10}  {command}", flush=True)
-    print(_sum(left, done, refused, how) + _shared(shared.values(), how, absent=None in measured.values()))
+    print(_sum(left, done, refused, how), measured.of_shared() if how == "measure" else NOT_COUNTED)
     if refused:
         sys.exit(1)
 
 
-def _look(settings: "Settings", timed: "Timed | None", shared: dict[Path, "Part"]) -> "Timed | None":
-    """The seconds of a run's parts, measured unless they are ``timed``; what it shares with others, and is to be made,
-    joins ``shared`` by its place.
+class _Measured:
+    """Seconds of the runs of a sweep, measured once for every kind, and of what they share, each buffer, pool and
+    baseline once.
     """
-    from cmidd.runs.beforehand import before
 
-    context = _context(settings)
-    timed = timed or _timed(settings, context)
-    for part in [] if context is None else before(settings, context, timed):
-        if part.place and (part.seconds or 0) > (shared[part.place].seconds or 0 if part.place in shared else 0):
-            shared[part.place] = part
-    return timed
+    def __init__(self) -> None:
+        self._timed: dict[Any, Timed] = {}
+        self._shared: dict[tuple[str, Path], float] = {}
+        self._looked_at: set[str] = set()
+        self._absent = False  # whether a data set is not here
+
+    def plan_of(self, settings: "Settings", planned: "Plan") -> "Plan":
+        """The plan of a run, at measured seconds where nothing is on record; what it shares is counted."""
+        from cmidd.runs.costs import kind_of
+        from cmidd.runs.plan import at_measured
+
+        kind, alike = kind_of(settings.identity), str(dataclasses.replace(settings, seed=0))
+        if alike not in self._looked_at:
+            self._look(settings, kind, on_record=planned.seconds_left is not None)
+            self._looked_at.add(alike)
+        return planned if planned.seconds_left is not None else at_measured(settings, planned, self._timed.get(kind))
+
+    def _look(self, settings: "Settings", kind: Any, *, on_record: bool) -> None:
+        from cmidd.runs.beforehand import before
+
+        if (context := _context(settings)) is None:
+            self._absent = True
+            return
+        missing = any(part.place and part.seconds is None for part in before(settings, context))
+        if kind not in self._timed and (missing or not on_record):
+            self._timed[kind] = _timed(settings, context)
+        for part in before(settings, context, self._timed[kind]) if missing else []:
+            if part.place and part.seconds:
+                key = part.what, part.place
+                self._shared[key] = max(part.seconds, self._shared.get(key, 0.0))
+
+    def of_shared(self) -> str:
+        """How long what runs share takes, in words."""
+        seconds: dict[str, float] = defaultdict(float)
+        for (what, _), taken in self._shared.items():
+            seconds[what] += taken
+        of_others = ", without that of data sets that are not here" if self._absent else ""
+        if not seconds:
+            return f"Of what runs share (experts, teachers, baselines) all is there{of_others}."
+        each = ", ".join(f"{what} {duration(taken)}" for what, taken in seconds.items())
+        return f"What runs share takes {duration(sum(seconds.values()))} beside, once ({each}){of_others}."
+
+
+NOT_COUNTED = "What runs share (experts, teachers, baselines) is not counted; dry_run=measure counts it."
 
 
 def _sum(left: list[float | None], done: int, refused: int, how: str) -> str:
@@ -113,20 +142,6 @@ def _sum(left: list[float | None], done: int, refused: int, how: str) -> str:
     if refused:
         lines.append(f"{refused} refused")
     return f"{'; '.join(lines)}."
-
-
-def _shared(parts: Iterable["Part"], how: str, *, absent: bool) -> str:
-    """How long what runs share takes, each buffer, pool and baseline once."""
-    if how != "measure":
-        return " What runs share (experts, teachers, baselines) is not counted; dry_run=measure counts it."
-    seconds: dict[str, float] = defaultdict(float)
-    for part in parts:
-        seconds[part.what] += part.seconds or 0.0
-    of_others = ", without that of data sets that are not here" if absent else ""
-    if not seconds:
-        return f" Of what runs share (experts, teachers, baselines) all is there{of_others}."
-    each = ", ".join(f"{what} {duration(taken)}" for what, taken in seconds.items())
-    return f" What runs share takes {duration(sum(seconds.values()))} beside, once ({each}){of_others}."
 
 
 def _why_unknown(how: bool | str) -> str:
@@ -153,7 +168,7 @@ def _context(settings: "Settings") -> "Context | None":
         raise
 
 
-def _timed(settings: "Settings", context: "Context | None") -> "Timed | None":
+def _timed(settings: "Settings", context: "Context") -> "Timed":
     from cmidd.bench.estimate import timed_steps
 
-    return None if context is None else timed_steps(settings, context)
+    return timed_steps(settings, context)

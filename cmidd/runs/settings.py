@@ -125,8 +125,8 @@ class Settings:
     @property
     def taught_with(self) -> list[dict[str, Any]]:
         """The changes to the training of CMI's teachers with which every term that has teachers asks for them."""
-        kinds = {REGULARIZERS[name]: own for name, own in self.terms.items() if name in REGULARIZERS}
-        return [kind.teacher_changes(own) for kind, own in kinds.items() if kind.taught]
+        kinds = [(REGULARIZERS[name], own) for name, own in self.terms.items() if name in REGULARIZERS]
+        return [kind.teacher_changes(own) for kind, own in kinds if kind.taught]
 
     @cached_property
     def stages(self) -> Schedule:

@@ -1,5 +1,6 @@
 """Folders of things that take long to make, named by a hash of what made them, and checked before they are read."""
 
+import contextlib
 import glob
 import hashlib
 import json
@@ -64,10 +65,11 @@ def nearest(folder: Path, made_by: Mapping[str, Any]) -> str:
     fewest settings; nothing where there is none.
     """
     found = []
-    for other in folder.parent.glob(f"{glob.escape(folder.name.rpartition('_')[0])}_*"):
-        if other != folder and (other / "settings.json").exists() and any(other.glob("*.safetensors")):
-            of_other = differences(files.as_json(made_by), not_compiled(files.read_json(other / "settings.json")))
-            found.append((len(of_other), other.name, of_other))
+    for other in folder.parent.glob(f"{glob.escape(folder.name.rpartition('_')[0])}_*/settings.json"):
+        if other.parent != folder and any(other.parent.glob("*.safetensors")):
+            with contextlib.suppress(SettingError):  # One that is damaged is nothing to a run that does not read it.
+                of_other = differences(files.as_json(made_by), not_compiled(files.read_json(other)))
+                found += [(len(of_other), other.parent.name, of_other)] if of_other else []
     if not found:
         return ""
     _, name, of_other = min(found)

@@ -65,6 +65,11 @@ def test_the_teachers_of_every_term_are_counted(place):
     assert said[0].startswith("0 of 1 there, 1 to train for 1 epochs each")
     assert re.search(r" \(beside it digits_mlp_[0-9a-f]{12}, made with training.weight_decay=0.0005\) ", said[0])
     assert said[1].startswith("1 of 1 there, buffers/teachers/digits_mlp_")
+    (described,) = place.glob(f"{re.search('buffers/teachers/[a-z0-9_]+', said[1])[0]}/settings.json")
+    described.write_text("{")
+    _, lines, _ = lines_of(place, *DM, "seed=8", "cmi.lambda=1", "cmi.teacher=mlp", "cmi.epochs=1", "dry_run=true")
+    assert not any("beside it" in line for line in lines)  # It is damaged, which is nothing to this run.
+    described.unlink()
     _, lines, _ = lines_of(place, *words, "cmi.lambda=1", "iid.teacher_weight_decay=0.001", "dry_run=true")
     assert sum(line.startswith("  teachers") for line in lines) == 1
 
