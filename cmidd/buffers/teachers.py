@@ -1,4 +1,4 @@
-"""The pool of pre-trained networks in whose feature space CMI is measured (methods.md sections 2 and 7)."""
+"""The pool of pre-trained networks in whose feature space CMI is measured."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""The distance of two samples by their characteristic functions (NCFM; frontier.md section 2.3)."""
+"""The distance of two samples by their characteristic functions (NCFM)."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Optimisers whose source steps class after class on one tensor of images, in one joint step (frontier.md section 2.7).
+"""Optimisers whose source steps class after class on one tensor of images, in one joint step.
 
 Where a reference takes an optimiser step for the loss of each class, the images of a class get C - 1 steps without a
 gradient between two of their own: momentum and decay go on, variances shrink. Exact in one pass: the images of class c

@@ -1,4 +1,4 @@
-"""The sampling network of NCFM, which learns the frequencies to compare at (frontier.md section 2.4)."""
+"""The sampling network of NCFM, which learns the frequencies to compare at."""
 
 import torch
 from torch import Tensor, nn

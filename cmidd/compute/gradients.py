@@ -127,7 +127,7 @@ def absolute(first: Gradients, second: Gradients) -> Tensor:
     return torch.stack([(a - b).abs().flatten(1).sum(1) for a, b in zip(first, second, strict=True)]).sum(0)
 
 
-# What DC and DSA match with, and what IDC does (methods.md sections 1.2 and 1.5).
+# What DC and DSA match with, and what IDC does.
 DC_DISTANCES: dict[str, Callable[[Gradients, Gradients], Tensor]] = {
     "layerwise_cosine": layerwise_cosine,
     "mse": squared,

@@ -1,4 +1,4 @@
-"""Adaptive GSAM, the surrogate gap of sharpness (Zhuang et al., ICLR 2022; Kwon et al., ICML 2021; frontier.md 1.1)."""
+"""Adaptive GSAM, the surrogate gap of sharpness (Zhuang et al., ICLR 2022; Kwon et al., ICML 2021)."""
 
 from collections.abc import Callable, Iterable
 from typing import Any

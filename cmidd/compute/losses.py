@@ -1,4 +1,4 @@
-"""Losses of training on hard and soft labels (evaluation.md sections 1.3 and 2).
+"""Losses of training on hard and soft labels.
 
 Targets are logits ``[B, C]`` like what they are compared with; each is the mean over the batch.
 """

@@ -28,9 +28,9 @@ class TrainingRecipe:
         momentum: of SGD; with Adam and AdamW the decay of the mean gradient (their first beta).
         schedule: ``halfway`` is the loop of DC, DM, DSA, MTT and IDM: ``epochs + 1`` passes, the learning
             rate divided by ten after the pass with index ``epochs // 2 + 1``, where the optimiser is made anew
-            and so forgets its momentum. ``late`` is IDC's: a fifth at 2/3, another at 5/6 of the epochs
-            (methods.md section 5). ``cosine`` goes down to zero, ``half_cosine`` is the half of it that ends at half
-            the rate (RDED), ``fifths`` halves it at each fifth of the epochs (NCFM; evaluation.md sections 1.3, 5).
+            and so forgets its momentum. ``late`` is IDC's: a fifth at 2/3, another at 5/6 of the
+            epochs. ``cosine`` goes down to zero, ``half_cosine`` is the half of it that ends at half the rate (RDED),
+            ``fifths`` halves it at each fifth of the epochs (NCFM).
         cutmix: the probability that a batch is mixed by :func:`cmidd.data.image_ops.cutmix` (IDC).
         mixup: alpha of the Beta distribution by which batches that CutMix left are mixed as a whole
             (:func:`cmidd.data.image_ops.mixup`); 0: none are.

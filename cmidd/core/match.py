@@ -24,7 +24,7 @@ class Match:
         embedded: the embeddings of ``real`` (without a graph) and ``synthetic`` in ``network``, where the method
             made them.
         scale: how many losses a regulariser is added to: one, or one per class where the reference takes a
-            step for each class and adds the term to each (IDC, IDM; methods.md section 7).
+            step for each class and adds the term to each (IDC, IDM).
         draw: regularisers draw anew where this number changes within an iteration.
         beside: what metrics call the loss where it is one beside the method's own, to which no regulariser is added.
         declined: whether the method wants no step: nothing moves then, momenta included (DATM's gate).

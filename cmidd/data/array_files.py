@@ -2,7 +2,7 @@
 
 An array file holds ``train_images``, ``train_labels``, ``test_images`` and ``test_labels``, and may hold ``val_images``
 and ``val_labels``: images uint8 ``[N, H, W]``, ``[N, H, W, C]`` or ``[N, C, H, W]`` with one or three channels, labels
-``[N]`` or ``[N, 1]`` (datasets.md section 1). Nothing in a file is executed.
+``[N]`` or ``[N, 1]``. Nothing in a file is executed.
 """
 
 import io

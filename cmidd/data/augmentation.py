@@ -62,7 +62,7 @@ class Augmentation:
     Attributes:
         strategy: the operations, joined by ``_``, or ``none``.
         composition: ``one`` draws one operation of the strategy (DSA). ``idc`` applies flip, colour, one of
-            crop, scale and rotate, then cutout, each where the strategy lists it (methods.md section 4.3). ``each``
+            crop, scale and rotate, then cutout, each where the strategy lists it. ``each``
             applies all that the strategy lists, in its order (RDED, SRe2L).
         align_corners: of the grids of scale and rotate; MTT uses true, every other method false.
         patches: into how many bands of rows and of columns ``shuffle`` cuts an image (RDED's factor).

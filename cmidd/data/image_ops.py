@@ -1,6 +1,6 @@
 """Batched operations on images in network input space, differentiable in the images.
 
-Those of DSA, of RDED (evaluation.md section 5), CutMix and mixup.
+Those of DSA, of RDED, CutMix and mixup.
 """
 
 import math

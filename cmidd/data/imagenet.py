@@ -1,8 +1,8 @@
 """Classes of ImageNet's subsets and of Tiny-ImageNet, by their WNIDs in the order of the labels."""
 
 # Ten classes each in the order of MTT's labels: the lists of ImageNet's indices in mtt-distillation/utils.py:17-42 at
-# 50dccea (GLaD has the same, glad/utils.py:16-85), as WNIDs by FRePo/lib/dataset/imagenet_clsloc.txt (datasets.md
-# section 2). NCFM's imagefruit and imageyellow differ in one class each, and its files are not read here.
+# 50dccea (GLaD has the same, glad/utils.py:16-85), as WNIDs by FRePo/lib/dataset/imagenet_clsloc.txt.
+# NCFM's imagefruit and imageyellow differ in one class each, and its files are not read here.
 _SUBSETS = {
     "imagenette": "n01440764 n02102040 n02979186 n03000684 n03028079 n03394916 n03417042 n03425413 n03445777 n03888257",
     "imagewoof": "n02096294 n02093754 n02111889 n02088364 n02086240 n02089973 n02087394 n02115641 n02099601 n02105641",
@@ -15,8 +15,7 @@ _SUBSETS = {
 }
 SUBSETS = {name: tuple(wnids.split()) for name, wnids in _SUBSETS.items()}
 
-# Tiny-ImageNet's 200, sorted, as every user of torchvision's ImageFolder counts them (FRePo counts by wnids.txt;
-# datasets.md section 1).
+# Tiny-ImageNet's 200, sorted, as every user of torchvision's ImageFolder counts them (FRePo counts by wnids.txt).
 _TINY = (
     "n01443537 n01629819 n01641577 n01644900 n01698640 n01742172 n01768244 n01770393 n01774384 n01774750 n01784675 "
     "n01855672 n01882714 n01910747 n01917289 n01944390 n01945685 n01950731 n01983481 n01984695 n02002724 n02056570 "

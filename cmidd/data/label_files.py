@@ -15,7 +15,7 @@ MOST_BYTES = 50_000_000
 def annotated(folder: Path, classes: Collection[str], images: list[Path], setting: str) -> dict[Path, str]:
     """The classes of Tiny-ImageNet's validation pictures, from ``val_annotations.txt`` in ``folder``.
 
-    Every line names a picture, its WNID and a box, with tabs between them (datasets.md section 1).
+    Every line names a picture, its WNID and a box, with tabs between them.
 
     Raises:
         SettingError: when a line is none, or the file and the pictures do not fit one another.

@@ -1,6 +1,6 @@
 """What a folder of pictures means: its splits, its classes and which picture is of which, with no picture decoded.
 
-A folder is a split when it holds folders of classes, and a class when it holds images (datasets.md section 1). What
+A folder is a split when it holds folders of classes, and a class when it holds images. What
 could mean two things is refused.
 """
 

@@ -1,7 +1,7 @@
 """Pictures of any mode as 8-bit grey or RGB, upright, and brought to a square.
 
 Pillow alone would drop transparency with whatever colour lies under it, clip 16 bits to 255 and leave a photograph on
-its side (datasets.md section 4).
+its side.
 """
 
 import numpy as np

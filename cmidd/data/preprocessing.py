@@ -56,7 +56,7 @@ class Normalize:
 
 
 class ZCA:
-    """ZCA whitening, the preprocessing of MTT (methods.md section 3; kornia's formula).
+    """ZCA whitening, the preprocessing of MTT (kornia's formula).
 
     With the covariance ``U diag(s) U^T`` of the flattened training pixels and their mean ``mu``:
     ``z = (x - mu) U diag(s + eps)^(-1/2) U^T``. No channel normalisation before, no rescaling after.
@@ -99,7 +99,7 @@ class ZCA:
 
 
 class EachImage:
-    """Take its mean from each image and divide it by its length (KIP; evaluation.md section 3).
+    """Take its mean from each image and divide it by its length (KIP).
 
     What is taken away is lost: pictures are given back the mean ``level`` and ``length`` of training images.
     """

@@ -13,9 +13,9 @@ class Published:
         title: as tables name it.
         shape: channels, height and width of an image, in the published figures.
         classes: their names, in the order of the labels, for files that do not say them.
-        mean, std: of the channels, as the reference implementations have them (methods.md section 3).
+        mean, std: of the channels, as the reference implementations have them.
         torchvision: its class there, where it has one; ``files`` are where its files lie under ``data.root``.
-        hub: where the hub's repository keeps its parquet files, and in which columns (datasets.md section 1);
+        hub: where the hub's repository keeps its parquet files, and in which columns;
             ``hub_test`` is how it calls the test set.
     """
 

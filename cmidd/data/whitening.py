@@ -22,7 +22,7 @@ NOT_WHITENED = ("mnist", "fashion_mnist")
 
 
 def fit(kind: Kind, pixels: Tensor, dataset: str) -> Preprocessing:
-    """The preprocessing of others' code for training pixels ``[N, C, H, W]`` in [0, 1] (evaluation.md section 3).
+    """The preprocessing of others' code for training pixels ``[N, C, H, W]`` in [0, 1].
 
     KIP takes its mean from each image, divides it by its length, and whitens what is left without another mean; FRePo
     normalises the channels and whitens, but MNIST and Fashion-MNIST. Both add a tenth of the mean variance to all.

@@ -72,7 +72,7 @@ class Permuted:
 
 
 def permuted(confusion: Confusion) -> Permuted | None:
-    """The permutation that a set's labels seem to have gone through, if they do (datasets.md section 1).
+    """The permutation that a set's labels seem to have gone through, if they do.
 
     The set is fitted well, and on the classes that the best matching of rows and columns moves, networks are at or
     below chance, and good under the matching. A set that is plainly bad has no such matching; one that is weak as

@@ -1,4 +1,4 @@
-"""Coresets: the rules by which images of one class are chosen from their features (evaluation.md section 4).
+"""Coresets: the rules by which images of one class are chosen from their features.
 
 Each rule gives the indices ``[min(count, N)]`` of the images that it takes, no image twice, in the order in which it
 takes them.

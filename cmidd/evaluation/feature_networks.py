@@ -1,4 +1,4 @@
-"""Networks trained on the whole training set, in whose features coresets are chosen (evaluation.md section 4)."""
+"""Networks trained on the whole training set, in whose features coresets are chosen."""
 
 import logging
 from dataclasses import asdict

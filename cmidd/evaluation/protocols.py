@@ -14,7 +14,7 @@ Kind = Literal["random", "herding", "kcenter", "forgetting", "kmeans", "whole"]
 @dataclass(frozen=True)
 class FeatureSettings:
     """The ``networks`` in whose features coresets are chosen: how many, and how they are trained on the whole training
-    set, by SGD without augmentation (evaluation.md section 4).
+    set, by SGD without augmentation.
 
     DeepCore trains for 200 epochs (Nesterov, learning rate 0.1 on a cosine), which takes a CPU many hours; step size,
     momentum, decay and batch here are those that a network of the protocols is trained with.
@@ -41,7 +41,7 @@ class FeatureSettings:
 
 @dataclass(frozen=True)
 class EvaluationProtocol:
-    """How a run is evaluated (methods.md section 5).
+    """How a run is evaluated.
 
     ``repeats`` networks every ``interval`` iterations and at the end; a learned step size replaces
     ``training.lr``. ``baselines`` says which are measured beside: ``random`` real images or those that a rule chooses

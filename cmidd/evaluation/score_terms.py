@@ -59,8 +59,8 @@ def measure_scores(
     kept: Path | None = None,
     made_by: Mapping[str, Any] | None = None,
 ) -> Scores:
-    """Train ``protocol.repeats`` networks for every term of :data:`cmidd.evaluation.scores.TERMS` (evaluation.md
-    section 1.3), and score each run. Terms that are trained alike are measured once.
+    """Train ``protocol.repeats`` networks for every term of :data:`cmidd.evaluation.scores.TERMS`, and score
+    each run. Terms that are trained alike are measured once.
 
     All terms have the subject's optimiser, schedule and learning rate: the step size that was learned with the set
     where there is one. Random images are drawn anew for each run.

@@ -1,4 +1,4 @@
-"""Scores of a set beside random images: HLR, IOR, LRS, ARS, and what its gain consists of (evaluation.md section 1)."""
+"""Scores of a set beside random images: HLR, IOR, LRS, ARS, and what its gain consists of."""
 
 import math
 import statistics

@@ -1,4 +1,4 @@
-"""DATM, difficulty-aligned trajectory matching (Guo et al., ICLR 2024; frontier.md section 1)."""
+"""DATM, difficulty-aligned trajectory matching (Guo et al., ICLR 2024)."""
 
 import logging
 from collections.abc import Mapping

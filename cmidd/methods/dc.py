@@ -1,4 +1,4 @@
-"""DC, gradient matching (Zhao et al., ICLR 2021; methods.md section 1.2)."""
+"""DC, gradient matching (Zhao et al., ICLR 2021)."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal

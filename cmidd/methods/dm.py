@@ -1,4 +1,4 @@
-"""DM, distribution matching (Zhao & Bilen, WACV 2023; methods.md section 1.1)."""
+"""DM, distribution matching (Zhao & Bilen, WACV 2023)."""
 
 from collections.abc import Iterator
 from typing import Any

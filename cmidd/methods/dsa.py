@@ -1,4 +1,4 @@
-"""DSA, gradient matching with siamese augmentation (Zhao & Bilen, ICML 2021; methods.md section 1.2)."""
+"""DSA, gradient matching with siamese augmentation (Zhao & Bilen, ICML 2021)."""
 
 from cmidd.methods.dc import DC
 

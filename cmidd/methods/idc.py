@@ -1,4 +1,4 @@
-"""IDC, information-intensive condensation (Kim et al., ICML 2022; methods.md sections 1.5 and 1.6)."""
+"""IDC, information-intensive condensation (Kim et al., ICML 2022)."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
@@ -24,7 +24,7 @@ class IDC(Method):
 
     The reference steps class after class on one tensor with momentum. One joint step of size
     ``lr_img / (1 - momentum)`` without momentum is the same but for what the last classes' momentum still
-    has to give at the end (methods.md 1.6).
+    has to give at the end.
 
     Args:
         lr_img: for 10 images per class of ``base_side`` pixels a side; scaled with the number of images

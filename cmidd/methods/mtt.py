@@ -1,4 +1,4 @@
-"""MTT, matching training trajectories (Cazenavette et al., CVPR 2022; methods.md section 1.3)."""
+"""MTT, matching training trajectories (Cazenavette et al., CVPR 2022)."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Residual networks for small images (He et al., 2016; methods.md section 2)."""
+"""Residual networks for small images (He et al., 2016)."""
 
 import math
 from typing import Literal

@@ -1,4 +1,4 @@
-"""AlexNet for small images, of the cross-architecture pool (Krizhevsky et al., 2012; methods.md section 2)."""
+"""AlexNet for small images, of the cross-architecture pool (Krizhevsky et al., 2012)."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""ResNet10, the second evaluation network of IDC (He et al., 2016; methods.md section 2)."""
+"""ResNet10, the second evaluation network of IDC (He et al., 2016)."""
 
 from typing import Annotated
 

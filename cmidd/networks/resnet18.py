@@ -1,4 +1,4 @@
-"""ResNet18, the teacher of the CMI paper (He et al., 2016; methods.md section 2)."""
+"""ResNet18, the teacher of the CMI paper (He et al., 2016)."""
 
 from typing import Literal
 

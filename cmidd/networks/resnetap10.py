@@ -1,4 +1,4 @@
-"""ResNetAP10, that IDC condenses ImageNet with: average pooling in place of stride (datasets.md section 2)."""
+"""ResNetAP10, that IDC condenses ImageNet with: average pooling in place of stride."""
 
 import math
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""VGG11 for small images, of the cross-architecture pool (Simonyan & Zisserman, 2015; methods.md 2)."""
+"""VGG11 for small images, of the cross-architecture pool (Simonyan & Zisserman, 2015)."""
 
 from typing import Literal
 

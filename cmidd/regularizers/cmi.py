@@ -52,7 +52,7 @@ class CMI(Regularizer):
 
     Args:
         centroids: ``real`` replaces the class centroids of the synthetic set by those of the real images, computed
-            once per teacher (the alternative that the reference has in a comment, methods.md section 7).
+            once per teacher (the alternative that the reference has in a comment).
         input: what its teachers see: the images as networks do, or as pixels in [0, 1].
     """
 

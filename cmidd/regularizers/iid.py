@@ -1,4 +1,4 @@
-"""IID, exploiting inter-sample and inter-feature relations (Deng et al., CVPR 2024; extensions.md 1.1 and 1.2).
+"""IID, exploiting inter-sample and inter-feature relations (Deng et al., CVPR 2024).
 
 Adds two terms per class: in the matching network, the covariance of the synthetic images' feature maps should be
 that of the real ones; in a pre-trained network, the synthetic images should lie close to their mean. It

@@ -2,7 +2,7 @@
 
 What the abstract says: maximise a lower bound of the mutual information between synthetic and real data, layer by
 layer, by a contrastive loss in which images of the same label are positives. Everything beyond that sentence is ours:
-no learned projection, every layer alike, the temperature and the weight (extensions.md 1.6). It costs one forward of
+no learned projection, every layer alike, the temperature and the weight. It costs one forward of
 ``batch_real`` real images per class and one forward and input gradient of the set in the matching network, and means
 something at one image per class, since the positives are real images.
 """

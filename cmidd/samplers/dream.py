@@ -1,4 +1,4 @@
-"""DREAM, representative real images (Liu et al., ICCV 2023; extensions.md 1.4).
+"""DREAM, representative real images (Liu et al., ICCV 2023).
 
 Every ``interval`` steps the training images of each class are clustered by k-means in the embedding of the network
 that is matched, and the image nearest to each centre is matched until the next time. The synthetic set starts from

@@ -1,5 +1,5 @@
 """The first real images of every class, in the order of the data set, as NCFM's published code takes them
-(frontier.md sections 2.2 and 2.7: its loader is asked for the first 1,024 of a class each time).
+(its loader is asked for the first 1,024 of a class each time).
 """
 
 from collections.abc import Callable, Sequence

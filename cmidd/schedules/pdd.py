@@ -1,4 +1,4 @@
-"""PDD, progressive distillation in stages (Chen et al., ICLR 2024; extensions.md 1.5).
+"""PDD, progressive distillation in stages (Chen et al., ICLR 2024).
 
 The images of a class are divided; each part is distilled with the earlier ones beside it, which no longer change, in
 networks that were trained through the earlier stages as evaluation does it. A stage costs what the plain method costs,

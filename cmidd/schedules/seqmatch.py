@@ -1,4 +1,4 @@
-"""SeqMatch, sequential subset matching (Du et al., NeurIPS 2023; extensions.md 1.3).
+"""SeqMatch, sequential subset matching (Du et al., NeurIPS 2023).
 
 PDD's algorithm with few stages and many epochs. It trains a network through the earlier stages for every 50 iterations,
 where ours come from a pool, and begins MTT's experts from new random weights in every stage; here as PDD does, which

@@ -1,7 +1,7 @@
 """Multi-formation: one stored image holds a grid of training images (IDC, Kim et al., ICML 2022; IDM's partitioning).
 
 A stored image is cut into ``factor x factor`` tiles, and each is enlarged to full size: ``n`` stored images
-stand for ``n * factor^2`` training images (methods.md sections 1.4 and 1.5).
+stand for ``n * factor^2`` training images.
 """
 
 from collections.abc import Iterator

@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Maker:
-    """What makes a set of others (evaluation.md sections 3 and 5).
+    """What makes a set of others.
 
     Attributes:
         method: our method under whose recipes such a set is evaluated.

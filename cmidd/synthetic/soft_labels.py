@@ -14,7 +14,7 @@ SUMS_TO = 1e-3  # how far a row of probabilities may be from a sum of one
 
 @dataclass
 class SoftLabels:
-    """Soft labels ``values`` ``[N, C]`` float32, and what they are (evaluation.md section 2)."""
+    """Soft labels ``values`` ``[N, C]`` float32, and what they are."""
 
     values: Tensor
     kind: Kind

@@ -306,3 +306,15 @@ def test_every_link_leads_to_a_file(path):
     links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
     missing = [link for link in links if link and not (path.parent / link).exists()]
     assert not missing
+
+
+def test_no_source_is_a_page_that_is_not_here():
+    files = [path for room in ("cmidd", "configs", "scripts", "tests", "tools") for path in (ROOT / room).rglob("*")]
+    named = re.compile(r"\b(\w+\.md),?(?: sections?)? \d")
+    found = {
+        (path.relative_to(ROOT).as_posix(), page)
+        for path in files
+        if path.suffix in (".py", ".yaml", ".sh") and path.stem != "test_docs"
+        for page in named.findall(path.read_text())
+    }
+    assert found == set()

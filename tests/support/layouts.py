@@ -28,7 +28,7 @@ class Case:
         pixels: of every image of a class, at row and column, RGB; by default the class's colour in the middle.
         says: words of the line that is logged.
         refused: words of the refusal, for what must not be read.
-        published: whether the layout stands in datasets.md section 1.
+        published: whether it is the layout of a published data set or set of images.
         near: how far a pixel may be off, for files with losses.
     """
 

@@ -16,8 +16,7 @@ from cmidd.utils.errors import SettingError
 FACTOR = "method.formation.factor"
 # These train at the step size that was learned with the images.
 LEARNED = ("mtt", "datm")
-# On which labels others' soft ones are trained on where their protocol has hard ones; KIP's are taken by their largest
-# (evaluation.md sections 2 and 3).
+# On which labels others' soft ones are trained on where their protocol has hard ones; KIP's are taken by their largest.
 LOSSES = {"kip": "hard", "frepo": "mse"}
 
 

@@ -13,7 +13,7 @@ from cmidd.utils.errors import SettingError
 
 
 def write(synthetic: SyntheticSet, folder: Path) -> None:
-    """A dictionary with one experiment in ``data`` and no accuracy (evaluation.md section 3).
+    """A dictionary with one experiment in ``data`` and no accuracy.
 
     Raises:
         SettingError: when the set has stages or soft labels or is whitened, or the folder is not new.

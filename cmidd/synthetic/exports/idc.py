@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def write(synthetic: SyntheticSet, folder: Path) -> None:
-    """``[pixels, labels]`` with the settings that decode them (evaluation.md section 3).
+    """``[pixels, labels]`` with the settings that decode them.
 
     Grids stay grids where IDC's code cuts the same images from them, and are written as their tiles otherwise.
 

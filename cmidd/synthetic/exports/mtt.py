@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 def write(synthetic: SyntheticSet, folder: Path) -> None:
-    """Bare tensors (evaluation.md section 3): images in network input space, labels ``[N]`` int64, or soft ones
+    """Bare tensors: images in network input space, labels ``[N]`` int64, or soft ones
     ``[N, C]`` as they are (DATM: logits, TESLA: probabilities), and the learned step size, where there is one (DATM).
 
     Raises:

@@ -107,7 +107,7 @@ def refuse_open_normalisation(found: Imported, path: Path, typed: Collection[str
 
     Raises:
         SettingError: with what can be typed. Nothing is guessed from the range of the values, which does not tell
-            normalised from whitened images, nor one data set's statistics from another's (evaluation.md section 3).
+            normalised from whitened images, nor one data set's statistics from another's.
     """
     given = {word.lstrip("+").partition("=")[0].rpartition(".")[2] for word in typed}
     if found.normalised and not given.intersection(DECIDES):

@@ -17,8 +17,8 @@ MOST_STYLES = 100
 
 
 def read(path: Path, classes: int) -> Imported:
-    """Every base image in every style: a convolution, scaled and shifted, and a transposed one (evaluation.md
-    section 3). Base images are in the order of the classes, as many of each.
+    """Every base image in every style: a convolution, scaled and shifted, and a transposed one. Base images are in the
+    order of the classes, as many of each.
 
     Raises:
         SettingError: when a file is absent or damaged, or the two do not fit.

@@ -1,4 +1,4 @@
-"""Losses on soft labels: torch's own functions, and numbers by hand (evaluation.md sections 1.3 and 2)."""
+"""Losses on soft labels: torch's own functions, and numbers by hand."""
 
 import math
 

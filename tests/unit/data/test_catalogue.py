@@ -39,7 +39,7 @@ TWO = {"ant": (1, 1), "bee": (1, 1)}  # of two images a class, a fixed fifth hel
 SPLIT = {"ant": (2, 1), "bee": (2, 1)}
 TINY = dict.fromkeys(WNIDS, (3, 2))
 WHITE, BLACK, MIDDLE = (255, 255, 255), (0, 0, 0), (4, 4)
-ON_WHITE = (227, 127, 127)  # (200, 0, 0) of which 128/255 covers white: datasets.md section 4
+ON_WHITE = (227, 127, 127)  # (200, 0, 0) of which 128/255 covers white
 BAND = {"size": 20}
 TRAIN_CLASS = {"car": (4, 1), "plane": (4, 1), "train": (4, 1)}
 

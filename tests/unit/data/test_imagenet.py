@@ -14,7 +14,7 @@ from cmidd.data.published import STATISTICS, title_of
 from cmidd.utils.errors import SettingError
 from tests.support.refusals import refused
 
-# Label to rank among the sorted WNIDs (datasets.md section 1).
+# Label to rank among the sorted WNIDs.
 RANKS = {
     "imagenette": list(range(10)),
     "imagewoof": [5, 4, 8, 2, 0, 3, 1, 9, 6, 7],
@@ -233,7 +233,7 @@ def test_the_tables_of_published_figures_can_be_read(table):
         assert shown["MTT", "tiny_imagenet", 50] == (28.0, 0.3)
     else:
         assert shown["MTT", "imagenette", 10] == (63.0, 1.3)
-        assert shown["MTT", "imagewoof", 10] is None  # [u] in datasets.md
+        assert shown["MTT", "imagewoof", 10] is None  # none was verified
 
 
 def test_a_row_of_settings_that_is_wrong_is_named():

@@ -1,4 +1,4 @@
-"""Each rule takes the images that its definition says (evaluation.md section 4), as a slow plain version finds them."""
+"""Each rule takes the images that its definition says, as a slow plain version finds them."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Scores beside random images: the formulas of evaluation.md section 1, the terms behind them, and what a gain is."""
+"""Scores beside random images: the formulas, the terms behind them, and what a gain is."""
 
 import dataclasses
 import json

@@ -126,7 +126,7 @@ def test_a_set_with_soft_labels_is_evaluated_on_them_where_the_recipe_says_so_an
         accuracies(plain, dataclasses.replace(RECIPE, loss="soft"))
 
 
-PROTOCOLS = {  # evaluation.md section 5: epochs, optimiser, lr, weight decay, schedule, batch at IPC 10, loss
+PROTOCOLS = {  # as their code has them: epochs, optimiser, lr, weight decay, schedule, batch at IPC 10, loss
     "dc": (300, "sgd", 0.01, 5e-4, "halfway", 256, "hard"),
     "dsa": (1000, "sgd", 0.01, 5e-4, "halfway", 256, "hard"),
     "dm": (1000, "sgd", 0.01, 5e-4, "halfway", 256, "hard"),

@@ -180,7 +180,7 @@ def test_one_pass_and_class_by_class_agree_and_unequal_classes_are_taken_one_by_
 
 
 def test_one_joint_step_equals_the_reference_step_per_class_with_momentum():
-    """Methods.md 1.6: quadratic losses, ten classes; what differs is momentum still pending at the end."""
+    """Quadratic losses, ten classes; what differs is momentum still pending at the end."""
     generator = torch.Generator().manual_seed(0)
     goals = torch.randn(10, 3, generator=generator, dtype=torch.float64)
     lr, momentum = 0.02, 0.5

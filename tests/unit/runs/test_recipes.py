@@ -10,7 +10,7 @@ pytestmark = pytest.mark.no_cover  # Others go through the same lines; tracing c
 
 PUBLISHED = ("cifar10", "cifar100", "fashion_mnist", "mnist", "svhn")
 METHODS = ("datm", "dc", "dm", "dsa", "idc", "idm", "mtt", "ncfm")
-WEIGHTS = {  # methods.md section 7: data set -> ipc -> weight
+WEIGHTS = {  # the comments of CMIDD's scripts: data set -> ipc -> weight
     "dm": {"svhn": {10: 18000, 50: 500}, "cifar10": {10: 8000, 50: 2000}, "cifar100": {10: 2000, 50: 500}},
     "dc": {"cifar10": {10: 50000, 50: 10000}},
     "dsa": {

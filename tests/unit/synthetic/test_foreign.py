@@ -1,4 +1,4 @@
-"""Every format of others' sets, from a file in the structure that its authors write (evaluation.md section 3)."""
+"""Every format of others' sets, from a file in the structure that its authors write."""
 
 import collections
 import json
