@@ -10,6 +10,7 @@ from cmidd.compute import passes
 from cmidd.compute.backward import Backward
 from cmidd.compute.gsam import GSAM
 from cmidd.compute.losses import Mix, refuse_unlabelled
+from cmidd.compute.optimizer_state import remembered, restore
 from cmidd.compute.recipe import TrainingRecipe as TrainingRecipe
 from cmidd.compute.recipe import with_hard_labels
 from cmidd.data.image_ops import cutmix, mixup
@@ -18,8 +19,6 @@ from cmidd.utils.errors import SettingError
 from cmidd.utils.progress import progress
 from cmidd.utils.random_streams import Streams
 from cmidd.utils.transfer import to_device
-
-TORCHS = {"momentum": "momentum_buffer"}  # Torch's names of what files call otherwise.
 
 Teacher = Callable[[Tensor], Tensor]
 """Images in network input space ``[B, C, H, W]`` to logits ``[B, K]``, without gradient."""
@@ -54,8 +53,8 @@ class Training:
         """What the optimiser remembers of every parameter of each network, by the names of
         :attr:`TrainingRecipe.remembered`.
         """
-        states = [self.optimizer.state[parameter] for parameter in self.module.parameters()]
-        return [{name: [state[TORCHS.get(name, name)] for state in states] for name in self.recipe.remembered}]
+        states = [remembered(self.optimizer, parameter) for parameter in self.module.parameters()]
+        return [{name: [state[name] for state in states] for name in self.recipe.remembered}]
 
     def go_on(self, done: int, states: Sequence[Mapping[str, Sequence[Tensor]]]) -> None:
         """Be where another training of the networks had these :meth:`states` after ``done`` epochs (one at least)."""
@@ -64,8 +63,7 @@ class Training:
             group["lr"] = self.recipe.learning_rates[done - 1]
         for name, values in states[0].items():
             for parameter, value in zip(self.module.parameters(), values, strict=True):
-                device = value.device if name == "step" else parameter.device  # Adam counts on the CPU.
-                self.optimizer.state[parameter][TORCHS.get(name, name)] = value.to(device, copy=True)
+                restore(self.optimizer, parameter, {name: value})
 
     def epochs(self, data: Split, streams: Sequence[Streams], *, what: str | None) -> Iterator[int]:
         """Train to the end of the recipe; epoch e shuffles and augments by ``("train", e)`` of a network's streams.

@@ -8,16 +8,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from cmidd.compute.training import TORCHS
+from cmidd.compute.optimizer_state import remembered, restore
 from cmidd.loop.divergence import Watch
 from cmidd.utils import tensor_files
 from cmidd.utils.errors import SettingError
 from cmidd.utils.random_streams import Streams
-
-REMEMBERED = ("momentum", "step", "exp_avg", "exp_avg_sq")
-
-
-"""What optimisers remember of a leaf (SGD, Adam, AdamW), as a checkpoint calls it."""
 
 
 @contextlib.contextmanager
@@ -105,9 +100,8 @@ class State:
         for name, memory in self.memories.items():
             tensors.update({f"{name}/{key}": tensor for key, tensor in memory.state().items()})
         for number, leaf in enumerate(self.leaves):
-            for name in REMEMBERED:
-                if (value := self.optimizer.state[leaf].get(TORCHS.get(name, name))) is not None:
-                    tensors[f"{name}_{number}"] = value
+            own = remembered(self.optimizer, leaf)
+            tensors.update({f"{name}_{number}": value for name, value in own.items()})
         return tensors
 
     def load(self, path: Path, **newer: Any) -> None:
@@ -122,13 +116,17 @@ class State:
         with restoring(path), torch.no_grad():
             for number, leaf in enumerate(self.leaves):
                 leaf.copy_(tensors[f"leaf_{number}"])
-                for name in REMEMBERED:
-                    if (value := tensors.get(f"{name}_{number}")) is not None:
-                        device = value.device if name == "step" else leaf.device
-                        self.optimizer.state[leaf][TORCHS.get(name, name)] = value.to(device)
+                restore(self.optimizer, leaf, _of_leaf(tensors, number))
             for name, memory in self.memories.items():
                 own = f"{name}/"
                 memory.load_state({key.removeprefix(own): t for key, t in tensors.items() if key.startswith(own)})
         self.streams.attempt = self.about["rollbacks"]
         for group, step_size in zip(self.optimizer.param_groups, self.step_sizes, strict=True):
             group["lr"] = step_size / 2 ** self.about["rollbacks"]
+
+
+def _of_leaf(tensors: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
+    """What a checkpoint has of one leaf beside its values: ``momentum_0`` of leaf 0 as ``momentum``."""
+    own = f"_{number}"
+    names = (key.removesuffix(own) for key in tensors if key.endswith(own) and "/" not in key)
+    return {name: tensors[f"{name}{own}"] for name in names if name != "leaf"}

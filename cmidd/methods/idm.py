@@ -1,4 +1,4 @@
-"""IDM, improved distribution matching (Zhao et al., CVPR 2023; methods.md sections 1.4 and 1.6)."""
+"""IDM, improved distribution matching (Zhao et al., CVPR 2023)."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cmidd.compute.backward import Backward
 from cmidd.compute.embeddings import class_means, embed_real, mean_embedding_distance
+from cmidd.compute.optimizer_state import remembered, restore
 from cmidd.compute.passes import embed_in_chunks
 from cmidd.compute.training import TrainingRecipe, train_step
 from cmidd.core.context import Context
@@ -124,8 +125,8 @@ class IDM(Method):
         for number, queued in enumerate(self.queue):
             tensors.update({f"{number}/{name}": value for name, value in queued.network.state_dict().items()})
             for name, parameter in queued.network.named_parameters():
-                if (buffer := queued.optimizer.state[parameter].get("momentum_buffer")) is not None:
-                    tensors[f"{number}/{name}/momentum"] = buffer
+                own = remembered(queued.optimizer, parameter)
+                tensors.update({f"{number}/{name}/{what}": value for what, value in own.items()})
         return tensors
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
@@ -135,8 +136,9 @@ class IDM(Method):
             queued.correct, queued.seen = correct, seen
             queued.network.load_state_dict({name: tensors[f"{number}/{name}"] for name in queued.network.state_dict()})
             for name, parameter in queued.network.named_parameters():
-                if (buffer := tensors.get(f"{number}/{name}/momentum")) is not None:
-                    queued.optimizer.state[parameter]["momentum_buffer"] = buffer.to(parameter.device)
+                own = f"{number}/{name}/"
+                kept = {key.removeprefix(own): value for key, value in tensors.items() if key.startswith(own)}
+                restore(queued.optimizer, parameter, kept)
             self.queue.append(queued)
 
 

@@ -1,4 +1,4 @@
-"""NCFM, matching neural characteristic functions (Wang et al., CVPR 2025; frontier.md section 2)."""
+"""NCFM, matching neural characteristic functions (Wang et al., CVPR 2025)."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -15,6 +15,7 @@ from cmidd.compute.characteristic import characteristic_discrepancy
 from cmidd.compute.class_steps import ClassAdamW, ClassSGD, ClassSteps
 from cmidd.compute.embeddings import class_means, embed_real
 from cmidd.compute.frequency_network import ROWS, FrequencyNetwork
+from cmidd.compute.optimizer_state import remembered, restore
 from cmidd.compute.passes import embed_in_chunks, logits
 from cmidd.core.context import Context
 from cmidd.core.match import Match
@@ -213,15 +214,13 @@ class _Sampling:
     def state(self) -> dict[str, Tensor]:
         found = {f"sampling/{name}": value for name, value in self.network.state_dict().items()}
         for number, parameter in enumerate(self.network.parameters()):
-            for name, value in self.optimizer.state[parameter].items():
-                found[f"sampling/{name}/{number}"] = value
+            own = remembered(self.optimizer, parameter)
+            found.update({f"sampling/{name}/{number}": value for name, value in own.items()})
         return found
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         self.network.load_state_dict({name: tensors[f"sampling/{name}"] for name in self.network.state_dict()})
         for number, parameter in enumerate(self.network.parameters()):
             self.optimizer.state[parameter].clear()
-            for name in ("step", "exp_avg", "exp_avg_sq"):
-                if (value := tensors.get(f"sampling/{name}/{number}")) is not None:
-                    device = value.device if name == "step" else parameter.device
-                    self.optimizer.state[parameter][name] = value.to(device, copy=True)
+            own = (key.split("/") for key in tensors if key.startswith("sampling/") and key.endswith(f"/{number}"))
+            restore(self.optimizer, parameter, {name: tensors[f"sampling/{name}/{number}"] for _, name, _ in own})

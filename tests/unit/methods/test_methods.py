@@ -68,7 +68,7 @@ def steps(objective, count, first=0):
 
 
 def test_step_sizes_of_joint_steps_hold_what_momentum_would_add_and_idcs_grow_with_the_set(context):
-    """Methods.md 1.6 and 6.5: lr_img / (1 - momentum), for IDC times ipc / 10 times (side / base_side)^2."""
+    """lr_img / (1 - momentum), for IDC times ipc / 10 times (side / base_side)^2."""
     (group,) = idm(context).optimizer().param_groups
     assert (group["lr"], group["momentum"]) == (pytest.approx(0.2 / 0.5), 0)
     (group,) = idc(context).optimizer().param_groups
@@ -157,8 +157,10 @@ def test_accuracies_are_reset_at_exactly_the_iterations_of_a_list(context):
             compose(["method=idm", f"method.meter_reset={wrong}"])
 
 
-def test_a_queue_that_is_put_back_trains_on_to_the_same_bits(context):
-    objective, again = idm(context), idm(context)
+@pytest.mark.parametrize(("optimizer", "remembered"), [("sgd", "momentum"), ("adam", "exp_avg_sq")])
+def test_a_queue_that_is_put_back_trains_on_to_the_same_bits(context, optimizer, remembered):
+    net = TrainingRecipe(batch=32, optimizer=optimizer)
+    objective, again = idm(context, net=net), idm(context, net=net)
     steps(objective, 3)
     kept = {name: tensor.clone() for name, tensor in objective.state().items()}
     again.load_state(kept)
@@ -166,7 +168,7 @@ def test_a_queue_that_is_put_back_trains_on_to_the_same_bits(context):
         steps(each, 4, first=3)
     expected = objective.state()
     assert again.state().keys() == expected.keys()
-    assert any(name.endswith("/momentum") for name in expected)
+    assert any(name.endswith(f"/{remembered}") for name in expected)
     assert all(torch.equal(tensor, expected[name]) for name, tensor in again.state().items())
 
 
