@@ -122,7 +122,7 @@ def refuse_unused(recipe: TrainingRecipe, where: str) -> None:
         raise SettingError(
             f"{where}.{name}={value}: has no effect with loss={recipe.loss}; give another {where}.loss, or {back}"
         )
-    if recipe.hard_epochs and recipe.hard_epochs >= len(recipe.learning_rates):
+    if recipe.hard_epochs and recipe.epochs is not None and recipe.hard_epochs >= len(recipe.learning_rates):
         raise SettingError(
             f"{where}.hard_epochs={recipe.hard_epochs}: of {len(recipe.learning_rates)} in all; choose fewer, or "
             f"{where}.loss=hard"
@@ -134,6 +134,24 @@ def refuse_unused(recipe: TrainingRecipe, where: str) -> None:
             raise SettingError(
                 f"{where}.augment.{name}={value}: is of {operation}, which is not in {where}.augment.strategy="
                 f"{recipe.augment.strategy}; add it there, or give {where}.augment.{name}={default}"
+            )
+
+
+def refuse_passes(recipe: TrainingRecipe, where: str) -> None:
+    """Refuse what says how often images are passed over, where networks are trained batch by batch.
+
+    Args:
+        where: the name of the recipe, ``method.net``.
+
+    Raises:
+        SettingError: naming the first.
+    """
+    for name in ("epochs", "schedule"):
+        value, default = getattr(recipe, name), getattr(TrainingRecipe(), name)
+        if value != default:
+            raise SettingError(
+                f"{where}.{name}={value}: has no effect, for networks are trained batch by batch at one learning rate; "
+                f"leave it out, or {where}.{name}={default}"
             )
 
 

@@ -24,6 +24,9 @@ class Method(ABC):
         experts: the name of its setting that says which trained networks it reads
             (:class:`cmidd.buffers.experts.ExpertSettings`), where it reads any.
         soft_labels: whether the set that it makes has soft labels.
+        decodes: whether it matches what the stored images decode to
+            (:meth:`cmidd.synthetic.synthetic_set.SyntheticSet.training_images`); else a set's ``formation`` is refused.
+        declines: in words, why it wants no step where a match of it is declined.
         in_stages: what keeps it from making a set in stages; None: nothing.
         unsteady: the settings of which a too large value makes the loss infinite, likeliest first.
     """
@@ -34,6 +37,8 @@ class Method(ABC):
     teacher_input: ClassVar[Literal["preprocessed", "pixels"]] = "preprocessed"
     experts: ClassVar[str | None] = None
     soft_labels: ClassVar[bool] = False
+    decodes: ClassVar[bool] = False
+    declines: ClassVar[str] = "the method declined it"
     in_stages: ClassVar[str | None] = None
     unsteady: ClassVar[tuple[str, ...]] = ("lr_img",)
 

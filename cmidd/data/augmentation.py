@@ -75,6 +75,11 @@ class Augmentation:
     patches: Annotated[int, Field(strict=True, ge=1, le=MOST_PATCHES)] = 1
     smallest: Annotated[float, Field(strict=True, gt=0, le=1)] = 1.0
 
+    def __post_init__(self) -> None:
+        unplaced = sorted({*self.strategy.split("_")} & {"shuffle", "zoom"}) if self.composition == "idc" else []
+        if unplaced:
+            raise ValueError(f"composition=idc has no place for {unplaced[0]}; give composition=each, or leave it out")
+
     @property
     def stages(self) -> list[list[str]]:
         """One operation of each stage is applied, stage after stage."""

@@ -99,7 +99,8 @@ class Watch:
         total, loss = metrics.pop("total"), metrics.pop("loss")
         if not _finite(loss):
             return self._unsteady(), "the loss is not finite"
-        weighted = {name: abs(self.weight(name) * value) for name, value in metrics.items()}
+        # A step that was declined has terms of 0, whose weight may not be measured yet.
+        weighted = {name: abs(self.weight(name) * value) if value else 0.0 for name, value in metrics.items()}
         for name, value in metrics.items():
             if not _finite(value):
                 return [self.setting(name)], f"the term {name} is not finite"

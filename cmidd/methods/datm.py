@@ -41,6 +41,7 @@ class DATM(MTT):
 
     unsteady = ("lr_teacher", "lr_lr", "lr_img", "lr_y")
     soft_labels = True
+    declines = "their loss was above method.threshold"
     in_stages = "its soft labels begin as what experts say that were trained on the real data from their start"
 
     def __init__(

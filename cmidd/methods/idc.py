@@ -8,13 +8,16 @@ from torch import Tensor
 
 from cmidd.compute.backward import Backward
 from cmidd.compute.gradients import IDC_DISTANCES, class_gradients, convolutions
-from cmidd.compute.training import TrainingRecipe, train_step
+from cmidd.compute.recipe import TrainingRecipe, refuse_passes
+from cmidd.compute.training import train_step
 from cmidd.core.context import Context
 from cmidd.core.match import Match
 from cmidd.core.method import Method
 from cmidd.data.augmentation import Augmentation
 from cmidd.data.known_labels import host_labels, place
 from cmidd.data.split import Split
+from cmidd.networks import Network
+from cmidd.utils.errors import SettingError
 from cmidd.utils.setting_types import Count, Fraction, Positive
 from cmidd.utils.transfer import to_device
 
@@ -35,6 +38,7 @@ class IDC(Method):
     """
 
     teacher_input = "pixels"  # CMIDD/IDC/condense.py:584: its images are normalised only after augmentation.
+    decodes = True
     unsteady = ("net.lr", "lr_img")
 
     def __init__(
@@ -61,6 +65,12 @@ class IDC(Method):
         self.steps_per_iteration, self.net_steps = inner_loop, -(-net_images // net.batch)
         self.backward = Backward(net)
         self._at_most_labels: Tensor | None = None
+
+    @classmethod
+    def refuse(cls, settings: Mapping[str, Any], network: Network) -> None:
+        refuse_passes(settings["net"], "method.net")
+        if all(parameter.dim() != 4 for parameter in network.parameters()):
+            raise SettingError("network: IDC matches the gradients of convolutions, and this one has none; use another")
 
     @classmethod
     def images_per_iteration(cls, num_classes: int, ipc: int, settings: Mapping[str, Any]) -> int:

@@ -1,6 +1,6 @@
 """IDM, improved distribution matching (Zhao et al., CVPR 2023)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import torch
@@ -12,12 +12,14 @@ from cmidd.compute.backward import Backward
 from cmidd.compute.embeddings import class_means, embed_real, mean_embedding_distance
 from cmidd.compute.optimizer_state import remembered, restore
 from cmidd.compute.passes import embed_in_chunks
-from cmidd.compute.training import TrainingRecipe, train_step
+from cmidd.compute.recipe import TrainingRecipe, refuse_passes
+from cmidd.compute.training import train_step
 from cmidd.core.context import Context
 from cmidd.core.match import Match
 from cmidd.core.method import Method
 from cmidd.data.augmentation import Augmentation
 from cmidd.networks import Network
+from cmidd.utils.errors import SettingError
 from cmidd.utils.setting_types import Count, Fraction, NonNegative, Positive
 
 
@@ -50,6 +52,7 @@ class IDM(Method):
             evaluations in the references).
     """
 
+    decodes = True
     unsteady = ("net.lr", "lr_img")
 
     def __init__(
@@ -75,6 +78,16 @@ class IDM(Method):
         self.fetch_nets, self.net_steps, self.meter_reset = fetch_nets, net_steps, meter_reset
         self.backward = Backward(net)
         self.queue = [self._queued(context.streams("queue_start", number)) for number in range(queue_start)]
+
+    @classmethod
+    def refuse(cls, settings: Mapping[str, Any], network: Network) -> None:
+        refuse_passes(settings["net"], "method.net")
+        size, start = settings["queue_size"], settings["queue_start"]
+        if size < start:
+            raise SettingError(
+                f"method.queue_size={size}: fewer networks than the queue starts with; give at least "
+                f"method.queue_start={start}, or fewer of those"
+            )
 
     def param_groups(self) -> list[dict[str, Any]]:
         return [{"params": [self.context.synthetic.leaf], "lr": self.lr, "momentum": 0.0}]

@@ -50,6 +50,7 @@ class NCFM(Method):
     """
 
     experts: ClassVar[str] = "models"
+    decodes = True
     unsteady = ("models.training.lr", "lr_img")
 
     def __init__(
@@ -119,8 +120,9 @@ class NCFM(Method):
         steps.scale = self._counted.param_groups[0]["lr"]
         initial, trained = self._models_at(iteration)
         vector_to_parameters(torch.lerp(trained, initial, self._blend(iteration)), self.network.parameters())
-        with torch.no_grad():
-            synthetic.leaf.clamp_(0, 1)
+        if synthetic.formation.stored_as == "pixels":
+            with torch.no_grad():
+                synthetic.leaf.clamp_(0, 1)
         steps.prepare()
         decoded = synthetic.training_images()
         real = context.real_batch(self.batch_real, self.network, iteration)

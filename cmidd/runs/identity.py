@@ -7,7 +7,8 @@ from cmidd.compute import earlier
 from cmidd.utils.nested import at, differences, merged
 
 EXPERTS_LENGTH = "method.experts.training.epochs"
-READING_THE_LAST = ("datm",)  # methods that read how an expert ends, whose length so makes a difference
+# Methods that read pieces of trajectories alone. Any other may read how an expert ends, so that its length matters.
+READING_PIECES = ("mtt",)
 
 WITHOUT_EFFECT = (
     "cmi.measure",
@@ -47,7 +48,7 @@ def without_effect(settings: Any) -> list[str]:
         if all(at(regularizers, f"{name}.ratio") is None for name in regularizers):
             names.append("balance_steps")
     constant = (at(settings, "method.experts.training.schedule") or "constant") == "constant"
-    if constant and at(settings, "method.name") not in READING_THE_LAST:
+    if constant and at(settings, "method.name") in READING_PIECES:
         names.append(EXPERTS_LENGTH)
     if at(settings, "method.experts.dtype") == "float32":
         names.append("method.experts.dtype")

@@ -78,6 +78,7 @@ def read_settings(config: Mapping[str, Any], *, is_run: bool = True) -> Settings
         chosen(settings.tracking, settings.wandb)
         _refuse_beside_prepare(settings)
         _refuse_tests(settings.evaluation)
+        _refuse_undecoded(settings.formation, method, name)
         _refuse_without_gradient(settings)
         check_recipes(settings)
         _refuse_spare_networks(settings.evaluation)
@@ -202,6 +203,18 @@ def _refuse_tests(protocol: EvaluationProtocol) -> None:
                 f"evaluation.{name}={value}: a run tests networks at their end; leave it out, or give it to "
                 "evaluate.py with the finished set"
             )
+
+
+def _refuse_undecoded(formation: Formation, method: type[Method], name: str) -> None:
+    """Refuse images that stand for others where the method would match them as they are stored."""
+    given = {key: value for key, value in vars(formation).items() if value != getattr(Formation(), key)}
+    if given and not method.decodes:
+        key, value = next(iter(given.items()))
+        able = ", ".join(other for other in METHODS if METHODS[other].decodes)
+        raise SettingError(
+            f"method.formation.{key}={value}: method={name} matches the images as they are stored, and networks would "
+            f"be trained on others; leave it out, or use method={able}"
+        )
 
 
 def _refuse_unmet(kind: str, name: str, needs: frozenset[str], gives: frozenset[str], method: str) -> None:

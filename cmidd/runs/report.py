@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from cmidd.loop.balance import in_words
+from cmidd.methods import METHODS
 from cmidd.runs.record import RunRecord
 from cmidd.utils import clock
 from cmidd.utils.text import command_line, duration, summary
@@ -31,11 +32,8 @@ def report(folder: Path, record: RunRecord) -> None:
         for name, measured in weights.items():
             log.info("measured in stage %d: %s", stage, in_words(name, measured))
     if record.declined:
-        log.info(
-            "%d of %d iterations took no step: their loss was above method.threshold",
-            record.declined,
-            record.last["iteration"],
-        )
+        why = METHODS[record.settings["method"]["name"]].declines
+        log.info("%d of %d iterations took no step: %s", record.declined, record.last["iteration"], why)
     if times := in_parts(record, clock.taken()):
         log.info("time: %s", times)
     if compared and "whole" not in compared:

@@ -48,7 +48,7 @@ class DREAM(Sampler):
         count: int,
         generator: torch.Generator,
         new_network: Callable[[torch.Generator], Network],
-        distinct: bool = True,
+        distinct: bool = False,
     ) -> list[Split]:
         smallest = min(len(members) for members in self.data.class_members)
         if size * count > smallest and not self.data.fill:

@@ -43,6 +43,6 @@ class First(Sampler):
         """``size`` images of every class from the one of number ``begin``; where a class ends, its first ones again."""
         chosen = []
         for members in self.data.class_members:
-            own = members[begin:] if begin < len(members) else members
-            chosen.append(self.data.first(own, size))
-        return self.data.train[torch.cat(chosen).to(self.data.device)]
+            at = begin % max(1, len(members))
+            chosen.append(self.data.first(torch.cat([members[at:], members[:at]]), size))
+        return self.data.take(torch.cat(chosen))

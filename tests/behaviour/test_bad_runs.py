@@ -182,13 +182,18 @@ def test_a_finished_run_without_a_sound_record_is_refused(begun, tmp_path):
     refused("run folder", "no result.json", lambda: again(folder), path)
 
 
+IDC, IDM = TINY_METHOD["idc"][1:], TINY_METHOD["idm"][1:]
 WRONG = [
     (["network.depth=9"], "network.depth=9"),
     (["network.norm=groupnorm", "network.width=10"], "network.width=10"),
     (["cmi.lambda=1", "cmi.teacher=resnet18"], "network=resnet18"),
     (["cmi.measure=true", "cmi.teacher=lenet"], "network=lenet"),
     (["cmi.lambda=1", "cmi.teacher=vgg11"], "vgg11"),
-    (["+method.formation={factor: 9}"], "method.formation.factor=9"),
+    (["method=idc", *IDC, "method.formation.factor=9"], "method.formation.factor=9"),
+    (["method=idc", *IDC, "network=mlp"], "network"),
+    (["method=idc", *IDC, "+method.net.schedule=cosine"], "method.net.schedule=cosine"),
+    (["method=idm", *IDM, "+method.net.epochs=7"], "method.net.epochs=7"),
+    (["method=idm", *IDM, "method.queue_size=2", "method.queue_start=3"], "method.queue_size=2"),
     (["ipc=500"], "ipc=500"),
     (["dataset.statistics=cifar10"], "dataset.statistics=cifar10"),
     (["device=cuda"], "device=cuda"),

@@ -373,3 +373,9 @@ def test_the_length_of_experts_is_compared_only_where_it_matters_in_every_stage(
         (run_of(None, {"experts": {"count": 3}}), run_of(None, {})),
     ]:
         assert comparable(one) != comparable(other)
+
+
+@pytest.mark.parametrize("name", ["datm", "one_of_my_own"])
+def test_the_length_of_experts_matters_to_methods_that_may_read_how_they_end(name):
+    short, long = ({"method": {"name": name, "experts": {"training": {"epochs": epochs}}}} for epochs in (40, 80))
+    assert comparable(short) != comparable(long)

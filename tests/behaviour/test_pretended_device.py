@@ -24,7 +24,7 @@ RUNS = {
     "idm": (1.9, ["method.iterations=22", "method.fetch_nets=2", "cmi.ratio=0.1"]),
     "idc": (0.9, ["method.iterations=1", "method.inner_loop=11", "method.batch_syn_max=3", "schedule=pdd", *STAGES]),
     "datm": (1.9, ["method.iterations=22"]),
-    "ncfm": (1.4, ["method.iterations=11", "cmi.lambda=1"]),
+    "ncfm": (1.4, ["method.iterations=11", "sampler=first", "cmi.lambda=1"]),
     "mtt": (1.4, ["method.iterations=11", "method.syn_steps=2", "schedule=seqmatch", *STAGES, "dataset.zca=true"]),
 }
 RUNS["idc"][1].extend(["sampler=dream", "sampler.interval=5", "sampler.rounds=20"])

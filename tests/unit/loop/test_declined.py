@@ -54,6 +54,12 @@ def test_a_gate_that_never_opens_is_counted_and_leaves_the_start(tmp_path):
     assert all(row["cmi"] > 0 for row in rows if "cmi" in row)
 
 
+def test_a_gate_that_never_opens_measures_no_weight(tmp_path):
+    words = ["method.threshold=1e-6", "method.iterations=12", "cmi.ratio=0.3"]
+    record = json.loads((run_here(tmp_path / "results", "datm", *words) / "result.json").read_text())
+    assert record["declined"] == 12
+
+
 def test_the_calibration_is_logged_beside_the_match(tmp_path):
     folder = run_here(tmp_path / "results", "ncfm", "cmi.lambda=1")
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]

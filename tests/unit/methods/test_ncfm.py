@@ -1,5 +1,7 @@
 """NCFM's matches, steps and plateau are the published code's, on figures that it computed."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn.utils import parameters_to_vector
@@ -144,6 +146,18 @@ def test_the_step_size_falls_where_the_published_one_does(golden, method_of):
             method = method_of("adamw")
             method.load_state(state)
     near(torch.tensor(found, dtype=torch.float64), golden["plateau_lr"])
+
+
+@pytest.mark.parametrize(("stored_as", "least"), [("pixels", 0.0), ("input", -2.0)])
+def test_pixels_are_clamped_and_network_input_is_not(method_of, stored_as, least):
+    method = method_of("sgd")
+    synthetic, steps = method.context.synthetic, method.optimizer()
+    steps.prepare = lambda: None
+    synthetic.formation = replace(synthetic.formation, stored_as=stored_as)
+    with torch.no_grad():
+        synthetic.leaf.fill_(-2)
+    next(iter(method.matches(0)))
+    assert float(synthetic.leaf.detach().min()) == least
 
 
 def test_a_network_is_trained_on_the_set_as_published(golden, method_of):

@@ -12,6 +12,7 @@ from cmidd.data.load import load_dataset
 from cmidd.methods.idc import IDC
 from cmidd.networks import build_network
 from cmidd.samplers.dream import DREAM, representatives
+from cmidd.samplers.first import First
 from cmidd.samplers.random import RandomSampler
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils.errors import SettingError
@@ -154,6 +155,18 @@ def test_a_start_that_chance_never_repeats_is_no_other_run(data):
     assert "distinct" not in compose(["method=idc"]).identity["method"]  # digits: one tile
     assert compose(["method=idc", "dataset=cifar10"]).identity["method"]["distinct"] is True
     assert "distinct" not in compose(["method=idc", "dataset=cifar10", "method.init=noise"]).identity["method"]
+
+
+@pytest.mark.parametrize("fill", ["none", "repeat"])
+def test_the_first_images_of_a_class_come_again_where_it_ends(fill):
+    data, size = load_dataset("digits", fill=fill), 60
+    sampler = First(data)
+    batches = sampler.first(size, 4, Streams(0)("init"), lambda _: network_for(data), distinct=True)
+    assert [len(batch) for batch in batches] == [10 * size] * 4
+    members = data.class_members[0]
+    wanted = data.train.images[torch.cat([members, members])[: 4 * size]]
+    assert torch.equal(torch.cat([batch.images[:size] for batch in batches]), wanted)
+    assert sampler.batch(size, None, Streams(0), ()).labels is batches[0].labels
 
 
 def test_a_method_without_real_batches_is_refused():
