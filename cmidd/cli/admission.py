@@ -1,6 +1,7 @@
 """The start of a run: the recipe that its words chose, and the first files in its folder, on how it was made."""
 
 import logging
+import re
 import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,22 +23,45 @@ if TYPE_CHECKING:
     from cmidd.runs.settings import Settings
 
 log = logging.getLogger(__name__)
+RECIPE = re.compile(r"recipe(/\w+)?=")
 
 
 def check_recipe(chosen: Composition) -> None:
     """Say when there is no recipe for a method and data set; refuse one that was asked for by name."""
     choices, recipes = chosen.choices, options("recipe")
-    asked = [word.removeprefix("recipe=") for word in chosen.words if word.startswith("recipe=")]
-    for name in asked:
-        if name not in recipes:
-            raise SettingError(f"recipe={name}: unknown; choose one of {', '.join(recipes)}")
-    if not asked and f"{choices['method']}_{choices['dataset']}" not in recipes:
+    asked = [word.partition("=")[::2] for word in chosen.words if RECIPE.match(word)]
+    for group, name in asked:
+        if name not in options(group):
+            raise SettingError(f"{group}={name}: unknown; choose one of {', '.join(options(group))}")
+    if "recipe" not in dict(asked) and f"{choices['method']}_{choices['dataset']}" not in recipes:
         method = choices["method"]
         log.warning("no recipe %s_%s: using the values that the method has by itself", method, choices["dataset"])
     for kind, by_itself in BY_ITSELF.items():
         name = f"{choices[kind]}_{choices['method']}_{choices['dataset']}"
         if choices[kind] != by_itself and name not in options(f"recipe/{kind}"):
             log.warning("no recipe %s/%s: using the values that %s=%s has by itself", kind, name, kind, choices[kind])
+
+
+def refuse_launcher(words: list[str]) -> None:
+    """Refuse a launcher of sweeps for a run that is none, which would be computed here instead.
+
+    Raises:
+        SettingError: naming it.
+    """
+    for word in words:
+        if word.lstrip("+").startswith(("launch=", "hydra/launcher=")):
+            raise SettingError(f"{word}: hands out the runs of a sweep, and this is one run; add -m to the command")
+
+
+def say_idle(words: list[str], settings: "Settings") -> None:
+    """Say which of these words change nothing, and what would have them do so."""
+    from cmidd.runs.idle import idle  # which imports torch
+
+    for name, why in idle(settings).items():
+        for word in words:
+            typed = word.lstrip("+").partition("=")[0]
+            if typed == name or typed.startswith(f"{name}."):
+                log.warning("%s changes nothing here: %s", as_typed(word), why)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from cmidd.cli import following_jobs, journal
-from cmidd.cli.admission import Admission, check_recipe, own_words
+from cmidd.cli.admission import Admission, check_recipe, own_words, refuse_launcher, say_idle
 from cmidd.cli.compose import Composition, as_dict, notes, of, say_notes
 from cmidd.cli.configs import CONFIGS
 from cmidd.cli.first_look import look
@@ -61,8 +61,16 @@ def app(load: Callable[[], Callable[["Settings", Admission], Any]], words: list[
             raise SettingError(f"dry_run={settings.dry_run}: only distill.py has a dry run; leave it out")
         if settings.prepare and not plans:
             raise SettingError("prepare=true: only distill.py prepares runs; leave it out")
+        if settings.overwrite and not plans:
+            raise SettingError(
+                "overwrite=true: only distill.py puts runs aside; delete below buffers_root what is to be made anew"
+            )
         with run_log("/".join(settings.folder.parts[-5:])) as said:
             check_recipe(chosen)
+            if journal.journal is None:
+                refuse_launcher([*HydraConfig.get().overrides.hydra, *chosen.words])
+                if plans:
+                    say_idle(chosen.words, settings)
             say_notes()
             return load()(settings, Admission(chosen, settings, said))
 
