@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -24,8 +25,10 @@ from cmidd.data.sources import read_published
 from cmidd.data.split import Labelled, Source, Split, stratified_split
 from cmidd.utils.checking import checked, choose, keywords, known
 from cmidd.utils.errors import SettingError
+from cmidd.utils.machine import machine_memory
 from cmidd.utils.plugins import Plugins
 from cmidd.utils.setting_types import PathText
+from cmidd.utils.text import in_bytes
 
 log = logging.getLogger(__name__)
 Reader = Callable[..., Source[Any]]
@@ -130,6 +133,8 @@ def load_dataset(
     def decode(split: Labelled, part: str) -> Split:
         return decoded(split, cache, f"{name}_{part}") if isinstance(split, Pictures) else split.decoded()
 
+    if zca and preprocessing is None:
+        _refuse_large_whitening(found, channels)
     source: Source = found.decoded(decode)
     where = f"dataset={name}, data.root={root}"
     if source.origin is not None:
@@ -155,9 +160,28 @@ def load_dataset(
     )
 
 
+def _refuse_large_whitening(source: Source[Any], channels: int | None) -> None:
+    """Refuse to whiten images for which this machine has too little memory: known before a picture is decoded."""
+    train = source.train
+    if isinstance(train, Pictures):
+        size, smaller = train.geometry.size, "a smaller dataset.size"
+        shape = (channels or train.geometry.channels, size, size)
+    else:
+        images, smaller = train.decoded().images, "smaller images"
+        shape = (channels or images.shape[1], *images.shape[2:])
+    needed, there = ZCA.bytes_to_fit(len(train), math.prod(shape)), machine_memory()
+    if there is not None and needed > there:
+        raise SettingError(
+            f"dataset.zca=true: needs {in_bytes(needed)} for {len(train)} images of {'x'.join(map(str, shape))} (their "
+            f"covariance and its eigenvectors), this machine has {in_bytes(there)}; use dataset.zca=false or {smaller}"
+        )
+
+
 def _checked_splits(source: Source, validation: float, where: str) -> tuple[Split, Split]:
     """The images to train and to test on."""
     train, test = source.train, source.test
+    if len(source.classes) < 2:
+        raise SettingError(f"{where}: found {len(source.classes)} class(es), distillation needs 2 or more; add others")
     parts = {"training": train, "test": test} | ({"validation": source.validation} if source.validation else {})
     for part, split in parts.items():
         if flaw := _flaw(split, len(source.classes)):

@@ -81,6 +81,15 @@ class ZCA:
         # Rounding may push a zero eigenvalue below zero.
         return cls(mean.float(), eigenvectors.float(), eigenvalues.clamp(min=0).float(), eps)
 
+    @staticmethod
+    def bytes_to_fit(count: int, size: int) -> int:
+        """What :meth:`fit` holds at its most, for ``count`` images of ``size`` numbers.
+
+        Of ``[D, D]`` four matrices in float64 (eigenvectors, these again and scaled, their product) and three in
+        float32 (eigenvectors, both maps); of ``[N, D]`` the images in float32, in float64, and centred.
+        """
+        return (4 * 8 + 3 * 4) * size**2 + (4 + 2 * 8) * count * size
+
     def __call__(self, pixels: Tensor) -> Tensor:
         flat = pixels.reshape(-1, len(self.mean)) - self._mean(pixels)
         return (flat @ self._whiten(pixels)).reshape(pixels.shape)

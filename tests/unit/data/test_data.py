@@ -9,13 +9,14 @@ import torchvision
 from PIL import Image
 
 from cmidd import load_synthetic
-from cmidd.data import sources
+from cmidd.data import load, sources
 from cmidd.data.load import load_dataset
 from cmidd.data.preprocessing import ZCA
 from cmidd.synthetic.pictures import export
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils.errors import SettingError
-from tests.support.data_files import WRITERS
+from cmidd.utils.machine import machine_memory
+from tests.support.data_files import WRITERS, images
 from tests.support.refusals import refused
 
 
@@ -91,6 +92,21 @@ def test_zca_equals_its_formula_and_inverts():
     expected = centred.numpy() @ (vectors @ np.diag((values + 0.1) ** -0.5) @ vectors.T)
     torch.testing.assert_close(zca(pixels).flatten(1).double(), torch.tensor(expected), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(zca.inverse(zca(pixels)), pixels, rtol=0, atol=1e-5)
+
+
+def test_whitening_that_cannot_fit_is_refused_before_a_picture_is_opened(tmp_path, monkeypatch):
+    folder = images(tmp_path / "p")
+    monkeypatch.setattr(load, "machine_memory", lambda: 24 * 10**9)
+    assert load_dataset("folder", root=folder, size=8, zca=True).image_shape == (3, 8, 8)
+    monkeypatch.setattr(Image, "open", None)
+    words = "dataset.zca=true: needs 106.3 GB for 4 images of 3x128x128", "has 24.0 GB", "smaller dataset.size"
+    refused("data", "zca", lambda: load_dataset("folder", root=folder, size=128, zca=True), *words)
+    monkeypatch.setattr(load, "machine_memory", lambda: 10**5)
+    refused("data", "zca of arrays", lambda: load_dataset("digits", zca=True), "images of 1x8x8", "smaller images")
+
+
+def test_the_memory_of_the_machine_is_known():
+    assert 10**8 < machine_memory() < 10**15
 
 
 @pytest.mark.parametrize("zca", [False, True])
