@@ -6,6 +6,8 @@ and ``val_labels``: images uint8 ``[N, H, W]``, ``[N, H, W, C]`` or ``[N, C, H, 
 """
 
 import io
+import re
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,9 @@ from cmidd.utils import tensor_files
 from cmidd.utils.errors import SettingError
 
 SUFFIXES = (".npz", ".safetensors")
+REQUIRED = ("train_images", "train_labels", "test_images", "test_labels")
+OPTIONAL = ("val_images", "val_labels")
+SHARD = re.compile(r"-(\d+)-of-(\d+)")  # as the hub numbers files, from 0
 
 
 def read_arrays(path: Path) -> Source:
@@ -34,9 +39,15 @@ def read_arrays(path: Path) -> Source:
         raise SettingError(f"data.root={path}: dataset=arrays reads one file, .npz or .safetensors; give its path")
     if not path.is_file():
         raise SettingError(f"data.root={path}: no such file; give an .npz or .safetensors file")
-    arrays = _read_npz(path) if path.suffix.lower() == ".npz" else tensor_files.read_tensors(path)[0]
-    train, test = _split(arrays, "train", path), _split(arrays, "test", path)
-    validation = _split(arrays, "val", path) if "val_images" in arrays else None
+    if path.suffix.lower() == ".npz":
+        arrays, there = _read_npz(path)
+    else:
+        arrays = tensor_files.read_tensors(path)[0]
+        there = list(arrays)
+    _refuse_missing(there, path)
+    train = _split(arrays, "train", path)
+    test = _split(arrays, "test", path, len(train))
+    validation = _split(arrays, "val", path, len(train)) if "val_images" in arrays else None
     splits = [train, test, *([validation] if validation else [])]
     num_classes = 1 + max(int(split.labels.max()) for split in splits)
     names = tuple(str(number) for number in range(num_classes))
@@ -73,18 +84,26 @@ def _named(name: str, known: Published, source: Source, path: Path) -> Source:
     return Source(source.train, source.test, known.classes, validation=source.validation, origin=source.origin)
 
 
-def _split(arrays: Mapping[str, Tensor], part: str, path: Path) -> Split:
-    """The split ``train``, ``test`` or ``val`` of arrays, as images ``[N, C, H, W]`` and labels ``[N]``."""
-    for name in (f"{part}_images", f"{part}_labels"):
-        if name not in arrays:
+def _refuse_missing(there: list[str], path: Path) -> None:
+    """Refuse a file that lacks arrays, naming those that are there."""
+    for name in (*REQUIRED, *(OPTIONAL if "val_images" in there else ())):
+        if name not in there:
+            known = " ".join(", ".join(sorted(there)).split())[:200]
             raise SettingError(
-                f"data.root={path}: has no {name}, only {', '.join(sorted(arrays)) or 'nothing'}; add it: a file of "
+                f"data.root={path}: has no {name}, only {known or 'nothing'}; add it: a file of "
                 "arrays holds train_images, train_labels, test_images and test_labels"
             )
+
+
+def _split(arrays: Mapping[str, Tensor], part: str, path: Path, training: int | None = None) -> Split:
+    """The split ``train``, ``test`` or ``val`` of arrays, as images ``[N, C, H, W]`` and labels ``[N]``.
+
+    There are as many ``training`` images, and so no more classes; None: those of this split.
+    """
     images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
     where = f"data.root={path}: {part}_images"
     if images.dtype != torch.uint8:
-        raise SettingError(f"{where} of {images.dtype}; give pixels as uint8, 0 to 255")
+        raise SettingError(f"{where} of {str(images.dtype).removeprefix('torch.')}; give pixels as uint8, 0 to 255")
     if images.ndim == 3:
         images = images[:, None]
     channels_first, channels_last = [images.ndim == 4 and images.shape[axis] in (1, 3) for axis in (1, -1)]
@@ -95,10 +114,11 @@ def _split(arrays: Mapping[str, Tensor], part: str, path: Path) -> Split:
         raise SettingError(f"{where} {list(images.shape)}; give them as [N, H, W], [N, H, W, C] or [N, C, H, W]")
     if channels_last:
         images = images.permute(0, 3, 1, 2)
-    return Split(images.contiguous(), _labels(labels, len(images), f"data.root={path}: {part}_labels"))
+    labels = _labels(labels, len(images), training or len(images), f"data.root={path}: {part}_labels")
+    return Split(images.contiguous(), labels)
 
 
-def _labels(labels: Tensor, count: int, where: str) -> Tensor:
+def _labels(labels: Tensor, count: int, most_classes: int, where: str) -> Tensor:
     if labels.ndim == 2 and labels.shape[1] > 1:
         raise SettingError(f"{where} {list(labels.shape)}: several labels an image; give one class for each image")
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
@@ -106,27 +126,25 @@ def _labels(labels: Tensor, count: int, where: str) -> Tensor:
     if labels.ndim not in (1, 2) or labels.numel() != count:
         raise SettingError(f"{where} {list(labels.shape)} for {count} images; give one class number for each")
     labels = labels.flatten().to(torch.int64)
-    if int(labels.min()) < 0 or int(labels.max()) >= count:
+    if int(labels.min()) < 0 or int(labels.max()) >= most_classes:
         raise SettingError(
             f"{where} from {int(labels.min())} to {int(labels.max())}; give the classes the numbers 0, 1, 2, ..."
         )
     return labels
 
 
-def _read_npz(path: Path) -> dict[str, Tensor]:
-    """The numeric arrays of an ``.npz``; what would have to be unpickled is refused."""
+def _read_npz(path: Path) -> tuple[dict[str, Tensor], list[str]]:
+    """The arrays of an ``.npz`` that are read, and the names of all; what would have to be unpickled is refused."""
     try:
         with opened_npz(path) as file:
-            wanted = [name for name in file.files if name.endswith(("_images", "_labels"))]
-            return {name: torch.from_numpy(_native(file[name])) for name in wanted}
+            wanted = [name for name in (*REQUIRED, *OPTIONAL) if name in file.files]
+            return {name: torch.from_numpy(_native(file[name])) for name in wanted}, file.files
     except UNREADABLE as error:
         raise _damaged(path, error) from error
 
 
 def _native(array: np.ndarray) -> np.ndarray:
-    """In the machine's byte order and an integer type that torch has."""
-    if array.dtype.kind == "u" and array.dtype.itemsize > 1:
-        return array.astype(np.int64)
+    """In the machine's byte order."""
     return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
 
 
@@ -138,13 +156,10 @@ def _read_parquet(folder: Path, images: str, labels: str, test: str) -> Source:
         raise SettingError(
             f"{folder}: parquet needs pyarrow; pip install 'cmidd[parquet]', or store the images as .npz"
         ) from error
-    splits = []
+    splits = list[Split]()
     for part in ("train", test):
-        paths = sorted(folder.glob(f"{part}-*.parquet"))
-        if not paths:
-            raise SettingError(f"{folder}: has no {part}-*.parquet; put it beside the others")
         rows: list[tuple[Tensor, int]] = []
-        for path in paths:
+        for path in _shards(folder, part):
             try:
                 table = pyarrow.parquet.read_table(path, columns=[images, labels])
                 pictures, numbers = table.column(images).to_pylist(), table.column(labels).to_pylist()
@@ -155,10 +170,37 @@ def _read_parquet(folder: Path, images: str, labels: str, test: str) -> Source:
             raise SettingError(f"{folder}: {part} pictures differ in size; use a folder of images (dataset=folder)")
         pixels = torch.stack([picture for picture, _ in rows])
         arrays = {f"{part}_images": pixels, f"{part}_labels": torch.tensor([number for _, number in rows])}
-        splits.append(_split(arrays, part, folder))
+        splits.append(_split(arrays, part, folder, len(splits[0]) if splits else None))
     num_classes = 1 + max(int(split.labels.max()) for split in splits)
     names = tuple(str(number) for number in range(num_classes))
     return Source(splits[0], splits[1], names, origin=f"{folder.name}/*.parquet")
+
+
+def _shards(folder: Path, part: str) -> list[Path]:
+    """The files of a split, sorted; of those that are numbered, ``-<number>-of-<count>``, each is there once."""
+    paths = sorted(folder.glob(f"{part}-*.parquet"))
+    if not paths:
+        raise SettingError(f"{folder}: has no {part}-*.parquet; put it beside the others")
+    numbered: dict[int, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))  # by count, then by number
+    for path in paths:
+        if match := SHARD.search(path.name):
+            numbered[int(match[2])][int(match[1])].append(path.name)
+    if len(numbered) > 1:
+        first = ", ".join(sorted(min(by_number.values())[0] for by_number in numbered.values())[:5])
+        raise SettingError(f"{folder}: {first} are of different downloads; remove all but those of one")
+    for count, by_number in numbered.items():
+        for number, names in sorted(by_number.items()):
+            if number >= count:
+                raise SettingError(f"{folder}: {names[0]} is none of {count} files, counted from 0; remove it")
+            if names[1:]:
+                raise SettingError(f"{folder}: {' and '.join(names)} are the same part; remove all but one")
+        if len(by_number) < count:
+            absent = next(number for number in range(count) if number not in by_number)
+            raise SettingError(
+                f"{folder}: has {len(by_number)} of {count} {part} files, {part}-{absent:05}-of-{count:05}.parquet is "
+                "missing; put it beside the others"
+            )
+    return paths
 
 
 def _picture(cell: Mapping[str, Any]) -> Tensor:

@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import logging
 import math
 import os
 import zlib
@@ -19,12 +20,16 @@ from cmidd.data.split import MOST_BYTES, Source, Split
 from cmidd.utils import files, locks
 from cmidd.utils.errors import SettingError
 
+log = logging.getLogger(__name__)
+
 # Where Debian's package dataset-fashion-mnist puts its files.
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 
 
 def read_published(name: str, root: Path, download: bool) -> Source:
     """A published data set from its own files, else from arrays or parquet under ``root``, else downloaded.
+
+    Where its own files are not usable, and cannot be downloaded, arrays or parquet stand in for them too.
 
     Raises:
         SettingError: when none of them is there, or one is damaged.
@@ -34,11 +39,18 @@ def read_published(name: str, root: Path, download: bool) -> Source:
             f"data.root={root}: a file, and dataset={name} looks in a folder; give data.root={root.parent}, or "
             f"dataset=arrays data.root={root}"
         )
-    if not has_published_files(name, root) and (found := find_published(name, root)):
+    published = has_published_files(name, root)
+    if not published and (found := find_published(name, root)):
         return found
     if name == "fashion_mnist" and not (root / "FashionMNIST" / "raw").is_dir() and DEBIAN_FASHION_MNIST.is_dir():
         return _from_debian()
-    return from_torchvision(name, root, download)
+    try:
+        return from_torchvision(name, root, download)
+    except SettingError as error:
+        if not published or (found := find_published(name, root)) is None:
+            raise
+        log.warning("%s; %s is read instead", str(error).partition(" -- ")[0], found.origin)
+        return found
 
 
 def from_torchvision(name: str, root: Path, download: bool) -> Source:

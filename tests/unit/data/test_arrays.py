@@ -2,6 +2,8 @@
 
 import io
 import json
+import logging
+import shutil
 from unittest.mock import patch
 
 import numpy as np
@@ -72,6 +74,15 @@ def test_validation_images_of_its_own_are_used_only_for_validation(tmp_path):
     assert tuning.test.labels.tolist() == content["val_labels"].flatten().tolist()
 
 
+@pytest.mark.parametrize("kind", [np.int64, np.uint16, np.uint64])
+def test_fewer_test_images_than_classes_are_read_and_so_are_labels_of_any_integers(tmp_path, kind):
+    content = arrays(per_class=(2, 1), classes=20, column=False)
+    content = {name: value[10:] if name.startswith("test") else value for name, value in content.items()}
+    content = {name: value.astype(kind) if name.endswith("labels") else value for name, value in content.items()}
+    data = load_dataset("arrays", root=write(tmp_path / "flowers.npz", content))
+    assert (data.num_classes, data.test.labels.tolist()) == (20, list(range(10, 20)))
+
+
 def without(name):
     return lambda content: content.pop(name)
 
@@ -80,11 +91,21 @@ def put(name, change):
     return lambda content: content.update({name: change(content[name])})
 
 
+OTHERS = {"train_images": "x_train", "train_labels": "y_train", "test_images": "x_test", "test_labels": "y_test"}
 FLAWS = {
     "no test set": (without("test_images"), "test_images"),
     "no labels": (without("train_labels"), "train_labels"),
     "floats": (put("train_images", lambda a: a / np.float32(255)), "float32"),
-    "sixteen bits": (put("train_images", lambda a: a.astype(np.uint16)), "train_images"),
+    "sixteen bits": (put("train_images", lambda a: a.astype(np.uint16)), "train_images of uint16;"),
+    "other names": (
+        lambda content: [content.update({OTHERS[name]: content.pop(name)}) for name in list(content)],
+        "only x_test, x_train, y_test, y_train;",
+    ),
+    "one class": (
+        lambda content: content.update({name: content[name] * 0 for name in content if name.endswith("labels")}),
+        "found 1 class(es), distillation needs 2 or more",
+    ),
+    "a test label without end": (put("test_labels", lambda a: a.astype(np.int64) + 2**40), "test_labels from"),
     "two channels": (put("train_images", lambda a: np.stack([a, a], -1)), "neither 1 nor 3 channels"),
     "rows or channels": (put("train_images", lambda a: np.stack([np.stack([a[:, 0]] * 3, 1)] * 3, -1)), "as well as"),
     "five dimensions": (put("train_images", lambda a: a[:, None, None]), "train_images"),
@@ -151,6 +172,16 @@ def test_the_published_files_come_first_and_have_no_content_hash(tmp_path):
     )
 
 
+def test_arrays_stand_in_for_published_files_that_are_not_usable(tmp_path, caplog):
+    write(tmp_path / "cifar10.npz", arrays((32, 32, 3), classes=10))
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    with caplog.at_level(logging.WARNING):
+        data = load_dataset("cifar10", root=tmp_path, download=False)
+    assert (data.origin, len(data.train)) == ("cifar10.npz", 60)
+    assert "not usable" in caplog.text
+    assert "cifar10.npz is read instead" in caplog.text
+
+
 @pytest.mark.parametrize("made", [{"shape": (28, 28), "classes": 10}, {"shape": (32, 32, 3), "classes": 9}])
 def test_another_data_set_under_a_published_name_is_refused(tmp_path, made):
     path = write(tmp_path / "cifar10.npz", arrays(**made))
@@ -214,6 +245,40 @@ def test_parquet_of_the_hub_is_read_pixel_for_pixel(tmp_path, name, below):
     expected = torch.tensor(pixels[-1].transpose(2, 0, 1).copy()) / 255
     torch.testing.assert_close(data.preprocessing.inverse(data.train.images[-1]), expected, rtol=0, atol=1e-6)
     assert data.content is not None
+
+
+SHARDS = {
+    "one is missing": (lambda f: (f / "train-00000-of-00002.parquet").unlink(), "train-00000-of-00002.parquet is miss"),
+    "another generation": (
+        lambda f: shutil.copy(f / "train-00000-of-00002.parquet", f / "train-00000-of-00001.parquet"),
+        "train-00000-of-00001.parquet, train-00000-of-00002.parquet are of different downloads",
+    ),
+    "one twice": (
+        lambda f: shutil.copy(f / "test-00000-of-00001.parquet", f / "test-00000-of-00001-0f3a.parquet"),
+        "test-00000-of-00001-0f3a.parquet and test-00000-of-00001.parquet are the same part",
+    ),
+    "counted from 1": (
+        lambda f: (f / "train-00000-of-00002.parquet").rename(f / "train-00002-of-00002.parquet"),
+        "train-00002-of-00002.parquet is none of 2 files",
+    ),
+}
+
+
+@pytest.mark.parametrize("flaw", SHARDS)
+def test_shards_that_are_missing_or_there_twice_are_named(tmp_path, flaw):
+    change, words = SHARDS[flaw]
+    write_parquet(tmp_path, "cifar10")
+    change(tmp_path / "plain_text")
+    refused("arrays", flaw, lambda: load_dataset("cifar10", root=tmp_path, download=False), words)
+
+
+def test_parquet_without_numbers_is_read(tmp_path):
+    write_parquet(tmp_path, "cifar10")
+    for number in range(2):
+        (tmp_path / "plain_text" / f"train-0000{number}-of-00002.parquet").rename(
+            tmp_path / "plain_text" / f"train-part{number}.parquet"
+        )
+    assert len(load_dataset("cifar10", root=tmp_path, download=False).train) == 20
 
 
 def test_damaged_parquet_is_named(tmp_path):
