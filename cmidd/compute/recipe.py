@@ -86,7 +86,7 @@ class TrainingRecipe:
 
     @property
     def remembered(self) -> tuple[str, ...]:
-        """What the optimiser remembers of every parameter (:meth:`cmidd.compute.training.Training.state`)."""
+        """What the optimiser remembers of every parameter (:meth:`cmidd.compute.training.Training.states`)."""
         if self.optimizer == "sgd":
             return ("momentum",) if self.momentum > 0 else ()
         if self.optimizer == "gsam":

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,11 +17,17 @@ LEFT_BY_SYSTEMS = {"__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System V
 
 @dataclass(frozen=True)
 class Inside:
-    """What lies directly in a folder, sorted by name; ``skipped`` counts what is neither, in words."""
+    """What lies directly in a folder, sorted by name.
+
+    Attributes:
+        skipped: counts what is neither, in words.
+        broken: links to nothing that are no pictures by name; they are skipped.
+    """
 
     folders: list[Path]
     images: list[Path]
     skipped: Counter[str]
+    broken: list[Path] = field(default_factory=list)
 
     @property
     def kind(self) -> str:
@@ -36,21 +43,22 @@ def look(folder: Path, setting: str) -> Inside:
     Raises:
         SettingError: when it cannot be listed.
     """
-    folders, images, skipped = [], [], Counter[str]()
+    folders, images, skipped, broken = [], [], Counter[str](), []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name.startswith(".") or entry.name in LEFT_BY_SYSTEMS:
                     skipped["hidden"] += 1
-                elif entry.is_dir():
+                elif not (lost := entry.is_symlink() and not os.path.exists(entry.path)) and entry.is_dir():
                     folders.append(Path(entry.path))
-                elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES and (entry.is_file() or entry.is_symlink()):
+                elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES and (entry.is_symlink() or entry.is_file()):
                     images.append(Path(entry.path))
                 else:
+                    broken += [Path(entry.path)] if lost else []
                     skipped["no picture by name"] += 1
     except OSError as error:
         raise SettingError(f"{setting}: cannot list {folder} ({error.strerror}); check its permissions") from error
-    return Inside(sorted(folders), sorted(images), skipped)
+    return Inside(sorted(folders), sorted(images), skipped, sorted(broken))
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,20 @@ def below(folder: Path, setting: str) -> Below:
     found.images.sort()
     found.data_sets.sort()
     return found
+
+
+def refuse_links(folders: Iterable[Path], broken: Iterable[Path], setting: str) -> None:
+    """Refuse links among classes and splits that would lose one, or have the same pictures twice.
+
+    Raises:
+        SettingError: for a ``broken`` link, or two ``folders`` that are one.
+    """
+    for path in broken:
+        raise SettingError(f"{setting}: {path} links to {os.readlink(path)}, which is not there; repair or remove it")
+    seen: dict[str, Path] = {}
+    for path in folders:
+        if (other := seen.setdefault(os.path.realpath(path), path)) != path:
+            raise SettingError(f"{setting}: {other} and {path} are one folder, by a link; remove the link")
 
 
 def refuse_no_folder(root: Path, setting: str) -> None:

@@ -1,6 +1,7 @@
 """Picture files: opened without running anything, decoded to squares of pixels."""
 
 import contextlib
+import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -125,8 +126,9 @@ def _opened(path: Path, root: Path, setting: str) -> Iterator["Image.Image"]:
     """A picture that is open; what is raised while it is becomes one line."""
     from PIL import Image
 
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise SettingError(f"{setting}: {path} links to {path.resolve()}, outside of it; put a copy into the folder")
+    there = Path(os.path.realpath(path))  # Path.resolve() would raise for a link to itself.
+    if not there.is_relative_to(root.resolve()):
+        raise SettingError(f"{setting}: {path} links to {there}, outside of it; put a copy into the folder")
     try:
         with warnings.catch_warnings(), Image.open(path, formats=IMAGE_FORMATS) as picture:
             warnings.simplefilter("error", Image.DecompressionBombWarning)

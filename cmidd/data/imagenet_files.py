@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-from cmidd.data.folders import below, look
+from cmidd.data.folders import below, look, refuse_links
 from cmidd.data.image_files import Fit, Geometry, Pictures
 from cmidd.data.imagenet import SUBSETS
 from cmidd.data.layouts import Layout
@@ -31,6 +31,7 @@ def read_subset(name: str, root: Path, download: bool, *, size: Side = 128, fit:
     wnids = SUBSETS[name]
     places = [root, *(root / below for below in ("imagenet", name, f"{name}2", f"{name}2-320", f"{name}2-160"))]
     found = [place for place in places if any((place / "train" / wnid).is_dir() for wnid in wnids)]
+    found.sort(key=lambda place: not all((place / "train" / wnid).is_dir() for wnid in wnids))  # All ten first.
     setting = f"dataset={name}, data.root={root}"
     if not found:
         raise SettingError(
@@ -62,6 +63,8 @@ def _layout(root: Path, wnids: tuple[str, ...], setting: str) -> Layout:
             problem, way = f"{root} has no test set", f"put {_tree(wnids)} there"
         raise SettingError(f"{setting}: {problem}; {way}")
     folders = {"train": root / "train", "test": root / held_out[0]}
+    classes = (folder / wnid for folder in folders.values() for wnid in wnids)
+    refuse_links([*folders.values(), *classes], [], setting)
     splits: dict[str, tuple[tuple[Path, str], ...]] = {}
     skipped = Counter[str]()
     for role, folder in folders.items():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from cmidd.data.folders import Below, Inside, advice, below, look, refuse_no_folder
+from cmidd.data.folders import Below, Inside, advice, below, look, refuse_links, refuse_no_folder
 from cmidd.data.image_files import Geometry, Pictures
 from cmidd.data.label_files import ANNOTATIONS, WNID, annotated, titles
 from cmidd.data.split_folders import Splits, find_splits, refuse_alike
@@ -110,7 +110,7 @@ def understand(root: Path, setting: str) -> Layout:
 
 def _of_classes(root: Path, top: Inside, setting: str) -> Layout:
     """One folder a class, nothing set apart."""
-    named = _named(top.folders, setting)
+    named = _named(top, setting)
     inside = _inside(named, setting)
     if len(named) < 2:
         lonely = [path for path in named.values() if look(path, setting).folders]
@@ -128,7 +128,7 @@ def _of_splits(root: Path, top: Inside, splits: Splits, setting: str) -> Layout:
     """Folders of classes in ``train`` and in what is held out."""
     skipped, name = top.skipped + splits.skipped, "ImageFolder"
     found: dict[str, list[tuple[Path, str]]] = {}
-    folders = dict(splits.folders)
+    folders, of_classes = dict(splits.folders), list[Path]()
     for role, folder in splits.folders.items():
         classes = {own for _, own in found.get("train", ())}
         inside = look(folder, setting)
@@ -140,7 +140,10 @@ def _of_splits(root: Path, top: Inside, splits: Splits, setting: str) -> Layout:
                 found[role], name = _annotated(folder, inside, classes, setting), "Tiny-ImageNet's original layout"
                 continue
             folders[role], name = folder / IMAGES, "Tiny-ImageNet, sorted into val/images"
-        found[role] = _pictures(_inside(_named(inside.folders, setting), setting), folder.name, skipped, setting)
+        named = _named(inside, setting)
+        of_classes += named.values()
+        refuse_links(of_classes, [], setting)
+        found[role] = _pictures(_inside(named, setting), folder.name, skipped, setting)
     classes = {own for _, own in found["train"]}
     for role, pictures in found.items():
         if odd := sorted(classes ^ {own for _, own in pictures}):
@@ -166,12 +169,13 @@ def _annotated(folder: Path, inside: Inside, classes: set[str], setting: str) ->
     return sorted(of.items(), key=lambda pair: (pair[1], pair[0]))
 
 
-def _named(folders: list[Path], setting: str) -> dict[str, Path]:
-    """Class folders by their names."""
-    for path in folders:
+def _named(inside: Inside, setting: str) -> dict[str, Path]:
+    """Class folders by their names; no link loses one or makes two of one."""
+    refuse_links(inside.folders, inside.broken, setting)
+    for path in inside.folders:
         if not path.name.isprintable() or len(path.name) > 200:
             raise SettingError(f"{setting}: class folder {path.name!r} is not named by 1 to 200 letters; rename it")
-    return {path.name: path for path in sorted(folders, key=lambda path: path.name)}
+    return {path.name: path for path in sorted(inside.folders, key=lambda path: path.name)}
 
 
 def _inside(named: dict[str, Path], setting: str) -> dict[str, Below]:

@@ -23,7 +23,10 @@ def upright(picture: Image.Image, channels: int) -> tuple[Image.Image, list[str]
     mode, done = "L" if channels == 1 else "RGB", []
     if picture.format != "MPO" and getattr(picture, "is_animated", False):  # A phone's MPO has its preview as second.
         done.append("of several frames (the first is read)")
-    picture.load()  # Before the orientation is asked for: a TIFF is turned by this.
+    turned = picture.format == "TIFF" and _orientation(picture) in range(2, 9)
+    picture.load()  # Before the others are asked for their orientation; a TIFF is turned by this.
+    if turned:
+        done.append("turned as EXIF says")
     if _orientation(picture) in range(2, 9):
         picture = ImageOps.exif_transpose(picture)
         done.append("turned as EXIF says")

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from cmidd.data.folders import Inside, below, look
+from cmidd.data.folders import Inside, below, look, refuse_links
 from cmidd.data.label_files import ANNOTATIONS
 from cmidd.utils.errors import SettingError
 
@@ -49,6 +49,7 @@ def find_splits(root: Path, top: Inside, setting: str) -> Splits | None:
                 f"{setting}: {path.name!r} holds folders as a split does, and splits are named {', '.join(NAMES)}; "
                 "rename it, or move the pictures of a class directly into its folder"
             )
+    refuse_links(kinds, [path for path in top.broken if ALIKE.fullmatch(path.name)], setting)
     if top.images:
         raise SettingError(
             f"{setting}: {len(top.images)} pictures lie beside the splits {_names(kinds)} ({top.images[0].name!r}); "

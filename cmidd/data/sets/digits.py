@@ -9,7 +9,7 @@ from cmidd.data.split import Source, Split, stratified_split
 
 
 def read(root: Path, download: bool) -> Source:
-    """The 1,797 digits of 8x8 pixels inside scikit-learn; a fixed stratified fifth (360) is the test set."""
+    """The 1,797 digits of 8x8 pixels inside scikit-learn; a fixed stratified fifth (359) is the test set."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()

@@ -1,5 +1,6 @@
 """Every layout and kind of file that users bring is read as the table says, or refused; none is read wrong."""
 
+import shutil
 from functools import partial
 
 import numpy as np
@@ -221,6 +222,16 @@ LAYOUTS = [
         {**TWO, "cow": (1, 1)},
     ),
     Case(
+        "splits that are links inside, beside a link to nothing",
+        then(
+            pair("train", "test"),
+            lambda f: [(f / name).rename(f / f".{name}") for name in ("train", "test")],
+            *(link(name, f".{name}") for name in ("train", "test")),
+            link("README.md", "none"),
+        ),
+        SPLIT,
+    ),
+    Case(
         "arrays as MedMNIST's",
         arrays(),
         {"0": (2, 1, 1), "1": (2, 1, 1)},
@@ -288,7 +299,13 @@ FILES = [
     Case("EXIF 8", turned(8), TWO, {"ant": {(1, 0): ANT, (6, 0): ANT, (1, 7): BEE}}),
     Case("EXIF 3", turned(3), TWO, {"ant": {(7, 1): ANT, (0, 6): BEE}}),
     Case("EXIF 1", turned(1), TWO, {"ant": {(0, 1): ANT, (7, 6): BEE}}),
-    Case("EXIF 6 in a TIFF", turned(6, ".tif"), TWO, {"ant": {(1, 7): ANT, (6, 7): ANT, (1, 0): BEE}}),
+    Case(
+        "EXIF 6 in a TIFF",
+        turned(6, ".tif"),
+        TWO,
+        {"ant": {(1, 7): ANT, (6, 7): ANT, (1, 0): BEE}},
+        says=("2 turned as EXIF says",),
+    ),
     Case(
         "EXIF 6 of 40x20",
         mode(lambda path: halves(path, (40, 20), 6)),
@@ -495,8 +512,23 @@ REFUSED = [
         refused=("links to",),
         root="in",
     ),
+    Case("a class that is another", then(two(), link("cow", "ant")), refused=("/ant and", "/cow are one folder")),
+    Case("a class that is lost", then(two(), link("cow", "none")), refused=("/cow links to", "/none, which is not")),
+    Case("a class that is itself", then(two(), link("cow", "cow")), refused=("/cow links to",)),
+    Case(
+        "a test set that is the training set",
+        then(pair("train"), link("test", "train")),
+        refused=("/test and", "/train are one folder"),
+    ),
+    Case("a test set that is lost", then(pair("train"), link("test", "none")), refused=("/test links to",)),
+    Case(
+        "a class of the test set that is of the training set",
+        then(pair("train", "test"), lambda f: shutil.rmtree(f / "test" / "bee"), link("test/bee", "train/bee")),
+        refused=("/train/bee and", "/test/bee are one folder"),
+    ),
     Case("a linked sub-folder", then(two(), link("ant/more", "bee")), refused=("links to a folder",)),
     Case("a link to nothing", then(two(), link("ant/9.png", "none.png")), refused=("cannot read",)),
+    Case("a picture that is itself", then(two(), link("ant/9.png", "ant/9.png")), refused=("cannot read",)),
     Case("a folder named as a picture", then(two(), make("ant/9.png")), refused=("named as a picture",)),
     Case("text named as a picture", then(two(), write("ant/9.png")), refused=("cannot read", "9.png")),
     Case("PostScript named as a picture", then(two(), write("ant/9.jpg", "%!PS-Adobe-3.0\n")), refused=("9.jpg",)),

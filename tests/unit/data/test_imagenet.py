@@ -66,6 +66,20 @@ def test_a_subset_is_read_from_imagenet_or_a_folder_of_its_own(tmp_path, place):
     assert data.content is not None
 
 
+def test_a_place_with_all_ten_classes_comes_before_one_that_shares_a_class(tmp_path):
+    wnids = SUBSETS["imagewoof"]
+    tree(tmp_path / "imagewoof2-320", wnids)
+    tree(tmp_path, wnids[3:4])
+    data = load_dataset("imagewoof", root=tmp_path, size=8)
+    assert (len(data.train), data.origin) == (10, "imagewoof2-320/{train,val}")
+
+
+def test_a_validation_set_that_is_the_training_set_is_refused(tmp_path):
+    tree(tmp_path, SUBSETS["imagewoof"], held_out="train")
+    (tmp_path / "val").symlink_to("train")
+    refused("imagenet", "link", lambda: load_dataset("imagewoof", root=tmp_path), "/train and", "/val are one folder")
+
+
 def test_a_subset_that_is_not_there_is_one_line_with_the_expected_tree(tmp_path):
     wnids = SUBSETS["imagefruit"]
 
