@@ -45,7 +45,7 @@ LEVELS = {
     "cmidd distill method=dm": ("run", DM),
     "cmidd distill method=dm cmi.lambda=1": ("run", DM),
     "cmidd distill method=dm ipc=1 seed=3": ("run", DM),
-    "cmidd distill method=dm dry_run=true": ("run", DM),
+    "cmidd distill method=idc dry_run=measure": ("run", TINY_METHOD["idc"][1:]),
     "cmidd distill method=dm overwrite=true": ("run", DM),
     "cmidd distill method=dm cmi.measure=true evaluation.interval=500": ("run", DM),
     "cmidd distill method=dm tracking=tensorboard": ("run", [*DM, "seed=4"]),
