@@ -1,4 +1,4 @@
-"""ConvNet, the network that all methods distil with by default (methods.md section 2; Gidaris & Komodakis, 2018)."""
+"""ConvNet, the network that all methods distil with by default (Gidaris & Komodakis, 2018)."""
 
 from typing import Annotated, Literal
 
