@@ -31,15 +31,22 @@ def evaluate(
     stages: Sequence[TrainingStage],
     repeats: int,
     streams: Streams,
-    **how: Any,
+    *,
+    optimizer: Optimizer = "fresh",
+    teacher: Teacher | None = None,
+    kept: Path | None = None,
+    made_by: Mapping[str, Any] | None = None,
 ) -> list[float]:
     """Accuracy (per cent, on the held-out split) of ``repeats`` networks trained from scratch through ``stages``.
 
     Args:
         network: the ``name`` of a network with its options.
-        how: as for :func:`evaluate_tests`.
+        optimizer, teacher, kept, made_by: as for :func:`evaluate_tests`.
     """
-    return [each.figure for each in evaluate_tests(data, network, stages, repeats, streams, **how)]
+    tested = evaluate_tests(
+        data, network, stages, repeats, streams, optimizer=optimizer, teacher=teacher, kept=kept, made_by=made_by
+    )
+    return [each.figure for each in tested]
 
 
 def evaluate_tests(
@@ -49,11 +56,13 @@ def evaluate_tests(
     repeats: int,
     streams: Streams,
     *,
+    optimizer: Optimizer = "fresh",
+    teacher: Teacher | None = None,
     kept: Path | None = None,
     made_by: Mapping[str, Any] | None = None,
+    confusion: Confusion | None = None,
     tests: int = 1,
     held_out: Split | None = None,
-    **how: Any,
 ) -> list[Tests]:
     """As :func:`evaluate`, with all tests of each network.
 
@@ -61,13 +70,24 @@ def evaluate_tests(
         kept: a file in which each network's are kept as soon as they are measured; those that a like evaluation left
             there are not measured again. Whoever has the accuracies elsewhere removes it.
         made_by: what they depend on beside the network, the stages and the streams; the teacher, where they have one.
-        tests, held_out, how: as for :func:`tests_of_each`.
+        optimizer, teacher, confusion, tests, held_out: as for :func:`tests_of_each`.
     """
 
     def measure(some: range) -> list[list[float]]:
         what = f"evaluating, network {some[0] + 1}{'' if len(some) == 1 else f' to {some[-1] + 1}'} of {repeats}"
         own = [streams.child("repeat", repeat) for repeat in some]
-        found = tests_of_each(data, network, stages, own, what, tests=tests, held_out=held_out, **how)
+        found = tests_of_each(
+            data,
+            network,
+            stages,
+            own,
+            what,
+            optimizer=optimizer,
+            confusion=confusion,
+            teacher=teacher,
+            tests=tests,
+            held_out=held_out,
+        )
         return [[*each.tested, *each.held_out] for each in found]
 
     width, at_once = tests if held_out is None else 2 * tests, _at_once(data, network, stages)
@@ -75,7 +95,7 @@ def evaluate_tests(
         groups = (range(first, min(first + at_once, repeats)) for first in range(0, repeats, at_once))
         return [Tests.of(row, tests) for group in groups for row in measure(group)]
     key = {**(made_by or {}), "network": network, "lessons": digest(stages), "streams": streams.seed}
-    key |= {} if how.get("optimizer", "fresh") == "fresh" else {"optimizer": how["optimizer"]}
+    key |= {} if optimizer == "fresh" else {"optimizer": optimizer}
     key |= {} if width == 1 else {"tests": tests, "numbers": width}
     rows = rows_in_pieces(kept, cache.fingerprint(key), repeats, width, measure, at_once)
     return [Tests.of(row, tests) for row in rows]
@@ -93,10 +113,11 @@ def accuracy_of_one(
     stages: Sequence[TrainingStage],
     streams: Streams,
     what: str,
-    **how: Any,
+    *,
+    teacher: Teacher | None = None,
 ) -> float:
     """Accuracy (per cent) of one new network, as :func:`tests_of_each`."""
-    return tests_of_each(data, network, stages, [streams], what, **how)[0].figure
+    return tests_of_each(data, network, stages, [streams], what, teacher=teacher)[0].figure
 
 
 def tests_of_each(

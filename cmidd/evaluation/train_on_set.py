@@ -5,7 +5,7 @@ import functools
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -67,8 +67,9 @@ def train_through(
         if teacher is not None and recipe.targets == "corrected":
             data = dataclasses.replace(data, soft=corrected(labelled(data, teacher), data.labels))
         counting = None if after is None else functools.partial(_counted, after, before)
-        how: dict[str, Any] = {"optimizer": carried, "teacher": teacher, "after": counting}
-        used = train_together(networks, data, recipe, own, what=what, **how)
+        used = train_together(
+            networks, data, recipe, own, what=what, optimizer=carried, teacher=teacher, after=counting
+        )
         carried = used if optimizer == "carried" else None
         before += len(recipe.learning_rates)
 

@@ -9,7 +9,7 @@ TEACHERS = ("cmi.teacher", "cmi.teachers", "cmi.pool", "cmi.epochs")
 
 def idle(settings: Settings) -> dict[str, str]:
     """The settings without effect, by dotted name (of a whole group: ``evaluation.whole``), and what they need."""
-    found, baselines = {}, settings.evaluation.baselines
+    found: dict[str, str] = {}
     if not settings.cmi.active:
         found |= dict.fromkeys(("cmi.centroids", "cmi.input"), "CMI is off; give cmi.lambda, cmi=recipe or cmi.measure")
     if not settings.taught:
@@ -19,9 +19,9 @@ def idle(settings: Settings) -> dict[str, str]:
         found["balance_steps"] = "no weight is measured; give cmi=balanced or cmi.measure=true"
     if len(settings.stage_sizes) == 1:
         found["evaluation.optimizer"] = "the set is made in one stage; give schedule=pdd"
-    if RULES.keys().isdisjoint(baselines):
+    if RULES.keys().isdisjoint(settings.evaluation.baselines):
         found["evaluation.features"] = "no baseline is chosen by features; give evaluation.baselines=[herding]"
-    if "whole" not in baselines:
+    if "whole" not in settings.evaluation.baselines:
         found["evaluation.whole"] = "the whole data set is not measured; give evaluation.baselines=[whole]"
     if chosen(settings.tracking, settings.wandb) != "wandb":
         found["wandb.project"] = "wandb is not shown the run; give tracking=wandb"
