@@ -135,7 +135,7 @@ def _published(key: Key, cell: Cell, table: Table) -> tuple[float, float | None]
     """The paper's figure of the row of the table in which a cell stands."""
     system, dataset, ipc, strength = key
     for row in table.rows:
-        entry = table.entries.get((row.name, Column(dataset, ipc)))
+        entry = table.entries.get((row, Column(dataset, ipc)))
         if entry and row.system == system and row.with_cmi == (strength != BASELINE) and entry.ours == cell:
             return entry.published
     return None
@@ -149,7 +149,7 @@ def _lines(place: Place, table: Table, results: Sequence[Result]) -> list[dict[s
             for kind, values in (result.record.baselines or {}).items():
                 measured.setdefault(kind, []).append(tuple(values))
     for row in table.rows:
-        entry = table.entries.get((row.name, Column(*place)))
+        entry = table.entries.get((row, Column(*place)))
         if row.baseline and entry and entry.ours:
             measured.setdefault(row.baseline, []).append(tuple(entry.ours.accuracies))
     lines = []

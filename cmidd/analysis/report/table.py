@@ -59,8 +59,8 @@ def only_run(table: Table) -> list[Table]:
     for dataset in dict.fromkeys(column.dataset for column in table.columns):
         there = {key for key, entry in table.entries.items() if entry.ours and key[1].dataset == dataset}
         columns = tuple(column for column in table.columns if any(key[1] == column for key in there))
-        rows = tuple(row for row in table.rows if any(key[0] == row.name for key in there))
-        entries = {(row.name, column): table.entry(row, column) for row in rows for column in columns}
+        rows = tuple(row for row in table.rows if any(key[0] == row for key in there))
+        entries = {(row, column): table.entry(row, column) for row in rows for column in columns}
         tables.append(Table(columns, rows, entries))
     return sorted((table for table in tables if table.rows), key=lambda table: len(table.rows))
 

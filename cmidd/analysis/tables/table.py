@@ -45,7 +45,7 @@ class Row:
     with_cmi: bool
     published: tuple[tuple[float, float | None] | None, ...]
     bound: bool = False
-    added: dict[str, str | list[str]] = field(default_factory=dict)
+    added: dict[str, str | list[str]] = field(default_factory=dict, hash=False)
     baseline: Kind | None = None
 
     @property
@@ -115,10 +115,10 @@ class Entry:
 class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
-    entries: dict[tuple[str, Column], Entry]
+    entries: dict[tuple[Row, Column], Entry]
 
     def entry(self, row: Row, column: Column) -> Entry:
-        return self.entries[row.name, column]
+        return self.entries[row, column]
 
     def gain(self, row: Row, column: Column, published: bool) -> float | None:
         """What CMI adds to the row's method in this column: ours, or the published figures."""
@@ -155,18 +155,18 @@ class Table:
     def not_shown(self) -> list[str]:
         """What was found for cells and differs from what they show, a line each."""
         found: dict[str, str] = {}
-        for (name, column), entry in self.entries.items():
+        for (row, column), entry in self.entries.items():
             for other in entry.ours.others if entry.ours else ():
-                found.setdefault(other.line, f"{name}, {title_of(column.dataset)} {column.ipc}: {other.line}")
+                found.setdefault(other.line, f"{row.name}, {title_of(column.dataset)} {column.ipc}: {other.line}")
         return list(found.values())
 
     @property
     def teachers(self) -> str | None:
         """With which teachers our cells with CMI were made; where they differ, each with its cells."""
         found: dict[str, list[str]] = {}
-        for (name, column), entry in self.entries.items():
+        for (row, column), entry in self.entries.items():
             if entry.ours and entry.ours.teachers:
-                cell = f"{name}, {title_of(column.dataset)} {column.ipc}"
+                cell = f"{row.name}, {title_of(column.dataset)} {column.ipc}"
                 found.setdefault(entry.ours.teachers, []).append(cell)
         if len(found) > 1:
             return "; ".join(f"{teachers} ({'; '.join(cells)})" for teachers, cells in found.items())
@@ -234,7 +234,7 @@ def make_table(
                 if ours is None:
                     command = f"{row.command} dataset={column.dataset} ipc={column.ipc}"
                     command += " cmi=recipe" if row.with_cmi else ""
-            entries[row.name, column] = Entry(ours, published, command and command + where)
+            entries[row, column] = Entry(ours, published, command and command + where)
     return Table(tuple(columns), tuple(rows), entries)
 
 

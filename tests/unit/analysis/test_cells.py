@@ -245,3 +245,16 @@ def test_a_curve_is_of_the_runs_that_were_evaluated_on_the_way_where_all_of_them
     (line,) = axis.lines
     assert line.get_xydata().tolist() == [[4.0, 4.5], [10.0, 10.5]]
     assert line.get_label() == "DM (n=2)"
+
+
+def test_rows_of_one_name_stand_beside_each_other(tmp_path):
+    run(tmp_path, 0, [40.0, 40.2])
+    rows = {"ours": {"DM": {"method": "dm"}}, "paper": {"DM": {"published": [[48.9, 0.6]]}}}
+    made = table(tmp_path, layout={"columns": [{"dataset": "cifar10", "ipc": 10}], "groups": rows})
+    assert "\n| DM | 40.10 ± 0.14 (n=2) |\n| DM | -<br>paper 48.9 ± 0.6 |\n" in markdown(made)
+    found = csv.DictReader(io.StringIO(as_csv(made)))
+    assert [(each["mean"], each["published_mean"]) for each in found] == [("40.1", ""), ("", "48.9")]
+    tex = latex(made)
+    assert "DM & $\\mathbf{40.1}_{\\pm 0.1}$ \\\\\n\\midrule\nDM (published) & $\\mathbf{48.9}_{\\pm 0.6}$ \\\\" in tex
+    (on_it,) = on_page(made, [])["tables"]
+    assert [each["lines"][0] for each in on_it["rows"]] == [[["DM"], ["40.10 ± 0.14 (n=2)"]]]

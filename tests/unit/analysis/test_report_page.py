@@ -95,6 +95,17 @@ def test_the_table_has_what_was_run_and_all_of_the_layout_on_request(folder):
     assert "python scripts/distill.py method=dc dataset=cifar10 ipc=1" in everything["commands"]
 
 
+def test_a_method_of_the_layout_that_is_not_built_there_keeps_its_published_figures_beside_ours(tmp_path):
+    record(tmp_path, "dm", "digits", 10, 0.0, 0, [90.0, 92.0])
+    columns = [{"dataset": "cifar10", "ipc": 10}]
+    layout = {"columns": columns, "groups": {"papers": {"DM": {"published": [[48.9, None]]}}}}
+    (everything,) = read(written(tmp_path, layout, missing=True))["tables"]
+    lines = [each["lines"][0] for each in everything["rows"]]
+    assert lines == [[["DM"], ["-", "paper 48.9"], ["-"]], [["DM"], ["-"], ["91.00 ± 1.41 (n=2)"]]]
+    (digits,) = read(written(tmp_path, layout))["tables"]
+    assert [each["lines"][0] for each in digits["rows"]] == [[["DM"], ["91.00 ± 1.41 (n=2)"]]]
+
+
 def test_an_empty_folder_says_how_to_make_a_run(tmp_path):
     data = read(written(tmp_path, results_root="there"))
     assert (data["story"]["headline"], data["cards"], data["tables"]) == ("No finished run yet", [], [])
