@@ -1,5 +1,7 @@
 """The table in the paper's layout, in LaTeX."""
 
+from itertools import groupby
+
 from cmidd.analysis.tables.table import NOT_SHOWN, Column, Entry, Row, Table
 from cmidd.data.published import title_of
 from cmidd.utils.noise import RULE
@@ -7,21 +9,20 @@ from cmidd.utils.noise import RULE
 
 def latex(table: Table) -> str:
     """The paper's layout with booktabs: the best of ours and of the published in bold, and what CMI adds."""
-    datasets = list(dict.fromkeys(column.dataset for column in table.columns))
-    per = {dataset: [column for column in table.columns if column.dataset == dataset] for dataset in datasets}
-    shown = {name: _escaped(title_of(name)) for name in datasets}
+    datasets = groupby(table.columns, key=lambda column: column.dataset)
+    together = [(_escaped(title_of(name)), len([*columns])) for name, columns in datasets]
     lines = [
         "% accuracy in per cent; \\approx: within two joint standard deviations of the paper",
         f"% (noise): {RULE}",
         *([f"% teachers of CMI: {' '.join(table.teachers.split())}"] if table.teachers else []),
-        "\\begin{tabular}{l" + "".join(" " + "c" * len(per[dataset]) for dataset in datasets) + "}",
+        "\\begin{tabular}{l" + "".join(" " + "c" * count for _, count in together) + "}",
         "\\toprule",
-        " & ".join(["", *(f"\\multicolumn{{{len(per[d])}}}{{c}}{{{shown[d]}}}" for d in datasets)]) + r" \\",
+        " & ".join(["", *(f"\\multicolumn{{{count}}}{{c}}{{{title}}}" for title, count in together)]) + r" \\",
     ]
     first = 2
-    for dataset in datasets:
-        lines.append(f"\\cmidrule(lr){{{first}-{first + len(per[dataset]) - 1}}}")
-        first += len(per[dataset])
+    for _, count in together:
+        lines.append(f"\\cmidrule(lr){{{first}-{first + count - 1}}}")
+        first += count
     lines.append(" & ".join(["IPC", *(str(column.ipc) for column in table.columns)]) + r" \\")
     best = {column: _best(table, column) for column in table.columns}
     for before, row in zip((None, *table.rows), table.rows, strict=False):

@@ -194,6 +194,16 @@ def test_chosen_images_stand_beside_the_published_ones_and_a_missing_cell_gives_
     assert {found["Whole data set", "mnist", ipc]["published_mean"] for ipc in (1, 10, 50)} == {"99.6"}
 
 
+def test_columns_of_one_data_set_that_stand_apart_have_a_title_each_in_latex():
+    columns = [{"dataset": name, "ipc": ipc} for name, ipc in (("svhn", 1), ("svhn", 10), ("cifar10", 1), ("svhn", 50))]
+    groups = {"a": {"DM": {"published": [[1.0, None], [2.0, None], [3.0, None], [4.0, None]]}}}
+    tex = latex(make_table(*read_layout({"columns": columns, "groups": groups}), {}, lambda *_: None))
+    of = ("\\multicolumn{2}{c}{SVHN}", "\\multicolumn{1}{c}{CIFAR10}", "\\multicolumn{1}{c}{SVHN}")
+    assert f" & {' & '.join(of)} \\\\\n" in tex
+    assert "\\begin{tabular}{l cc c c}\n" in tex
+    assert "\\cmidrule(lr){2-3}\n\\cmidrule(lr){4-4}\n\\cmidrule(lr){5-5}\nIPC & 1 & 10 & 1 & 50 \\\\\n" in tex
+
+
 def test_chosen_images_need_the_method_that_evaluates_them():
     rows = {"columns": [{"dataset": "digits", "ipc": 1}], "groups": {"real": {"Herding": {"baseline": "herding"}}}}
     with pytest.raises(SettingError, match=r"table\.groups\.real\.Herding\.method: missing"):
