@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cmidd.analysis.measured import MOST_NAMED, BaselineCell, BaselineKey, Cell, Key, NotShown, in_words
+from cmidd.analysis.measured import MOST_NAMED, BaselineCell, BaselineKey, Cell, Key, NotShown, differing, in_words
 from cmidd.analysis.results import Result, records
 from cmidd.evaluation.baselines import BaselineRecord
-from cmidd.runs.identity import REPEATED, identity_differences
+from cmidd.runs.identity import identity_differences
 from cmidd.utils import files
 from cmidd.utils.checking import validate
 
@@ -27,7 +27,7 @@ def cells(results: Iterable[Result]) -> dict[Key, Cell]:
 def _cell(results: Sequence[Result]) -> Cell:
     groups = [_counted_once(group) for group in _alike(results)]
     first, *others = sorted(groups, key=lambda cell: (len(cell.changed), -cell.iterations, -len(cell.results)))
-    left_out = [NotShown(each.results, in_words(_differing(first, each), MOST_NAMED)) for each in others]
+    left_out = [NotShown(each.results, in_words(differing(first, each), MOST_NAMED)) for each in others]
     again = [other for each in others for other in each.others]
     return replace(first, others=(*first.others, *left_out, *again))
 
@@ -54,13 +54,6 @@ def _counted_once(results: Sequence[Result]) -> Cell:
         if first.accuracies != result.accuracies:
             others.append(NotShown((result,), f"seed={result.seed} once more, with other accuracies"))
     return Cell(tuple(seeds.values()), tuple(others))
-
-
-def _differing(shown: Cell, other: Cell) -> dict[str, list[Any]]:
-    """What differs between two groups, ``{setting: [the other's, of what is shown]}``."""
-    found = identity_differences(shown.results[0].settings, other.results[0].settings)
-    differing = {name: [new, old] for name, old, new in found if name != "seed"}
-    return {name: both for name, both in differing.items() if not name.startswith(REPEATED)} or differing
 
 
 def read_baselines(roots: Iterable[str | Path]) -> dict[BaselineKey, BaselineCell]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from cmidd.analysis.comparison import Sample
 from cmidd.analysis.results import Result
-from cmidd.runs.identity import WITHOUT_EFFECT
+from cmidd.runs.identity import REPEATED, WITHOUT_EFFECT, identity_differences, matters
 from cmidd.utils.checking import shown
 
 MOST_NAMED = 3  # of what differs, and of the files of what is not shown
@@ -170,6 +170,26 @@ Key = tuple[str, str, int, str]
 
 
 """System (the method with its plug-ins), data set, ipc, strength of CMI."""
+
+
+def differing(one: Cell, other: Cell, beside: Sequence[str] = ("seed",)) -> dict[str, list[Any]]:
+    """What two groups of runs differ in, ``{setting: [the other's, the one's]}``.
+
+    Args:
+        beside: settings, and groups of them, that are not looked at.
+    """
+    found = identity_differences(one.results[0].settings, other.results[0].settings)
+    every = {name: [new, old] for name, old, new in found if name.partition(".")[0] not in beside}
+    return {name: both for name, both in every.items() if not name.startswith(REPEATED)} or every
+
+
+def more_than_cmi(base: Cell, other: Cell) -> dict[str, list[Any]]:
+    """What runs with CMI and their baseline differ in beside it, as :func:`differing`: nothing, where CMI is what their
+    difference comes from.
+    """
+    # Over how many steps a ratio is measured is CMI's, unless the baseline measures one of another regulariser.
+    measured = [] if matters("balance_steps", base.results[0].settings) else ["balance_steps"]
+    return differing(base, other, ["seed", "cmi", *measured])
 
 
 def in_words(differing: Mapping[str, Sequence[Any]], most: int | None = None) -> str:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from cmidd.analysis.comparison import difference
-from cmidd.analysis.measured import Cell, in_words
+from cmidd.analysis.measured import Cell, in_words, more_than_cmi
 from cmidd.analysis.report import images as report_images
 from cmidd.analysis.results import Result
 from cmidd.data.published import title_of
-from cmidd.runs.identity import BASELINE, identity_differences
+from cmidd.runs.identity import BASELINE
 from cmidd.utils import files
 from cmidd.utils.checking import shown
 from cmidd.utils.text import duration, summary
@@ -122,10 +122,10 @@ def _pair(members: Sequence[Result], album: report_images.Album) -> dict[str, An
     other = next((each for each in members if each.strength != BASELINE), None)
     if base is None or other is None:
         return None
-    found = difference(Cell((base,)).sample, Cell((other,)).sample)
+    pair = Cell((base,)), Cell((other,))
+    found = difference(*(each.sample for each in pair))
     sentence = found.sentence("without CMI", f"with {cmi_words(other.strength)}")
-    unlike = [each for each in identity_differences(other.settings, base.settings) if not each[0].startswith("cmi.")]
-    differing = in_words({name: [own, its] for name, own, its in unlike})
+    differing = in_words(more_than_cmi(*pair))
     made: dict[str, Any] = {
         "text": sentence[0].upper() + sentence[1:],
         "unlike": f"They differ in more than CMI: {differing}." if differing else "",

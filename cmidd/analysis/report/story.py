@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cmidd.analysis.comparison import Difference, difference
-from cmidd.analysis.measured import Cell, Key
+from cmidd.analysis.measured import Cell, Key, more_than_cmi
 from cmidd.analysis.report.runs import cmi_words, in_images
 from cmidd.analysis.results import Result
 from cmidd.analysis.tables.table import Column, Table
@@ -56,7 +56,7 @@ def _sentence(place: Place, results: Sequence[Result], found: Mapping[Key, Cell]
     gains = [
         difference(here[base].sample, cell.sample)
         for key, cell in here.items()
-        if key[3] != BASELINE and (base := (*key[:3], BASELINE)) in here
+        if key[3] != BASELINE and (base := (*key[:3], BASELINE)) in here and not more_than_cmi(here[base], cell)
     ]
     if gains:
         parts.append(_gains(gains))

@@ -1,5 +1,6 @@
 """The table in the paper's layout, in LaTeX."""
 
+from collections.abc import Sequence
 from itertools import groupby
 
 from cmidd.analysis.tables.table import NOT_SHOWN, Column, Entry, Row, Table
@@ -56,19 +57,23 @@ def _footnotes(table: Table) -> list[str]:
 
 def _gain(table: Table, row: Row, column: Column) -> str:
     """What CMI adds, with ``(noise)`` where it may well be chance."""
-    gain, compared = table.gain(row, column, published=False), table.compared(row, column)
-    noise = " (noise)" if compared and compared.inside_noise else ""
-    return "--" if gain is None else f"${gain:+.1f}${noise}"
+    if (gain := table.gain(row, column)) is None:
+        return "--"
+    noise = " (noise)" if gain.inside_noise else ""
+    return f"${gain.value:+.1f}{_marks(table, [table.unlike(row, column)])}${noise}"
 
 
 def _latex_ours(table: Table, entry: Entry, best: float | None) -> str:
     if entry.ours is None:
         return "--"
-    mark = r"\,{\approx}" if entry.within else ""
-    if entry.ours.notes:
-        mark += f"^{{{','.join(str(number) for number in table.marks(entry.ours))}}}"
+    mark = (r"\,{\approx}" if entry.within else "") + _marks(table, entry.ours.notes)
     value = _latex_value(round(entry.ours.mean, 1), round(entry.ours.spread, 1), entry.ours.mean == best)
     return value[:-1] + mark + "$" if mark else value
+
+
+def _marks(table: Table, notes: Sequence[str]) -> str:
+    numbers = ",".join(map(str, table.marks(notes)))
+    return f"^{{{numbers}}}" if numbers else ""
 
 
 def _latex_value(mean: float, spread: float | None, bold: bool) -> str:

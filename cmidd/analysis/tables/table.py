@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from cmidd.analysis.comparison import Difference, difference
-from cmidd.analysis.measured import BaselineCell, BaselineKey, Cell, Key, Measured
+from cmidd.analysis.measured import MOST_NAMED, BaselineCell, BaselineKey, Cell, Key, Measured, in_words, more_than_cmi
 from cmidd.data.published import title_of
 from cmidd.evaluation.protocols import Kind
 from cmidd.runs.identity import BASELINE, system
@@ -120,36 +120,45 @@ class Table:
     def entry(self, row: Row, column: Column) -> Entry:
         return self.entries[row, column]
 
-    def gain(self, row: Row, column: Column, published: bool) -> float | None:
-        """What CMI adds to the row's method in this column: ours, or the published figures."""
-        if (base := self._without_cmi(row)) is None:
-            return None
-        pair = [self.entry(each, column) for each in (row, base)]
-        if published:
-            values = [entry.published[0] if entry.published else None for entry in pair]
-        else:
-            values = [entry.ours.mean if entry.ours else None for entry in pair]
-        return None if None in values else values[0] - values[1]  # type: ignore[operator]
+    def gain(self, row: Row, column: Column) -> Difference | None:
+        """What CMI adds to the row's method in this column, with its standard error; None where one is not there."""
+        cells = self._cells(row, column)
+        return cells and difference(*(cell.sample for cell in cells))
 
-    def compared(self, row: Row, column: Column) -> Difference | None:
-        """Our :meth:`gain` with its standard error; None where one of the two is not there."""
-        base = self._without_cmi(row) if row.with_cmi else None
-        pair = [self.entry(each, column).ours for each in (base, row)] if base else []
-        one, other = pair or (None, None)
-        return None if one is None or other is None else difference(one.sample, other.sample)
+    def published_gain(self, row: Row, column: Column) -> float | None:
+        """What it adds by the published figures."""
+        one, other = (entry and entry.published for entry in self._pair(row, column))
+        return other[0] - one[0] if one and other else None
 
-    def _without_cmi(self, row: Row) -> Row | None:
-        return next((other for other in self.rows if other.system == row.system and not other.with_cmi), None)
+    def unlike(self, row: Row, column: Column) -> str:
+        """What is said of our :meth:`gain` where it may come of more than CMI; nothing where it does not."""
+        cells = self._cells(row, column)
+        found = more_than_cmi(*cells) if cells else {}
+        return f"they differ in more than CMI: {in_words(found, MOST_NAMED)}" if found else ""
+
+    def _cells(self, row: Row, column: Column) -> tuple[Cell, Cell] | None:
+        one, other = (entry and entry.ours for entry in self._pair(row, column))
+        return (one, other) if isinstance(one, Cell) and isinstance(other, Cell) else None
+
+    def _pair(self, row: Row, column: Column) -> tuple[Entry | None, Entry]:
+        """The entry of a row with CMI, after that of its method without."""
+        without = [other for other in self.rows if other.system == row.system and not other.with_cmi]
+        base = self.entry(without[0], column) if row.with_cmi and without else None
+        return base, self.entry(row, column)
 
     @cached_property
     def notes(self) -> list[str]:
-        """What is said of cells, each text once; a cell's marks are the numbers of its texts."""
-        shown = [entry.ours for entry in self.entries.values() if entry.ours]
-        return list(dict.fromkeys(note for ours in shown for note in ours.notes))
+        """What is said of cells and of what CMI adds, each text once; their marks are the numbers of their texts."""
+        found: list[str] = []
+        for row in self.rows:
+            ours = [self.entry(row, column).ours for column in self.columns]
+            found += [note for each in ours if each for note in each.notes]
+            found += filter(None, [self.unlike(row, column) for column in self.columns])
+        return list(dict.fromkeys(found))
 
-    def marks(self, ours: Measured) -> list[int]:
-        """The numbers of the notes at a cell."""
-        return [self.notes.index(note) + 1 for note in ours.notes]
+    def marks(self, notes: Sequence[str]) -> list[int]:
+        """The numbers of some notes; none of an empty one."""
+        return [self.notes.index(note) + 1 for note in notes if note]
 
     @property
     def not_shown(self) -> list[str]:
@@ -211,7 +220,6 @@ def make_table(
         baselines: those that were measured alone, for rows that are one.
         results_root: where the runs of missing cells are to go.
     """
-    where = root_word(results_root)
     entries = {}
     for row in rows:
         for column, published in zip(columns, row.published, strict=True):
@@ -222,8 +230,7 @@ def make_table(
                 own = (None, column.dataset, None) if whole else (row.method, column.dataset, column.ipc)
                 ours = baselines.get((row.baseline, *own))
                 if ours is None:
-                    command = f"{row.command} dataset={column.dataset}"
-                    command += "" if whole else f" ipc={column.ipc}"
+                    command = f"{row.command} dataset={column.dataset}" + ("" if whole else f" ipc={column.ipc}")
             elif row.method is not None and row.system is not None:
                 words = (row.system, column.dataset, column.ipc)
                 strengths = [key[3] for key in found if key[:3] == words and (key[3] != BASELINE) == row.with_cmi]
@@ -234,7 +241,7 @@ def make_table(
                 if ours is None:
                     command = f"{row.command} dataset={column.dataset} ipc={column.ipc}"
                     command += " cmi=recipe" if row.with_cmi else ""
-            entries[row, column] = Entry(ours, published, command and command + where)
+            entries[row, column] = Entry(ours, published, command and command + root_word(results_root))
     return Table(tuple(columns), tuple(rows), entries)
 
 

@@ -31,16 +31,19 @@ def lines_of_row(table: Table, row: Row) -> list[list[list[str]]]:
 
 def _gain(table: Table, row: Row, column: Column) -> list[str]:
     """What CMI adds, ours first and the paper's below."""
-    ours, paper = (table.gain(row, column, published) for published in (False, True))
-    compared = table.compared(row, column)
-    noise = f", inside the noise of {compared.over}" if compared and compared.inside_noise else ""
-    return [_signed(ours) + noise, *([f"paper {_signed(paper)}"] if paper is not None else [])]
+    ours, paper = table.gain(row, column), table.published_gain(row, column)
+    noise = f", inside the noise of {ours.over}" if ours and ours.inside_noise else ""
+    marks = "".join(f" [{number}]" for number in table.marks([table.unlike(row, column)]))
+    return [
+        _signed(ours.value if ours else None) + noise + marks,
+        *([f"paper {_signed(paper)}"] if paper is not None else []),
+    ]
 
 
 def _texts(table: Table, entry: Entry) -> list[str]:
     ours = "-"
     if entry.ours:
-        ours = " ".join([entry.ours.text, *(f"[{number}]" for number in table.marks(entry.ours))])
+        ours = " ".join([entry.ours.text, *(f"[{number}]" for number in table.marks(entry.ours.notes))])
     apart = [entry.ours.apart] if entry.ours and entry.ours.apart else []
     if entry.published is None:
         return [ours, *apart]
@@ -65,7 +68,7 @@ def markdown(table: Table) -> str:
         "and not kept here.",
     ]
     shown = [(row, column) for row in table.rows for column in table.columns if table.entry(row, column).ours]
-    if any(table.compared(row, column) for row, column in shown):
+    if any(table.gain(row, column) for row, column in shown):
         lines[-1] += f" Of what CMI adds: {RULE}; of networks, where there is one set."
     if table.teachers:
         lines[-1] += f" Teachers of CMI: {escape_markdown(table.teachers)}."
@@ -92,6 +95,7 @@ CSV_HEADER = [
     ),
     *("sets", "spread_between_sets", "spread_between_networks"),
     *("cmi_adds", "cmi_adds_standard_error", "cmi_adds_inside_noise"),
+    "differs_in_more_than_cmi",
 ]
 
 
@@ -118,9 +122,9 @@ def as_csv(table: Table) -> str:
             if entry.ours:
                 sample = entry.ours.sample
                 rest[-3:] = [len(sample.sets), sample.between_sets, sample.between_networks]
-            compared = table.compared(row, column)
-            error = compared.noise.standard_error if compared and compared.noise else None
-            rest += [compared.value, error, compared.inside_noise] if compared else [None] * 3
+            gain = table.gain(row, column)
+            error = gain.noise.standard_error if gain and gain.noise else None
+            rest += [gain.value, error, gain.inside_noise, table.unlike(row, column)] if gain else [None] * 4
             writer.writerow([row.name, column.dataset, column.ipc, *ours, *published, *rest])
     return text.getvalue()
 

@@ -23,6 +23,10 @@ from cmidd.utils.errors import SettingError
 from tests.support.records import CIFAR, LAYOUT, baseline, record
 
 CELL = ("dm", "cifar10", 10, "0")
+IID = {
+    "columns": [{"dataset": "cifar10", "ipc": 10}],
+    "groups": {"x": {name: {"method": "dm", "regularizer": ["iid"], "cmi": "+" in name} for name in ("DM", "DM+CMI")}},
+}
 
 
 def run(folder, seed, accuracies, iterations=None, changed=None, **more):
@@ -245,6 +249,49 @@ def test_a_curve_is_of_the_runs_that_were_evaluated_on_the_way_where_all_of_them
     (line,) = axis.lines
     assert line.get_xydata().tolist() == [[4.0, 4.5], [10.0, 10.5]]
     assert line.get_label() == "DM (n=2)"
+
+
+def for_iterations(folder, weight, value, iterations):
+    """DM with so much CMI for so many iterations, which its identity names twice."""
+    settings = {"iterations": iterations, "method": {"name": "dm", "iterations": iterations}}
+    return record(folder, "dm", "cifar10", 10, weight, 0, [value, value + 0.1], settings=settings)
+
+
+def test_what_cmi_adds_is_marked_where_the_two_differ_in_more(tmp_path):
+    for_iterations(tmp_path, 0.0, 40.0, 1000)
+    for_iterations(tmp_path, 8000.0, 43.0, 2000)
+    made = table(tmp_path)
+    why = "they differ in more than CMI: iterations=2000 instead of 1000"
+    assert " | +3.0 [1]<br>paper +4.0 | " in markdown(made)
+    assert markdown(made).count(f"\n[1]: {why}\n") == 1
+    assert "& $+3.0^{1}$ &" in latex(made)
+    assert f"{{\\footnotesize $^{{1}}$ {why}}} \\\\\n" in latex(made)
+    assert row(made, "DM+CMI")["differs_in_more_than_cmi"] == why
+    assert row(made)["differs_in_more_than_cmi"] == ""
+    (on_it,) = on_page(made, [])["tables"]
+    assert on_it["notes"] == f"[1] {why}."
+    assert on_it["rows"][1]["lines"][1] == [["CMI adds to DM"], ["+3.0 [1]", "paper +4.0"]]
+
+
+def test_what_cmi_adds_is_in_the_headline_only_where_it_is_cmi_that_adds_it(tmp_path):
+    said = []
+    for weight, value, iterations in ((0.0, 40.0, 1000), (8000.0, 43.0, 2000), (1.0, 41.0, 1000)):
+        for_iterations(tmp_path, weight, value, iterations)
+        said.append(on_page(table(tmp_path), read_results([tmp_path]))["story"]["headline"].split("; ")[1:])
+    best = "best is DM + CMI 8000: 43.05 ± 0.07 (n=2)"
+    assert said[1:] == [[best], [best, "CMI adds +1.0 points, beyond the noise"]]
+
+
+def test_the_steps_over_which_its_ratio_is_measured_are_cmis(tmp_path):
+    balanced = {"cmi": {"weight": None, "ratio": 0.3}, "balance_steps": 20}
+    record(tmp_path, "dm", "cifar10", 10, 0.0, 0, [40.0], settings={"balance_steps": 10})
+    record(tmp_path, "dm", "cifar10", 10, 1.0, 0, [43.0], settings=balanced)
+    assert table(tmp_path).notes == []
+    iid = {"regularizers": {"iid": {"ratio": 0.1}}}
+    record(tmp_path / "iid", "dm", "cifar10", 10, 0.0, 0, [40.0], settings={"balance_steps": 10, **iid})
+    record(tmp_path / "iid", "dm", "cifar10", 10, 1.0, 0, [43.0], settings={**balanced, **iid})
+    made = table(tmp_path, layout=IID)
+    assert made.notes == ["they differ in more than CMI: balance_steps=20 instead of 10"]
 
 
 def test_rows_of_one_name_stand_beside_each_other(tmp_path):
