@@ -145,12 +145,15 @@ def table(measured: Sequence[Measured]) -> list[str]:
     """The lines of the Markdown table: of one set a row for each network, of several for each set and network."""
     several, tests = len(measured) > 1, max(each.asked.protocol.tests for each in measured)
     head = [*(["set", "data set"] if several else []), "network", "accuracy"]
-    head += [f"best of {tests} tests, picked on the test set"] if tests > 1 else []
+    tested_on = _tested_on(measured)
+    head += [f"best of {tests} tests, picked on the {'/'.join(tested_on)} set"] if tests > 1 else []
     scored = any(row.scores is not None for each in measured for row in each.rows)
     head += SCORES if scored else []
     lines = [_title(measured), "", f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     for each in measured:
-        names = [each.asked.path, each.asked.subject.data.name] if several else []
+        data = each.asked.subject.data
+        shown = f"{data.name}, {data.held_out} set" if len(tested_on) > 1 else data.name
+        names = [each.asked.path, shown] if several else []
         for row in each.rows:
             cells = [*map(escape_markdown, [*names, row.title]), summary(row.accuracies)]
             cells += [summary(row.best) if each.asked.protocol.tests > 1 else ""] if tests > 1 else []
@@ -168,11 +171,16 @@ def _real_from(measured: Sequence[Measured]) -> str:
     return "; ".join(sorted({row.scores.real for each in measured for row in each.rows if row.scores is not None}))
 
 
+def _tested_on(measured: Sequence[Measured]) -> list[str]:
+    """Which parts of their data sets the sets are tested on: one, but where ours, which say it, are among others'."""
+    return sorted({each.asked.subject.data.held_out for each in measured})
+
+
 def _title(measured: Sequence[Measured]) -> str:
     """What the accuracies are."""
     subject, protocol = measured[0].asked.subject, measured[0].asked.protocol
     counts = "/".join(sorted({str(each.asked.protocol.repeats) for each in measured}))
-    tested = f"{subject.data.held_out} set of {subject.data.name}" if len(measured) == 1 else "test set"
+    tested = f"{'/'.join(_tested_on(measured))} set" + (f" of {subject.data.name}" if len(measured) == 1 else "")
     chosen = ""
     if protocol.selection == "held_out":
         chosen = f", each at that of {protocol.tests} tests which is best on a held-out part of the training set,"

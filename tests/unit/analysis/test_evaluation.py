@@ -240,6 +240,24 @@ def test_ours_and_others_stand_in_one_table_and_what_is_typed_of_others_is_not_o
     assert losses == ["hard", "soft"]
 
 
+def test_the_title_names_the_part_that_sets_are_tested_on_and_their_rows_do_where_it_differs(
+    path, tmp_path, tensors, real_set
+):
+    real_set.save(tmp_path / "two.safetensors")
+    words = ["networks=[mlp]", "evaluation.repeats=1", "evaluation.training.epochs=2", "dataset.validation=0.2"]
+    both = f"synthetic=[{path},two.safetensors]"
+    record, page = evaluated(both, *words, "evaluation.tests=2")
+    assert page.startswith("Accuracy on the validation set, per cent: ")
+    assert "| data set | network | accuracy | best of 2 tests, picked on the validation set |" in page
+    assert {each["tested_on"] for each in record["sets"].values()} == {"validation"}
+    assert "\n| one.safetensors | digits | mlp | " in page
+    # What is typed of others is not of ours.
+    _, page = evaluated(f"synthetic=[{path},{tensors}]", "method=datm", "dataset=digits", *words)
+    assert page.startswith("Accuracy on the test/validation set, per cent: ")
+    assert "\n| one.safetensors | digits, test set | mlp | " in page
+    assert "\n| images_best.pt | digits, validation set | mlp | " in page
+
+
 def test_more_tests_leave_the_figure_as_it_is_and_the_best_is_called_picked_on_the_test_set(path):
     words = [f"synthetic={path}", "network=mlp", "evaluation.repeats=2", "evaluation.training.epochs=4"]
     alone, _ = evaluated(*words)
