@@ -8,8 +8,10 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from cmidd.compute.recipe import Targets
+from cmidd.synthetic.places import SET
 from cmidd.utils import files
 from cmidd.utils.checking import validate
+from cmidd.utils.nested import at
 from cmidd.utils.setting_types import Accuracies, Count
 
 NAME = re.compile(r"(?P<set>.+)\.evaluation(?P<number>\d{1,9})\.json")
@@ -61,9 +63,36 @@ def read_evaluated(path: Path) -> dict[str, EvaluatedSet]:
 
 def set_name(path: Path) -> str:
     """What a record's set is called: that of a run by its folder."""
-    found = NAME.fullmatch(path.name)
-    name = found["set"] if found else path.stem
+    name = _stem(path)
     return str(path.parent) if name == "synthetic" else str(path.with_name(name))
+
+
+def places_of_sets(path: Path) -> dict[str, Path]:
+    """Where the sets of :func:`read_evaluated` lie, by what they are called: a set has one place, whether it was
+    evaluated alone or among others, and however it was typed.
+    """
+    content = files.read_json(path)
+    if isinstance(sets := at(content, "sets"), dict) and sets:
+        return {name: _place(Path(name)) for name in sets}
+    words, stem = at(content, "settings.synthetic"), _stem(path)
+    names = [Path(str(word)).name for word in words] if isinstance(words, list) else []
+    fitting = [name for name in (*names, SET) if stem in (name, Path(name).stem)]
+    return {set_name(path): _place(path.with_name(fitting[0] if fitting else stem))}
+
+
+def _place(path: Path) -> Path:
+    """The file or folder of a set, which may be gone, or never was where a record of others says it is."""
+    try:
+        place = path.expanduser().resolve()
+        return place / SET if (place / SET).is_file() else place
+    except (OSError, RuntimeError, ValueError):
+        return path
+
+
+def _stem(path: Path) -> str:
+    """The name of a record without number and ending."""
+    found = NAME.fullmatch(path.name)
+    return found["set"] if found else path.stem
 
 
 def number_of(path: Path) -> int:

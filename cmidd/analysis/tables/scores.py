@@ -7,7 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cmidd.analysis.evaluations.records import EvaluatedSet, ScoresRecord, number_of, read_evaluated
+from cmidd.analysis.evaluations.records import (
+    EvaluatedSet,
+    ScoresRecord,
+    number_of,
+    places_of_sets,
+    read_evaluated,
+    set_name,
+)
 from cmidd.analysis.results import records
 from cmidd.evaluation.scores import ABOUT, SCORES, score_text
 from cmidd.utils.text import command_line, escape_markdown
@@ -45,16 +52,21 @@ class ScoredSet:
 
 
 def read_scored(roots: Iterable[str | Path]) -> list[ScoredSet]:
-    """Every set with scores under ``roots``; of several evaluations of a set on a network the last.
+    """Every set with scores under ``roots`` that was tested on the test set; of several evaluations of a set on a
+    network the last: of those beside one set by their numbers, else by when they were written.
 
     Raises:
         SettingError: when a root does not exist, or a record cannot be read.
     """
-    last: dict[tuple[str, str], ScoredSet] = {}
+    numbered: dict[tuple[Path, str, str], ScoredSet] = {}
     for path in sorted(records(roots, "*.evaluation*.json"), key=lambda path: (number_of(path), str(path))):
-        for name, found in read_evaluated(path).items():
-            for network in found.get("scores", {}):
-                last[name, network] = ScoredSet(path, name, network, found)
+        evaluated = read_evaluated(path)
+        places = places_of_sets(path)
+        for name, found in evaluated.items():
+            for network in found.get("scores", {}) if found.get("tested_on", "test") == "test" else ():
+                numbered[places[name], network, set_name(path)] = ScoredSet(path, name, network, found)
+    written = sorted(numbered.items(), key=lambda item: item[1].path.stat().st_mtime)
+    last = {(place, network): each for (place, network, _), each in written}
     return sorted(last.values(), key=lambda each: (each.name, each.network))
 
 
@@ -62,7 +74,7 @@ def scores_markdown(scored: list[ScoredSet]) -> str:
     """The table, what its columns are, and below it the sentence of every row."""
     if not scored:
         wanted = f"{command_line('evaluate')} synthetic=<set> scores=true"
-        return f"No evaluation there has scores yet; this makes some:\n\n```bash\n{wanted}\n```\n"
+        return f"No evaluation there has scores of the test set yet; this makes some:\n\n```bash\n{wanted}\n```\n"
     lines = [f"| {' | '.join(HEAD)} |", "| --- | --- |" + " ---: |" * (len(HEAD) - 2)]
     for each in scored:
         names = [escape_markdown(each.name), escape_markdown(each.network)]

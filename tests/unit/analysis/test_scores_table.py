@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 
 import pytest
 
@@ -65,6 +66,46 @@ def test_of_several_evaluations_of_a_set_the_last_counts(tmp_path):
         evaluation(tmp_path, number, scores=scored(f"number {number}"))
     (row,) = read_scored([tmp_path])
     assert row.sentence.startswith(f"{tmp_path}, number 10:")
+
+
+def test_what_was_tested_on_a_validation_part_is_no_row_and_no_last_evaluation(tmp_path):
+    evaluation(tmp_path, 1, scores=scored("tested"), tested_on="test")
+    evaluation(tmp_path, 2, scores=scored("tuning"), tested_on="validation")
+    (row,) = read_scored([tmp_path])
+    assert row.sentence.startswith(f"{tmp_path}, tested:")
+
+
+def test_a_set_that_was_evaluated_alone_and_in_a_list_is_one_row_of_the_last(tmp_path, monkeypatch):
+    run, kept = tmp_path / "results" / "seed0", tmp_path / "results" / "kept"
+    run.mkdir(parents=True)
+    for name in (run / "synthetic.safetensors", kept.with_suffix(".safetensors"), kept.with_suffix(".pt")):
+        name.touch()
+    alone = [evaluation(run, number, scores=scored(f"alone {number}")) for number in (1, 2, 3)]
+    typed = {"synthetic": ["kept.pt"]}
+    alone.append(evaluation(kept.parent, 1, "kept", scores=scored("kept alone"), settings=typed))
+    listed = evaluation(kept.parent, 1, "a")
+    words = ("results/seed0", "results/kept.pt", "results/kept.safetensors")
+    listed.write_text(json.dumps({"sets": {word: evaluated(scores=scored("listed")) for word in words}}))
+    monkeypatch.chdir(tmp_path)
+
+    def rows(later):
+        for number, path in enumerate([*alone, listed] if later else [listed, *alone]):
+            os.utime(path, (number, number))
+        return [(row.name, row.scores["sentence"].partition(":")[0]) for row in read_scored(["results"])]
+
+    assert rows(later=True) == [(word, "listed") for word in sorted(words)]
+    assert rows(later=False) == [
+        ("results/kept", "kept alone"),
+        ("results/kept.safetensors", "listed"),
+        ("results/seed0", "alone 3"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["\0", "~nobody/x", "x" * 5000, ""])
+def test_a_record_may_call_a_set_what_no_file_is_called(tmp_path, name):
+    path = evaluation(tmp_path)
+    path.write_text(json.dumps({"sets": {name: evaluated(scores=scored())}}))
+    assert [row.name for row in read_scored([tmp_path])] == [name]
 
 
 def test_several_sets_of_one_evaluation_are_rows_of_their_own(tmp_path):
