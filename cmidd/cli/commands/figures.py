@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 def main(config: dict[str, Any]) -> None:
     """Draw every figure that there are runs for."""
     settings = read_standalone(FigureSettings, config)
+    refuse_strengths(settings)
     found = cells(read_results(settings.results_root))
     which = (settings.method, settings.dataset, settings.ipc)
     by_strength = {key[3]: cell for key, cell in found.items() if key[:3] == which}
@@ -144,6 +145,22 @@ def map_of(sets: dict[str, SyntheticSet], with_cmi: Result, settings: FigureSett
     if run.cmi.input == "pixels":
         return embeddings(sets, real, network, seen=context.data.preprocessing.inverse)
     return embeddings(sets, real, network)
+
+
+def refuse_strengths(settings: FigureSettings) -> None:
+    """Refuse a strength of CMI that is none, and two of them.
+
+    Raises:
+        SettingError: for the first that is wrong.
+    """
+    if settings.weight == 0:
+        raise SettingError(
+            "weight=0: the set without CMI is always drawn; give the weight of the one beside it, or leave weight out"
+        )
+    if settings.weight is not None and settings.ratio is not None:
+        raise SettingError(
+            f"weight={settings.weight}: beside ratio={settings.ratio}, and one set with CMI is drawn; give one of them"
+        )
 
 
 def choose_pair(by_strength: dict[str, Cell], settings: FigureSettings) -> dict[str, Cell]:

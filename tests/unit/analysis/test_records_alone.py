@@ -1,7 +1,9 @@
-"""Figures of records that are kept without their synthetic sets."""
+"""What figures choose among records, which may be kept without their synthetic sets."""
+
+import pytest
 
 from tests.support.records import record
-from tests.support.refusals import script
+from tests.support.refusals import script, script_refused
 
 
 def test_records_alone_give_the_figures_of_accuracies_and_say_what_the_others_need(tmp_path):
@@ -24,3 +26,16 @@ def test_records_alone_give_the_figures_of_accuracies_and_say_what_the_others_ne
     assert code == 2
     assert "movie=true:" in err
     assert "has no moments/" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["weight=0"], ["weight=0:", "the set without CMI is always drawn"]),
+        (["weight=1", "ratio=0.3"], ["weight=1", "ratio=0.3", "give one of them"]),
+    ],
+)
+def test_a_strength_that_is_none_and_two_of_them_are_refused(tmp_path, words, said):
+    for weight in (0, 1):
+        record(tmp_path / "results", "dm", "digits", 10, weight, 0, [90.0])
+    script_refused("figures", "figures", ["method=dm", "dataset=digits", *words], tmp_path, *said)
