@@ -16,11 +16,15 @@ from cmidd.synthetic.synthetic_set import SyntheticSet
 COLOURS = "RdBu_r"  # red where CMI made it brighter, blue where darker, white where it did nothing
 
 
-def images(sets: Mapping[str, SyntheticSet]) -> Drawing:
-    """The first images of at most ten classes of every set; of two with the same labels the difference as well."""
+def images(sets: Mapping[str, SyntheticSet], alike: bool = True) -> Drawing:
+    """The first images of at most ten classes of every set; of two with the same labels the difference as well.
+
+    Args:
+        alike: whether they began with the same images; between others a difference says nothing, and is not drawn.
+    """
     shown = {title: _shown(synthetic) for title, synthetic in sets.items()}
     classes = next(iter(sets.values())).classes[:10]
-    difference = _difference(list(shown.values()))
+    difference = _difference(list(shown.values())) if alike else None
     panels = len(sets) + (difference is not None)
 
     def draw(figure: FigureBase) -> None:

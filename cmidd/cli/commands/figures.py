@@ -60,9 +60,14 @@ def main(config: dict[str, Any]) -> None:
         "weights": lambda: weights(by_strength, lines),
     }
     if kept := kept_sets(pair):
-        sets = {f"{name}\n{pair[name].text} per cent": load_synthetic(path) for name, path in kept.items()}
+        panels = zip(titles_of(kept), pair.values(), kept.values(), strict=True)
+        sets = {
+            f"{title}\n{cell.text} per cent": load_synthetic(path)
+            for title, cell, one in panels
+            if (path := one.set_path)
+        }
         with_cmi = list(pair.values())[1].results[0]
-        makers = {"images": lambda: images(sets), **makers}
+        makers = {"images": lambda: images(sets, alike=of_one_seed(kept)), **makers}
         makers["embeddings"] = lambda: map_of(sets, with_cmi, settings)  # Last: it needs the data set as well.
     title, to = f"{settings.method.upper()} on {setting_title(settings.dataset, settings.ipc)}", Path(settings.to)
     drawn, written = make(makers, title, to)
@@ -75,12 +80,25 @@ def main(config: dict[str, Any]) -> None:
 
 
 def same_seed(pair: dict[str, Cell], has: Callable[[Result], object]) -> dict[str, Result] | None:
-    """A run of each panel that has something: of one seed, where there are such; None where a panel has none."""
+    """A run of each panel that has something: of one seed, where there are such, else of the first seed of each; None
+    where a panel has none.
+    """
     candidates = {name: {result.seed: result for result in cell.results if has(result)} for name, cell in pair.items()}
     if not all(candidates.values()):
         return None
     common = set.intersection(*(set(each) for each in candidates.values()))
     return {name: each[min(common or each)] for name, each in candidates.items()}
+
+
+def of_one_seed(chosen: dict[str, Result]) -> bool:
+    """Whether what the panels show began with the same images."""
+    return len({result.seed for result in chosen.values()}) == 1
+
+
+def titles_of(chosen: dict[str, Result]) -> list[str]:
+    """The titles of the panels, with their seeds where these differ."""
+    one = of_one_seed(chosen)
+    return [name if one else f"{name}, seed {result.seed}" for name, result in chosen.items()]
 
 
 def moments_to_show(pair: dict[str, Cell]) -> dict[str, dict[int, Path]]:
@@ -101,14 +119,20 @@ def moments_to_show(pair: dict[str, Cell]) -> dict[str, dict[int, Path]]:
             f"movie=true: {without.path.parent} has no moments/, being of an earlier version, or a record that is kept "
             "alone; run it again with evaluation.interval=<iterations>, or leave out movie"
         )
-    return {name: moments_of(result.path.parent) for name, result in chosen.items()}
+    moments = (moments_of(result.path.parent) for result in chosen.values())
+    return dict(zip(titles_of(chosen), moments, strict=True))
 
 
-def kept_sets(pair: dict[str, Cell]) -> dict[str, Path]:
-    """Where a synthetic set of each panel lies; says what is missing where one is not kept, and returns nothing."""
+def kept_sets(pair: dict[str, Cell]) -> dict[str, Result]:
+    """A run of each panel whose set is kept; says what is missing where a panel has none, and returns nothing."""
     chosen = same_seed(pair, lambda result: result.set_path)
     if chosen is not None:
-        return {name: path for name, result in chosen.items() if (path := result.set_path)}
+        if not of_one_seed(chosen):
+            log.warning(
+                "images: without their difference, it needs two sets of one seed; drawn are %s",
+                "; ".join(titles_of(chosen)),
+            )
+        return chosen
     name, first = next(
         (name, cell.results[0]) for name, cell in pair.items() if not any(result.set_path for result in cell.results)
     )

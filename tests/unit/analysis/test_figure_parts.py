@@ -95,6 +95,7 @@ def test_two_grids_have_a_third_panel_that_shows_where_they_differ(pair):
     assert changed[:60, :60].sum() == changed.sum()  # of the first image alone
     smaller = SyntheticSet.from_real(load_dataset("digits"), 1, Streams(0)("init"))
     assert [axis.get_title() for axis in drawn(images({"a": pair["DM"], "b": smaller})).axes] == ["a", "b"]
+    assert [axis.get_title() for axis in drawn(images(pair, alike=False)).axes] == ["DM", "DM + CMI"]
 
 
 def test_one_map_has_the_cmi_of_each_set_below_and_the_same_real_points(pair):

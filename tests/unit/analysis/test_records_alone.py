@@ -1,8 +1,13 @@
 """What figures choose among records, which may be kept without their synthetic sets."""
 
+import shutil
+
 import pytest
 
-from tests.support.records import record
+from cmidd.analysis.cells import cells
+from cmidd.analysis.results import read_results
+from cmidd.cli.commands import figures
+from tests.support.records import ROOT, record
 from tests.support.refusals import script, script_refused
 
 
@@ -39,3 +44,41 @@ def test_a_strength_that_is_none_and_two_of_them_are_refused(tmp_path, words, sa
     for weight in (0, 1):
         record(tmp_path / "results", "dm", "digits", 10, weight, 0, [90.0])
     script_refused("figures", "figures", ["method=dm", "dataset=digits", *words], tmp_path, *said)
+
+
+def pair_of(root):
+    found = {key[3]: cell for key, cell in cells(read_results([root])).items()}
+    return {"DM": found["0"], "DM + CMI (weight 8000)": found["8000"]}
+
+
+def test_sets_and_moments_of_no_common_seed_are_called_by_their_seeds(tmp_path, caplog):
+    for weight, seeds in ((0, (0, 2)), (8000, (1,))):
+        for seed in seeds:
+            path = record(tmp_path, "dm", "cifar10", 10, weight, seed, [48.0])
+            (path.parent / "moments").mkdir()
+            for name in ("synthetic.safetensors", "moments/000000.png"):
+                (path.parent / name).touch()
+    chosen = figures.kept_sets(pair_of(tmp_path))
+    titles = ["DM, seed 0", "DM + CMI (weight 8000), seed 1"]
+    assert ([result.seed for result in chosen.values()], figures.titles_of(chosen)) == ([0, 1], titles)
+    assert f"without their difference, it needs two sets of one seed; drawn are {'; '.join(titles)}" in caplog.text
+    assert list(figures.moments_to_show(pair_of(tmp_path))) == titles
+    shutil.copytree(tmp_path / "cifar10/dm/ipc10/cmi8000/seed1", other := tmp_path / "cifar10/dm/ipc10/cmi8000/seed2")
+    (other / "result.json").write_text((other / "result.json").read_text().replace('"seed": 1', '"seed": 2'))
+    chosen = figures.kept_sets(pair_of(tmp_path))
+    assert {name: result.seed for name, result in chosen.items()} == {"DM": 2, "DM + CMI (weight 8000)": 2}
+    assert list(figures.moments_to_show(pair_of(tmp_path))) == figures.titles_of(chosen) == list(chosen)
+
+
+def test_the_figure_of_sets_of_two_seeds_has_no_panel_of_their_difference(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(figures, "images", lambda sets, **how: drawn.update(sets=list(sets), **how) or "not drawn")
+    monkeypatch.setattr(figures, "map_of", lambda *_: "not drawn")
+    for name in ("cmi0_seed0", "cmi8000_seed1"):
+        for path in (ROOT / "results" / "evidence").glob(f"cifar10_dm_ipc10_{name}.*"):
+            shutil.copy(path, tmp_path)
+    words = ["method=dm", "dataset=cifar10", f"results_root={tmp_path}", f"to={tmp_path / 'figures'}"]
+    code, out, err = script("figures", *words, cwd=tmp_path)
+    assert code == 0, (out, err)
+    assert drawn["alike"] is False
+    assert [title.partition("\n")[0] for title in drawn["sets"]] == ["DM, seed 0", "DM + CMI (weight 8000), seed 1"]
