@@ -37,12 +37,16 @@ def _alike(results: Sequence[Result]) -> list[list[Result]]:
     groups: list[list[Result]] = []
     for result in results:
         for group in groups:
-            if all(name == "seed" for name, *_ in identity_differences(group[0].settings, result.settings)):
+            if all(_but_for_seeds(one, result) for one in group):  # All: an earlier one may say less, and be like two.
                 group.append(result)
                 break
         else:
             groups.append([result])
     return groups
+
+
+def _but_for_seeds(one: Result, other: Result) -> bool:
+    return all(name == "seed" for name, *_ in identity_differences(one.settings, other.settings))
 
 
 def _counted_once(results: Sequence[Result]) -> Cell:

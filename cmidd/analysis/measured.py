@@ -178,7 +178,7 @@ def differing(one: Cell, other: Cell, beside: Sequence[str] = ("seed",)) -> dict
     Args:
         beside: settings, and groups of them, that are not looked at.
     """
-    found = identity_differences(one.results[0].settings, other.results[0].settings)
+    found = max((identity_differences(each.settings, other.results[0].settings) for each in one.results), key=len)
     every = {name: [new, old] for name, old, new in found if name.partition(".")[0] not in beside}
     return {name: both for name, both in every.items() if not name.startswith(REPEATED)} or every
 

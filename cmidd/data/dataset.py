@@ -26,8 +26,8 @@ class Dataset:
     was split off for tuning (the test set is then not loaded at all).
 
     Attributes:
-        origin: the file that was read instead of the published ones, if one was.
-        content: then a hash of its images and labels, for what is kept of them.
+        origin: the file or folder that was read instead of the published files, if one was.
+        content: then a hash of all its pixels and labels before any preprocessing, for what is kept of them.
         fill: whether a class with fewer images than a batch asks of it gives some again (:class:`CommonSettings`).
         understood: what was made of files that may mean several things, in one line.
     """

@@ -98,7 +98,7 @@ class Source(Generic[S]):
 
     Attributes:
         validation: images that the data set itself sets aside for tuning, where it does.
-        origin: the file that was read, for what did not come from the published files: its content can be any.
+        origin: the file or folder that was read, for what is not the published files: its content can be any.
         understood: what a reader made of files that may mean several things, in one line.
     """
 

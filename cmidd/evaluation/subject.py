@@ -1,12 +1,14 @@
 """A synthetic set to be evaluated, ours or another's, with all that this needs."""
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
+from torch import Tensor
 
 from cmidd.compute.training import TrainingRecipe
 from cmidd.data.dataset import Dataset
@@ -104,8 +106,19 @@ def subject_of(synthetic: SyntheticSet, path: str, place: Place, asked: Mapping[
         given = {"fit": "squash", **given}  # What was done before sets said it.
     check_dataset(given, f"{path}: data")
     data, held_out = place.read(given, preprocessing=synthetic.transform)
+    made_from = {"data": given, "content": data.content}
+    if data.name == "folder" and {name: synthetic.about.get(name) for name in made_from} != made_from:
+        # Normalised as what the set was made from: no cache of these images has that by its other settings.
+        given = {**given, "preprocessing": _named(synthetic.transform.tensors())}
     named = by_name(synthetic, data.classes, path, f"{data.name} in data.root={place.where.root}")
     return _fitting(path, Subject(named, data, network, recipe, optimizer, named is not synthetic, held_out, given))
+
+
+def _named(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def refuse_silent(about: Mapping[str, Any], path: str) -> Mapping[str, Any]:

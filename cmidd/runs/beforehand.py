@@ -104,7 +104,7 @@ def _data(settings: Settings, data: Dataset) -> str:
     held_out = f"{len(data.test)} {data.held_out} images"
     if data.held_out == "validation":
         held_out += f" (dataset.validation={settings.dataset['validation']:g})"
-    place = data.origin or {"folder": settings.data.root}.get(data.name)
+    place = settings.data.root if data.name == "folder" else data.origin
     return (
         f"{len(data.train)} training images {channels}x{height}x{width} of {data.num_classes} classes ({each} of a "
         f"class), tested on {held_out}{f', from {place}' if place else ''}"

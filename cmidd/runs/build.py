@@ -1,7 +1,6 @@
 """A run's parts made from its settings: context, starting set, regularisers, engine."""
 
 import functools
-import hashlib
 import logging
 import math
 from collections.abc import Mapping
@@ -21,7 +20,6 @@ from cmidd.core.sampler import Sampler
 from cmidd.core.teachers import Teachers
 from cmidd.data.dataset import Dataset
 from cmidd.data.load import load_dataset
-from cmidd.data.split import Split
 from cmidd.loop.balance import Ratio
 from cmidd.methods import METHODS
 from cmidd.networks import blank_network
@@ -122,17 +120,7 @@ def data_key(given: Mapping[str, Any], data: Dataset) -> dict[str, Any]:
     key = {name: value for name, value in given.items() if EARLIER.get(f"dataset.{name}") != value}
     if data.content is not None:
         key["content"] = data.content
-    if data.name == "folder":  # The user may change the images: the caches go by their content.
-        key["content"] = _hash(data.train)
     return key
-
-
-def _hash(split: Split) -> str:
-    """A hash of all images as networks see them, made a part at a time."""
-    digest = hashlib.sha256()
-    for part in split.parts(1000):
-        digest.update(part.images.cpu().contiguous().numpy().data)
-    return digest.hexdigest()
 
 
 def _networks(settings: Settings) -> list[dict[str, Any]]:

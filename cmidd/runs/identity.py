@@ -119,13 +119,18 @@ goes on, loads and counts; with another, what was made before is refused by the 
 def identity_differences(old: Any, new: Any) -> list[tuple[str, Any, Any]]:
     """:func:`differences` of the identities of two runs in what they compute, each with what held where it says
     nothing; none for runs of which one may go on as the other, and which share a cell but for their seeds.
+
+    Earlier versions said nothing of the images of a folder: theirs are taken for any of that folder.
     """
+    unsaid = at(old, "dataset.name") == "folder" and None in (at(old, "data.content"), at(new, "data.content"))
 
     def said(name: str, value: Any) -> Any:
         return EARLIER.get(name) if value is None else value
 
     return [
-        (name, said(name, one), said(name, other)) for name, one, other in differences(comparable(old), comparable(new))
+        (name, said(name, one), said(name, other))
+        for name, one, other in differences(comparable(old), comparable(new))
+        if not (unsaid and name == "data.content")
     ]
 
 

@@ -98,6 +98,8 @@ def _work(settings: Settings, context: Context, started: dict[str, Any]) -> RunR
     tracker = Tracker(folder, done, settings.tracking, settings.wandb, settings.identity)
     engine = chosen_engine(settings, context)
     synthetic.about = _about(settings)
+    if context.data.name == "folder":
+        synthetic.about["content"] = context.data.content
     moments = Moments(folder, evaluated_after(settings))
 
     def evaluate_now(iteration: int) -> list[float]:

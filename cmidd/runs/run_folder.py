@@ -1,5 +1,6 @@
 """The folder of a run: admitted, resumed or refused before anything there is touched."""
 
+import hashlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import torch
 
 from cmidd.compute.engine import Engine
 from cmidd.core.context import Context
+from cmidd.data.split import Split
 from cmidd.evaluation.evaluate import read_pieces
 from cmidd.loop.checkpoints import Checkpoint, checkpoint_of
 from cmidd.runs.identity import identity_differences
@@ -67,24 +69,34 @@ def identity_of(settings: Settings, context: Context) -> dict[str, Any]:
 
 def refuse_other_images(settings: Settings, context: Context) -> None:
     """Refuse to go on when the images are no longer those that the run began with."""
-    content, kept, begun = context.data_key.get("content"), settings.folder / "content.json", None
-    if (path := settings.folder / "settings.json").exists():
-        begun = mapping(files.read_json(path), str(path)).get("data", {}).get("content")
-        if kept.exists():
-            begun = files.read_json(kept)
-        elif context.data.name == "folder":
-            begun = content
-        if begun != content:
-            raise SettingError(
-                f"data.root={settings.data.root}: the images have changed since the run in {settings.folder} began; "
-                "put them back, or overwrite=true (which keeps the earlier run beside it)"
-            )
+    folder, data = settings.folder, context.data
+    if not (path := folder / "settings.json").exists():
+        return
+    begun = mapping(files.read_json(path), str(path)).get("data", {}).get("content")
+    where, flaw = f"data.root={settings.data.root}", f"the images have changed since the run in {folder} began"
+    if begun is None and data.name == "folder":
+        if not (kept := folder / "content.json").exists() or files.read_json(kept) == _as_seen(data.train):
+            log.info("%s was begun by an earlier version, which named its images otherwise; it goes on", folder)
+            return
+        if settings.dataset.get("zca"):
+            flaw += ", or an earlier version whitened them on other threads (OMP_NUM_THREADS), which rounds otherwise"
+    elif begun == data.content:
+        return
+    elif begun is None:
+        flaw = f"{data.origin} holds others than the published images, as which those of the run in {folder} counted"
+    raise SettingError(f"{where}: {flaw}; put them back, or overwrite=true (which keeps the earlier run beside it)")
+
+
+def _as_seen(split: Split) -> str:
+    """What earlier versions called the images of a folder: a hash of those to train on, as networks see them."""
+    digest = hashlib.sha256()
+    for part in split.parts(1000):
+        digest.update(part.images.cpu().contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 def begin(settings: Settings, context: Context) -> None:
-    """Write what the run is made from: the first files in its folder."""
-    if context.data.name == "folder":
-        files.write_json(settings.folder / "content.json", context.data_key.get("content"))
+    """Write what the run is made from: the first file in its folder."""
     files.write_json(settings.folder / "settings.json", identity_of(settings, context))
 
 

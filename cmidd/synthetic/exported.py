@@ -70,6 +70,7 @@ class Card:
     network: dict[str, Any] | None = None
     training: dict[str, Any] | None = None
     optimizer: str | None = None
+    content: Name | None = None
 
 
 OF_PICTURES = {"image_shape", "preprocessing", "syn_lr", "earlier_stages"}  # In a safetensors file these are tensors.

@@ -26,7 +26,7 @@ def read(
     Raises:
         SettingError: starting with ``data.root=``, when the folder's layout is none, or could mean several things.
     """
-    setting, geometry = f"data.root={root}", Geometry(size, channels, fit)
+    setting, geometry, origin = f"data.root={root}", Geometry(size, channels, fit), root.resolve().name
     layout = understand(root, setting)
     read_as = layout.read_at(geometry)
     if "all" in layout.splits:
@@ -38,6 +38,7 @@ def read(
             )
         train, test = stratified_split(layout.pictures("all", geometry, setting), fraction=0.2)
         kept = f"{read_as}; a fixed fifth of every class ({len(test)} images) is held out to test on"
-        return Source(train, test, layout.classes, understood=kept)
+        return Source(train, test, layout.classes, origin=origin, understood=kept)
     pictures = {split: layout.pictures(split, geometry, setting) for split in layout.splits}
-    return Source(pictures["train"], pictures["test"], layout.classes, pictures.get("validation"), understood=read_as)
+    held_out = pictures.get("validation")
+    return Source(pictures["train"], pictures["test"], layout.classes, held_out, origin=origin, understood=read_as)

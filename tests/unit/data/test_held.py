@@ -14,7 +14,7 @@ from cmidd.data.preprocessing import ZCA, Normalize
 from cmidd.data.split import Split
 from cmidd.evaluation.train_on_set import digest
 from cmidd.networks import build_network
-from cmidd.runs.build import _hash
+from cmidd.runs.run_folder import _as_seen
 from cmidd.utils.random_streams import Streams
 
 NORMALIZE = Normalize(torch.tensor([0.4914, 0.4822, 0.4465]), torch.tensor([0.2023, 0.1994, 0.2010]))
@@ -95,8 +95,8 @@ def test_training_accuracy_embeddings_and_hashes_are_those_of_floats(pair, monke
         found.append((parameters, embed_real(network, split), accuracy(network, split), digest([(split, recipe)])))
     for ours, theirs in zip(*found, strict=True):
         assert torch.equal(ours, theirs) if isinstance(ours, torch.Tensor) else ours == theirs
-    # What names the caches of a folder's images: of all floats in one piece.
-    assert {_hash(split) for split in pair} == {hashlib.sha256(pair[1].images.numpy().tobytes()).hexdigest()}
+    # What earlier versions called a folder's images: of all floats in one piece.
+    assert {_as_seen(split) for split in pair} == {hashlib.sha256(pair[1].images.numpy().tobytes()).hexdigest()}
 
 
 def test_whitened_images_are_floats_made_at_once():

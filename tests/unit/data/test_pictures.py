@@ -33,7 +33,7 @@ def test_a_layout_is_understood_without_a_picture_being_opened(tmp_path, monkeyp
         (Pictures, 4, [2, 2]),
         (Pictures, 2, [1, 1]),
     ]
-    assert repr(source) == "Source(6 training and 4 test images of 2 classes)"
+    assert repr(source) == f"Source(6 training and 4 test images of 2 classes, from {tmp_path.name})"
 
 
 def test_pictures_are_held_out_as_their_pixels_would_be(tmp_path):
