@@ -15,6 +15,7 @@ class Published:
         classes: their names, in the order of the labels, for files that do not say them.
         mean, std: of the channels, as the reference implementations have them.
         torchvision: its class there, where it has one; ``files`` are where its files lie under ``data.root``.
+        unpacked: SHA-256 of those files, in their order, where they lie unpacked and torchvision checks them no more.
         hub: where the hub's repository keeps its parquet files, and in which columns;
             ``hub_test`` is how it calls the test set.
     """
@@ -26,6 +27,7 @@ class Published:
     std: tuple[float, ...]
     torchvision: str = ""
     files: str = ""
+    unpacked: tuple[str, ...] = ()
     hub: tuple[str, str, str] | None = None
     hub_test: str = "test"
 
@@ -53,6 +55,12 @@ PUBLISHED = {
         std=(0.3081,),
         torchvision="MNIST",
         files=f"MNIST/{_IDX}",
+        unpacked=(
+            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        ),
     ),
     "fashion_mnist": Published(
         title="Fashion-MNIST",
@@ -62,6 +70,12 @@ PUBLISHED = {
         std=(0.3530,),
         torchvision="FashionMNIST",
         files=f"FashionMNIST/{_IDX}",
+        unpacked=(
+            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        ),
     ),
     "svhn": Published(
         title="SVHN",

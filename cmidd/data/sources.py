@@ -2,11 +2,12 @@
 
 import contextlib
 import gzip
+import hashlib
 import logging
 import math
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from cmidd.utils import files, locks
 from cmidd.utils.errors import SettingError
 
 log = logging.getLogger(__name__)
-
 # Where Debian's package dataset-fashion-mnist puts its files.
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 
@@ -65,6 +65,7 @@ def from_torchvision(name: str, root: Path, download: bool) -> Source:
         with _alone(root / name, download):
             train, test = (kind(root, download=download, **half) for half in halves)
             splits = _split_of(train), _split_of(test)
+            origin = None if _is_published(splits, known.unpacked) else f"{known.torchvision}/raw"
     except Exception as error:  # torchvision raises whatever a damaged file leads to.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise SettingError(
@@ -76,7 +77,20 @@ def from_torchvision(name: str, root: Path, download: bool) -> Source:
         ) from error
     finally:  # What a download that failed made for it.
         files.remove_empty(made)
-    return Source(*splits, tuple(getattr(train, "classes", None) or known.classes))
+    if origin:
+        log.warning("dataset=%s: not the published files in %s; what is made from them is kept apart", name, origin)
+    return Source(*splits, tuple(getattr(train, "classes", None) or known.classes), origin=origin)
+
+
+def _is_published(splits: Iterable[Split], sums: Sequence[str]) -> bool:
+    """Whether images and labels, written as the idx files that torchvision read, have their published checksums."""
+    tensors = [each for split in splits for each in (split.images[:, 0], split.labels.to(torch.uint8))]
+    return not sums or [_digest_as_idx(tensor) for tensor in tensors] == list(sums)
+
+
+def _digest_as_idx(tensor: Tensor) -> str:
+    header = bytes([0, 0, 8, tensor.ndim]) + np.array(tensor.shape, ">u4").tobytes()
+    return hashlib.sha256(header + tensor.contiguous().numpy().tobytes()).hexdigest()
 
 
 def _checksums(svhn: Any) -> str:

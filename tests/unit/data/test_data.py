@@ -1,5 +1,8 @@
 """Data sets are read in their own format, split the same way every time, and whitened by the formula."""
 
+import dataclasses
+import gzip
+import hashlib
 from unittest.mock import patch
 
 import numpy as np
@@ -12,12 +15,14 @@ from cmidd import load_synthetic
 from cmidd.data import load, sources
 from cmidd.data.load import load_dataset
 from cmidd.data.preprocessing import ZCA
+from cmidd.data.published import PUBLISHED
 from cmidd.synthetic.pictures import export
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils.errors import SettingError
 from cmidd.utils.machine import machine_memory
 from tests.support.data_files import WRITERS, images
 from tests.support.refusals import refused
+from tests.support.runs import run_here, run_until
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -60,6 +65,61 @@ def test_fashion_mnist_is_read_from_debians_package(tmp_path):
     data = load_dataset("fashion_mnist", root=tmp_path, download=False, statistics="fashion_mnist")
     assert (len(data.train), len(data.test)) == (60000, 10000)
     assert abs(float(data.train.images.mean())) < 1e-3
+
+
+IDX_FILES = ("images-idx3-ubyte", "labels-idx1-ubyte")
+RAW = {"mnist": "MNIST/raw", "fashion_mnist": "FashionMNIST/raw"}
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_unpacked_files_that_are_not_the_published_ones_are_kept_apart(tmp_path, name, caplog):
+    WRITERS[name](tmp_path, name)
+    data = load_dataset(name, root=tmp_path, download=False)
+    assert data.origin == RAW[name]
+    assert data.content == sources.read_published(name, tmp_path, False).content
+    assert f"dataset={name}: not the published files in {RAW[name]}" in caplog.text
+    path = tmp_path / RAW[name] / "t10k-labels-idx1-ubyte"
+    path.write_bytes((content := path.read_bytes())[:-1] + bytes([content[-1] ^ 1]))
+    assert load_dataset(name, root=tmp_path, download=False).content not in (None, data.content)
+
+
+def written_as_published(root, monkeypatch, name):
+    """Small files that count as the published ones, in the order of their checksums."""
+    WRITERS[name](root, name)
+    paths = [root / RAW[name] / f"{part}-{what}" for part in ("train", "t10k") for what in IDX_FILES]
+    sums = tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
+    monkeypatch.setitem(PUBLISHED, name, dataclasses.replace(PUBLISHED[name], unpacked=sums))
+    return paths
+
+
+@pytest.mark.parametrize("name", RAW)
+@pytest.mark.parametrize("changed", [None, "images", "labels"])
+def test_unpacked_files_are_known_by_the_checksums_of_all_four(tmp_path, monkeypatch, name, changed):
+    paths = written_as_published(tmp_path, monkeypatch, name)
+    if changed:
+        path = next(path for path in paths[2:] if changed in path.name)
+        path.write_bytes((content := path.read_bytes())[:-1] + bytes([content[-1] ^ 1]))
+    data = load_dataset(name, root=tmp_path, download=False)
+    assert (data.origin is None, data.content is None) == (not changed, not changed)
+
+
+def test_a_run_on_the_published_files_does_not_go_on_with_others(tmp_path, monkeypatch):
+    written_as_published(tmp_path, monkeypatch, "mnist")
+    given = ("dataset=mnist", "data.download=false", f"data.root={tmp_path}", "ipc=1", "method.batch_real=2")
+    run_until(2, "checkpoint.safetensors", tmp_path / "results", "dm", *given, "checkpoint_seconds=0")
+    monkeypatch.undo()
+    with pytest.raises(SettingError, match=r"MNIST/raw holds others than the published images, as which .* put them"):
+        run_here(tmp_path / "results", "dm", *given)
+
+
+def test_the_real_fashion_mnist_unpacked_counts_as_published(tmp_path):
+    if not sources.DEBIAN_FASHION_MNIST.is_dir():
+        pytest.skip("Debian's dataset-fashion-mnist is not installed")
+    (raw := tmp_path / RAW["fashion_mnist"]).mkdir(parents=True)
+    for path in sources.DEBIAN_FASHION_MNIST.glob("*.gz"):
+        (raw / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
+    found = sources.read_published("fashion_mnist", tmp_path, False)
+    assert (len(found.train), found.origin) == (60000, None)
 
 
 def test_digits_split_is_fixed_stratified_and_disjoint_from_validation():
