@@ -3,6 +3,7 @@
 ``scripts/<command>.py`` is the same command. Neither Hydra nor torch is needed for what is answered here.
 """
 
+import contextlib
 import difflib
 import functools
 import gc
@@ -10,6 +11,7 @@ import importlib
 import io
 import os
 import sys
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -20,8 +22,21 @@ from cmidd.utils.errors import SettingError, one_line_errors
 from cmidd.utils.text import command_line
 
 HELP = ("-h", "--help", "--help=all")
+UNREAD = 128 + 13  # A shell's code of what SIGPIPE ended, as ``head`` ends others.
 
 
+@contextlib.contextmanager
+def ending_unread() -> Iterator[None]:
+    """Where nobody reads on (``cmidd distill --help | head``), end without a word."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes what is left at its end.
+        sys.exit(UNREAD)
+
+
+@ending_unread()
 def main() -> None:
     """Run ``cmidd``, as it is installed."""
     if "_ARGCOMPLETE" in os.environ:
@@ -46,6 +61,7 @@ def main() -> None:
             raise SettingError(_unknown(first))
 
 
+@ending_unread()
 def run(command: str) -> None:
     """Run one command on the words of this process."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":

@@ -18,6 +18,8 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from cmidd.cli.configs import CONFIGS, groups, options
 
+# Groups whose options lie beside the other settings: they are chosen by name, and no setting is called so.
+AT_THE_TOP = ("recipe", "regularizer")
 latest: list[DictConfig] = []
 """What Hydra composed last, as it was when the words were applied: an unknown one is compared with its settings."""
 
@@ -89,6 +91,10 @@ def _no_group(word: str) -> str:
     return f"{word}: there is no such group of configs; choose one of {', '.join(there_are)}"
 
 
+def _nothing_chosen(group: str) -> str:
+    return f"~{group}: nothing is chosen there; leave the word out"
+
+
 def _nothing_to_take(name: str) -> str:
     return f"~{name}: it is null already; leave the word out" if name in _settings_beside(name) else _unknown(name)
 
@@ -108,6 +114,8 @@ def _settings_beside(name: str) -> list[str]:
 def _unknown(name: str) -> str:
     """What is said of a setting that there is not: what was meant, or what there is beside it."""
     there_are = _settings_beside(name)
+    if "method.name" in there_are:  # The settings of a run.
+        there_are += AT_THE_TOP
     last = name.rpartition(".")[2]
     alike = [known for known in there_are if known.rpartition(".")[2] == last]
     alike = alike or difflib.get_close_matches(name, there_are, n=1, cutoff=0.8)
@@ -143,6 +151,7 @@ def fresh_hydra(folder: Path = CONFIGS) -> Iterator[None]:
 
 # How Hydra says what it does not take; it advises to add what it does not know.
 SAID: dict[re.Pattern[str], Callable[[str], str]] = {
+    re.compile(r"Could not delete '([^']+)'\. No match in the defaults list"): _nothing_chosen,
     re.compile(r"Could not (?:override|append|delete) '([^']+)'"): _unknown,
     re.compile(r"Could not delete from config\. '([^']+)' does not exist"): _nothing_to_take,
     re.compile(r"Could not delete from config\. The value of '(.+)\.$"): _another_value,

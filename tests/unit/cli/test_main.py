@@ -52,6 +52,26 @@ def test_what_is_answered_at_once_needs_neither_torch_nor_hydra(what):
     assert "powered by" not in done.stdout
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [["--help"], ["distill", "--help"], ["distill", "-m", "dry_run=true", "seed=0,1"]])
+def test_where_nobody_reads_on_it_ends_without_a_word(tmp_path, words, unbuffered):
+    """As in ``cmidd distill --help | head``, with the code of what SIGPIPE ended."""
+    code = "import sys; sys.argv[0] = 'cmidd'; from cmidd.cli.main import main; main()"
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered, "PYTHONPATH": str(ROOT)},
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_a_terminal_without_a_sign_for_a_character_shows_another(monkeypatch):
     """Pipes on Windows are cp1252, and tables say ≈."""
     stream = io.TextIOWrapper(io.BytesIO(), encoding="cp1252", newline="\n")

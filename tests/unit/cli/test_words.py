@@ -63,6 +63,7 @@ HYDRAS = {
     "~nosuch": "nosuch: unknown setting; choose one that is known",
     "~ipc=7": "~ipc=7: ipc is 1, so nothing is taken away; give ipc=7 to set it",
     "~cmi.ratio": "~cmi.ratio: it is null already; leave the word out",
+    "~regularizer": "~regularizer: nothing is chosen there; leave the word out",
     "~method": "~method: every run needs one; choose another by method=<name>",
     "~method.lr_img": "method.lr_img: missing; give a value",
     "nosuch@x=1": "nosuch@x=1: there is no such group of configs; choose one of cmi, dataset",
@@ -87,7 +88,13 @@ def test_what_hydra_refuses_is_one_line_with_the_way_out(tmp_path, word):
     assert "hydra.cc" not in message
 
 
+def test_groups_that_no_setting_is_called_like_are_known_too(tmp_path):
+    script_refused("words", "distill", ["nosuch=1"], tmp_path, "prepare, recipe, regularizer, results_root")
+    script_refused("words", "evaluate", ["regularizr=iid"], tmp_path, "did you mean regularizer?")
+
+
 def test_another_script_names_its_own_settings(tmp_path):
+    script_refused("words", "figures", ["recip=x"], tmp_path, "choose one that is known: buffers_root, data")
     script_refused("words", "table", ["resultsroot=x"], tmp_path, "did you mean results_root? known: data, device")
     script_refused("words", "bench", ["tasks=[dm]"], tmp_path, "did you mean task?")
 
