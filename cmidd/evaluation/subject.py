@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,8 @@ from cmidd.synthetic.soft_labels import SoftLabels
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils.checking import checked, choose, mapping, own_of
 from cmidd.utils.errors import SettingError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,8 @@ def foreign_subject(
     plain, _ = on_cpu.read({**recipe_of(None, 1).dataset, "zca": False})
     found = foreign.read(path, plain.classes, plain.image_shape[0], method=maker, factor=factor)
     recipe = recipe_of(found, max(1, len(found.labels) // plain.num_classes))
+    if found.factor is None and (tiles := recipe.formation.factor) > 1:
+        log.info("%s: %s", path, Imported.of_grids(tiles, "as the recipe has them"))
     check_dataset(recipe.dataset)
     own: dict[str, Any] = {}
     if found.whitening is not None:

@@ -13,7 +13,8 @@ from cmidd.utils.errors import SettingError
 
 
 def write(synthetic: SyntheticSet, folder: Path) -> None:
-    """A dictionary with one experiment in ``data`` and no accuracy.
+    """A dictionary with one experiment in ``data`` and no accuracy, and the ``factor`` of its grids, which is 1: DC's
+    code has none, and the method in the name may be one of grids.
 
     Raises:
         SettingError: when the set has stages or soft labels or is whitened, or the folder is not new.
@@ -22,10 +23,11 @@ def write(synthetic: SyntheticSet, folder: Path) -> None:
     refuse_soft_labels(synthetic, "dc")
     if not isinstance(synthetic.transform, Normalize):
         raise SettingError("format=dc: its images are normalised, those of the set are whitened; give format=mtt")
-    about, ipc = synthetic.about, len(synthetic.labels) // len(synthetic.classes)
+    about, labels = synthetic.about, synthetic.decode().labels.cpu()
+    ipc = len(labels) // len(synthetic.classes)
     network = about.get("network", {}).get("name", "convnet").replace("convnet", "ConvNet")
     name = f"res_{about.get('method', 'dm').upper()}_{_title(about.get('dataset', 'set'))}_{network}_{ipc}ipc.pt"
-    content = {"data": [[decoded(synthetic), synthetic.decode().labels.cpu()]], "accs_all_exps": {}}
+    content = {"data": [[decoded(synthetic), labels]], "accs_all_exps": {}, "factor": 1}
     with new_folder(folder) as beside:
         torch.save(content, beside / name)
 

@@ -28,4 +28,6 @@ def write(synthetic: SyntheticSet, folder: Path) -> None:
         torch.save(labels.cpu().contiguous(), beside / "labels_best.pt")
         if synthetic.syn_lr is not None:
             torch.save(synthetic.syn_lr.detach().cpu().clone(), beside / "lr_best.pt")
+    if tiles > 1:
+        log.info("the files do not say that none of these is a grid: evaluate them by a method of grids with factor=1")
     log.info("the images are %s, which the files do not say", space(synthetic))

@@ -11,7 +11,8 @@ from cmidd.utils.errors import SettingError
 
 def read(path: Path) -> Imported:
     """A dictionary whose ``data`` holds ``[images, labels]`` of every experiment (DC, DSA, DM) or of every improvement
-    (DataDAM), of which the last is taken, or of the one that was released (DataDAM).
+    (DataDAM), of which the last is taken, or of the one that was released (DataDAM). What
+    ``export.py`` wrote says the ``factor`` of its grids as well.
 
     Raises:
         SettingError: when it is absent, damaged or something else.
@@ -25,4 +26,7 @@ def read(path: Path) -> Imported:
     images, labels = pair(path, value["data"] if flat else value["data"][-1])
     sets = 1 if flat else len(value["data"])
     said = (f"the last of the {sets} sets in it is taken",) if sets > 1 else ()
-    return Imported(images=images, labels=labels, stored_as="input", zca=False, said=said)
+    factor = value.get("factor")
+    if factor is not None and (not isinstance(factor, int) or not 0 < factor <= 64):
+        raise SettingError(f"synthetic={path}: says factor {factor!r}, expected 1 to 64; repair it")
+    return Imported(images=images, labels=labels, stored_as="input", factor=factor, zca=False, said=said)

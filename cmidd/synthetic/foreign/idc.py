@@ -18,7 +18,8 @@ PHASE = re.compile(r"(.+_phase)\d+")
 
 
 def read(path: Path, factor: int | None) -> Imported:
-    """``[images, labels]``, pixels about in [0, 1], each a grid of images row by row.
+    """``[images, labels]``, pixels about in [0, 1], each a grid of images row by row. None is clamped, as
+    IDC's, DREAM's and NCFM's own evaluation clamps none.
 
     ``args.txt`` beside it says how many there are in a row; the user's ``factor`` goes before. Of ImageNet-100 every
     group of classes lies in a folder of its own, ``*_phase0`` and so on: they are put together.
@@ -41,7 +42,7 @@ def read(path: Path, factor: int | None) -> Imported:
     if factor is None:
         said.append(Imported.of_grids(found, where))
     return Imported(
-        images=images.clamp(0, 1),
+        images=images,
         labels=labels,
         stored_as="pixels",
         factor=found if factor is None else factor,

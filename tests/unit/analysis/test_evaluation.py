@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,8 @@ from cmidd.data.load import load_dataset
 from cmidd.evaluation import evaluate as evaluation
 from cmidd.evaluation.selection import Tests, moments
 from cmidd.runs.teaching import Mean
+from cmidd.synthetic.exports import write
+from cmidd.synthetic.formation import Formation
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils.random_streams import Streams
 from tests.support.evaluations import asked, evaluated, subject
@@ -122,6 +125,29 @@ def test_a_set_of_others_brings_its_soft_labels_its_step_size_and_its_protocol(t
     hard = subject(tensors, "dataset=digits", "method=datm", "evaluation=dc", "evaluation.training.lr=0.1")
     assert hard.protocol.training.loss == "hard"
     assert hard.subject.synthetic.syn_lr is None
+
+
+@pytest.mark.parametrize("method", ["idc", "idm", "ncfm"])
+def test_tiles_that_were_written_as_images_are_not_cut_once_more(path, tmp_path, caplog, method):
+    caplog.set_level("INFO")
+    pictures(tmp_path / "mine", ("ant", "bee"))
+    own = ["dataset=folder", "data.root=mine", "dataset.size=32"]
+    real = load_dataset("folder", root="mine", size=32)
+    stored = torch.randn(2, 3, 32, 32), torch.arange(2)
+    grids = SyntheticSet(*stored, real.preprocessing, real.classes, Formation(factor=2))
+    grids.about = {"method": method, "dataset": "folder"}
+    images = grids.decode().images
+    write(grids, Path("dc"), "dc")
+    found = subject(f"dc/res_{method.upper()}_Folder_ConvNet_4ipc.pt", *own)
+    assert torch.equal(found.subject.synthetic.decode().images, images)
+    assert found.settings.method["name"] == method
+    assert "grids of" not in caplog.text
+    write(grids, Path("mtt"), "mtt")
+    words = ["mtt/images_best.pt", f"method={method}", *own]
+    assert len(subject(*words).subject.synthetic.decode().images) == 4 * len(images)
+    assert "mtt/images_best.pt: grids of 2 x 2 images (as the recipe has them; factor= says otherwise)" in caplog.text
+    assert torch.equal(subject(*words, "factor=1").subject.synthetic.decode().images, images)
+    assert caplog.text.count("grids of 2 x 2") == 1
 
 
 # --- nothing is ignored

@@ -49,6 +49,7 @@ SETS = {
     "whitened": lambda: made(zca=True),
     **{f"grids {name}": (lambda formation=formation: made(formation)) for name, formation in GRIDS.items()},
     "whitened grids": lambda: made(GRIDS["in columns"], zca=True),
+    "beyond [0, 1]": lambda: dataclasses.replace(made(), leaf=4 * made().leaf),
 }
 
 
@@ -80,7 +81,11 @@ def test_mtt_holds_soft_labels(tmp_path, kind, tiles):
 def test_dc_reads_the_same_images(tmp_path, name):
     synthetic = SETS[name]()
     write(synthetic, tmp_path / "out", "dc")
-    found = read(tmp_path / "out", "res_DM_Digits_ConvNet_3ipc.pt")
+    (path,) = (tmp_path / "out").iterdir()
+    assert path.name == f"res_DM_Digits_ConvNet_{len(synthetic.decode().labels) // 10}ipc.pt"
+    found = foreign.read(path, CLASSES, 1)
+    assert found.factor == 1
+    assert read(tmp_path / "out", path.name, factor=2).factor == 2
     assert (found.maker, found.dataset) == ("dm", "digits")
     assert torch.equal(found.images, synthetic.decode().images)
     assert torch.equal(found.labels, synthetic.decode().labels)
@@ -92,13 +97,13 @@ def test_idc_cuts_the_same_images_from_its_pixels(tmp_path, name):
     write(synthetic, tmp_path / "out", "idc")
     found = read(tmp_path / "out", "data.pt")
     pixels, labels = torch.load(tmp_path / "out" / "data.pt")
-    assert torch.equal(found.images, pixels.clamp(0, 1))  # A whitened image that is resized goes beyond.
+    assert torch.equal(found.images, pixels)
     assert torch.equal(found.labels, labels)
     assert found.factor == (2 if name in ("grids in columns", "grids of pixels") else 1)
     assert json.loads((tmp_path / "out" / "args.txt").read_text())["ipc"] == len(labels) // 10
     # IDC counts tiles by rows; which they are is the same.
     formation = dataclasses.replace(synthetic.formation, factor=found.factor, stored_as="pixels")
-    back = dataclasses.replace(synthetic, leaf=pixels, leaf_labels=labels, formation=formation).decode()
+    back = dataclasses.replace(synthetic, leaf=found.images, leaf_labels=labels, formation=formation).decode()
     assert torch.equal(back.labels, synthetic.decode().labels)
     torch.testing.assert_close(back.images, synthetic.decode().images, rtol=0, atol=1e-4)
 
@@ -164,6 +169,7 @@ def test_how_the_images_were_normalised_is_told(tmp_path, caplog):
     assert "the images are normalised with mean [0.30" in caplog.text
     assert "the images are whitened" in caplog.text
     assert "the 4 tiles of every image are written as images of their own" in caplog.text
+    assert "evaluate them by a method of grids with factor=1" in caplog.text
     assert "IDC normalises its pixels" in caplog.text
 
 
