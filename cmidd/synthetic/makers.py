@@ -16,11 +16,13 @@ class Maker:
         method: our method under whose recipes such a set is evaluated.
         protocol: which of ``configs/evaluation`` it is published with; None: the method's own.
         dataset: what its code says of the data set where the recipe says otherwise.
+        statistics: by data set, whose channel statistics its code normalises with where the recipe says others.
     """
 
     method: str
     protocol: str | None = None
     dataset: Mapping[str, Any] = field(default_factory=dict)
+    statistics: Mapping[str, str] = field(default_factory=dict)
 
 
 MAKERS = {
@@ -30,8 +32,9 @@ MAKERS = {
     **{name: Maker("dm", "dm") for name in ("datadam", "glad", "ld3m")},
     "dream": Maker("idc", "idc"),
     "ncfm": Maker("ncfm", "ncfm"),
-    "rded": Maker("dm", "rded"),
-    "sre2l": Maker("dm", "sre2l"),
+    # validation/main.py:111-113, for all of its data sets
+    "rded": Maker("dm", "rded", statistics={"cifar10": "imagenet", "cifar100": "imagenet"}),
+    "sre2l": Maker("dm", "sre2l", statistics={"cifar100": "cifar10"}),  # *small_dataset/relabel_cifar.py:54-61
     "kip": Maker("dm"),
     "frepo": Maker("dm"),
 }

@@ -73,7 +73,9 @@ def _settings(
         settings = request.composed(before, leaving)
         return settings, protocol_of(request, settings, before, name)
     foreign.refuse_open_normalisation(imported, place, request.typed)
-    said = [f"dataset.{key}={_text(value)}" for key, value in imported.dataset_settings.items()]
+    dataset = (dict(word.split("=", 1) for word in before) | request.typed)["dataset"]
+    decided = {**imported.statistics(dataset), **imported.dataset_settings}
+    said = [f"dataset.{key}={_text(value)}" for key, value in decided.items()]
     before = [*before, *said, *_loss(request, imported)]
     settings = request.composed(before, leaving)
     own = settings.method["name"]

@@ -74,3 +74,10 @@ class Imported:
         """
         said = dict(MAKERS[self.maker].dataset) if self.maker is not None and self.maker_typed else {}
         return said if self.zca is None else {**said, "zca": self.zca}
+
+    def statistics(self, dataset: str) -> dict[str, str]:
+        """The setting of a data set that says whose channel statistics normalise its pictures, where its maker's recipe
+        says others; that leaves nothing open of what the files hold, so a maker who is guessed decides it too.
+        """
+        found = {} if self.maker is None else MAKERS[self.maker].statistics
+        return {"statistics": found[dataset]} if dataset in found else {}

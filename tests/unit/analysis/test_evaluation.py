@@ -9,6 +9,7 @@ import torch
 
 import cmidd
 from cmidd.analysis.evaluations.evaluate import networks_of, subjects
+from cmidd.analysis.evaluations.foreign import _settings
 from cmidd.cli.compose import compose
 from cmidd.cli.old_words import as_of_a_run
 from cmidd.data.load import load_dataset
@@ -16,6 +17,7 @@ from cmidd.evaluation import evaluate as evaluation
 from cmidd.evaluation.selection import Tests, moments
 from cmidd.runs.teaching import Mean
 from cmidd.synthetic.exports import write
+from cmidd.synthetic.foreign import Imported
 from cmidd.synthetic.formation import Formation
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils.random_streams import Streams
@@ -148,6 +150,27 @@ def test_tiles_that_were_written_as_images_are_not_cut_once_more(path, tmp_path,
     assert "mtt/images_best.pt: grids of 2 x 2 images (as the recipe has them; factor= says otherwise)" in caplog.text
     assert torch.equal(subject(*words, "factor=1").subject.synthetic.decode().images, images)
     assert caplog.text.count("grids of 2 x 2") == 1
+
+
+STATISTICS = {
+    ("rded", "dataset=cifar10"): "imagenet",
+    ("rded", "dataset=cifar100"): "imagenet",
+    ("rded", "dataset=mnist"): "mnist",
+    ("rded", "dataset=folder"): "train",
+    ("sre2l", "dataset=cifar100"): "cifar10",
+    ("sre2l", "dataset=cifar100 dataset.statistics=cifar100"): "cifar100",
+    ("sre2l", "dataset=tiny_imagenet"): "imagenet",
+    ("dm", "dataset=cifar100"): "cifar100",
+}
+
+
+@pytest.mark.parametrize("said", STATISTICS, ids=" ".join)
+def test_pictures_are_normalised_as_in_their_makers_code_unless_it_is_typed(said):
+    maker, words = said
+    found = Imported(images=torch.rand(10, 3, 32, 32), labels=torch.arange(10), stored_as="pixels", maker=maker)
+    request = asked("synthetic=pictures", *words.split())
+    settings, _ = _settings(request, Path("pictures"), ["method=dm", "ipc=1"], found)
+    assert settings.dataset["statistics"] == STATISTICS[said]
 
 
 # --- nothing is ignored

@@ -415,6 +415,10 @@ def test_rded_and_sre2l_number_the_folders_of_classes(tmp_path, name, maker):
         maker,
         "dm",
     )
+    # Whom the pictures' names tell is enough: their pixels are the same whatever normalises them.
+    statistics = [found.statistics(dataset) for dataset in ("cifar10", "cifar100", "tiny_imagenet", "mnist")]
+    ours = {"rded": [{"statistics": "imagenet"}] * 2, "sre2l": [{}, {"statistics": "cifar10"}]}
+    assert statistics == [*ours[maker], {}, {}]
     expected = torch.tensor([(50 * label, 10, 100 * number) for label in range(5) for number in range(2)])
     assert (found.images.mean((2, 3)) * 255 - expected).abs().max() < 3
 
