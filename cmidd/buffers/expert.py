@@ -3,7 +3,7 @@
 import functools
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from cmidd.compute.passes import in_shapes
 from cmidd.compute.recipe import TrainingRecipe
 from cmidd.networks import Network
-from cmidd.utils import tensor_files
+from cmidd.utils import files, tensor_files
 from cmidd.utils.progress import tell
 from cmidd.utils.random_streams import Streams
 from cmidd.utils.text import duration
@@ -35,8 +35,8 @@ def read_rows(path: Path, epochs: Iterable[int]) -> list[Tensor]:
 
 @dataclass
 class Expert:
-    """An expert in training: its rows so far, what the optimiser remembered after the last, and of which epochs its
-    file holds rows already where it is made again for others.
+    """An expert in training: its rows so far, what the optimiser remembered after the last, and after which epochs the
+    rows stand that its file holds already (None: all so far).
     """
 
     what: str
@@ -45,11 +45,16 @@ class Expert:
     streams: Streams
     rows: list[Tensor] = field(default_factory=list)
     state: dict[str, list[Tensor]] = field(default_factory=dict)
-    kept: list[int] | None = None
+    kept: Sequence[int] | None = ()
+
+    @property
+    def begun(self) -> Path:
+        """The file that its training goes on from: its own where that has all rows so far, else one beside."""
+        return self.path if self.kept is None else files.unfinished(self.path)
 
     def read(self, recipe: TrainingRecipe) -> "Expert":
-        """Itself, as its file has it."""
-        tensors, _ = tensor_files.read_tensors(self.path)
+        """Itself, as far as its training has come."""
+        tensors, _ = tensor_files.read_tensors(self.begun)
         self.rows = list(tensors["trajectory"])
         with torch.no_grad():
             last = self._like(tensors.get("last", self.rows[-1]))
@@ -58,6 +63,13 @@ class Expert:
         for name in recipe.remembered:
             self.state[name] = list(tensors[name]) if name == "step" else self._like(tensors[name])
         return self
+
+    def after(self, epochs: Sequence[int]) -> Tensor:
+        """Its rows ``[N, P]`` after these epochs, in order; those that it has not reached are in its file."""
+        reached = [self.rows[epoch] for epoch in epochs if epoch < len(self.rows)]
+        beyond = [epoch for epoch in epochs if epoch >= len(self.rows)]
+        held = read_rows(self.path, beyond) if beyond else []
+        return torch.stack([*reached, *(row.to(self.rows[0].dtype) for row in held)])
 
     def _like(self, vector: Tensor) -> list[Tensor]:
         """A vector in the shapes of the network's parameters."""

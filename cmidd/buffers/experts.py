@@ -78,8 +78,9 @@ class Experts:
     the epochs while it is made, and when more of them are asked for later, to the same bits as if it had been made at
     once. Where the learning rate of an epoch depends on how many there are, each length is a buffer of its own.
 
-    Of :class:`FewRows` a finished file holds the rows that are read alone, and its header after which ``epochs`` they
-    stand; where others are asked for later it is made again, with both.
+    Of :class:`FewRows` a file holds the rows that are read alone, and its header after which ``epochs`` they stand; all
+    are kept beside it until it is made. Nothing that a file holds is lost, for other runs read it: where other rows are
+    asked for it is made again, with both, and one that has all rows keeps them.
 
     The folder is named by a hash of what makes a trajectory, so no run can read another setting's experts.
     Expert i is the same whoever makes it: interrupted work goes on where it stopped, and several processes
@@ -119,6 +120,8 @@ class Experts:
         with clock.timed("experts"):
             at_once = how_many_at_once(context.blank_network(), recipe, context.data.train)
             locks.make_missing(self.paths, lambda some: self._make(some, context), self._is_made, at_once)
+        for path in self.paths:
+            files.remove_unfinished(path)
 
     def segment(self, expert: int, start: int, end: int) -> tuple[Tensor, Tensor]:
         """Flat parameters ``[P]`` of an expert after ``start`` and after ``end`` epochs; reads two rows."""
@@ -135,9 +138,7 @@ class Experts:
         return path.parent != self.folder or (path.exists() and self._rows(path) >= self.length)
 
     def _rows(self, path: Path) -> int:
-        """How many rows the file of an expert has, or where few are kept: all or none of those that are wanted; refused
-        when it is another's.
-        """
+        """How many rows an expert's file has (where few are kept, all or none as asked for); refused if another's."""
         found, about = tensor_files.read_shapes(path)
         if (kept := about.get("epochs")) is not None:
             check_tensors([path], {"trajectory": [len(kept), self.size]}, self.made_by)
@@ -199,10 +200,10 @@ class Experts:
         """What there is of an expert."""
         what, streams = f"expert {index + 1}/{self.count}", Streams(0).child("expert", index)
         expert = Expert(what, self.paths[index], context.new_network(streams("network")), streams)
-        if expert.path.exists():
-            expert.kept = kept_epochs(expert.path)
-            if expert.kept is None:
-                return expert.read(self.settings.training)
+        expert.kept = kept_epochs(expert.path) if expert.path.exists() else ()
+        if expert.begun.exists():
+            self._rows(expert.begun)
+            return expert.read(self.settings.training)
         if context.warm_start is not None:
             context.warm_start.train(expert.network, streams.child("warm"))
         self._record(expert)
@@ -216,6 +217,10 @@ class Experts:
 
     def _train(self, experts: Sequence[Expert], context: Context) -> None:
         """Train experts that are equally far to their end."""
+        if len(experts[0].rows) >= self.length:  # They were begun for a run that reads more of them.
+            for expert in experts:
+                self._write(expert, expert.state)
+            return
         training = new_training([expert.network for expert in experts], self.settings.training)
         if len(experts[0].rows) > 1:
             training.go_on(len(experts[0].rows) - 1, [expert.state for expert in experts])
@@ -229,14 +234,16 @@ class Experts:
                     self._write(expert, state)
 
     def _write(self, expert: Expert, state: Mapping[str, Iterable[Tensor]]) -> None:
-        state = {"last": expert.network.parameters(), **state}
-        more = {name: torch.cat([t.flatten() for t in state[name]]) for name in self._going_on(len(expert.rows))}
+        """Write what there is of an expert, with what its file holds."""
+        state, rows = {"last": expert.network.parameters(), **state}, len(expert.rows)
+        more = {name: torch.cat([t.flatten() for t in state[name]]) for name in self._going_on(rows)}
         about: dict[str, Any] = {"made_by": self.made_by}
-        if len(expert.rows) == self.length and isinstance(self.settings, FewRows):
-            about["epochs"] = sorted({*self.wanted, *(expert.kept or [])})
-            tensors = {"trajectory": torch.stack([expert.rows[epoch] for epoch in about["epochs"]])}
-        elif expert.kept is None:
-            tensors = {"trajectory": torch.stack(expert.rows), **more}
-        else:  # What is there is read by others: it is replaced when there is all of it.
+        few = isinstance(self.settings, FewRows) and expert.kept is not None
+        if rows < self.length and (few or expert.kept):
+            tensor_files.write_tensors(expert.begun, {"trajectory": expert.after(range(rows)), **more}, about)
             return
-        tensor_files.write_tensors(expert.path, tensors, about)
+        epochs = sorted({*(self.wanted if few else range(rows)), *(expert.kept or [])})
+        if few or epochs[-1] >= rows:
+            about["epochs"], more = epochs, {}
+        tensor_files.write_tensors(expert.path, {"trajectory": expert.after(epochs), **more}, about)
+        files.remove_unfinished(expert.path)
