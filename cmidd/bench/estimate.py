@@ -23,7 +23,7 @@ from cmidd.samplers.random import RandomSampler
 
 STEPS = 3  # that are timed, after one that is not: it compiles, and fills caches
 BATCHES = 2  # of a training, whose time is extended to the whole set
-MATCHED, EXPERT_IMAGES = 300, 26  # real images of a class: for matches at least, and for experts alone
+MATCHED, EXPERT_IMAGES = 300, 26  # real images of a class at least: for matches, and for experts alone
 
 
 def timed_steps(settings: Settings, context: Context) -> Timed:
@@ -36,7 +36,7 @@ def timed_steps(settings: Settings, context: Context) -> Timed:
     with tempfile.TemporaryDirectory() as folder, using(fitting_engine(settings, context)):
         kind = METHODS[settings.method["name"]]
         matched = max(MATCHED, settings.arguments.get("batch_real", 0))
-        small = _small(context, Path(folder), matched if "real" in kind.gives else EXPERT_IMAGES)
+        small = _small(context, Path(folder), max(settings.ipc, matched if "real" in kind.gives else EXPERT_IMAGES))
         method = kind(small, **kind.shortest(settings.arguments))
         teachers = TeacherPools(small, cmi.teacher, 1, 1, cmi.teachers)
         step = _median(method_steps(small, method, make_regularizers(settings, small, teachers)), small)

@@ -138,9 +138,8 @@ class DATM(MTT):
         for label, members in enumerate(data.class_members):
             order = members[torch.randperm(len(members), generator=self.context.streams("order", label))]
             found = self._recognised(order, label, each)
-            others += each - len(found)
-            rest = order[~torch.isin(order, found)]
-            chosen.append(torch.cat([found, rest[: each - len(found)]]))
+            chosen.append(data.first(torch.cat([found, order[~torch.isin(order, found)]]), each))
+            others += int((~torch.isin(chosen[-1], found)).sum())
         if others:
             log.warning("no expert recognises %d of the images to start from, which are random ones", others)
         with torch.no_grad():

@@ -188,11 +188,13 @@ def test_every_task_is_measured(tmp_path, task):
     assert operations > moved > 0
 
 
-@pytest.mark.parametrize(("method", "images"), [("ncfm", 350), ("mtt", 26)])
-def test_an_estimate_has_as_many_real_images_as_a_step_matches(monkeypatch, tmp_path, method, images):
+@pytest.mark.parametrize(("method", "ipc", "images"), [("ncfm", 2, 350), ("mtt", 2, 26), ("datm", 30, 30)])
+def test_an_estimate_has_as_many_real_images_as_a_step_matches_or_a_set_starts_from(
+    monkeypatch, tmp_path, method, ipc, images
+):
     asked, small = [], estimate._small
     monkeypatch.setattr(estimate, "_small", lambda *given: asked.append(given[2]) or small(*given))
     more = ["method.batch_real=350"] if method == "ncfm" else []
-    settings = compose([*TINY, *TINY_METHOD[method], *more, "ipc=2", f"buffers_root={tmp_path}"])
+    settings = compose([*TINY, *TINY_METHOD[method], *more, f"ipc={ipc}", f"buffers_root={tmp_path}"])
     assert estimate.timed_steps(settings, make_context(settings, torch.device("cpu"))).iteration > 0
     assert asked == [images]

@@ -117,7 +117,8 @@ def test_a_run_on_a_long_tail_starts_from_repeated_images(tmp_path):
     words = ["dataset=arrays", f"data.root={path}", "ipc=4", "network.depth=1", "evaluation.repeats=1"]
     with pytest.raises(SettingError, match=r"dataset\.fill=repeat"):
         run_here(tmp_path / "results", "dm", *words)
-    for method, more in (("dm", []), ("idc", []), ("dm", ["sampler=dream", f"results_root={tmp_path / 'dream'}"])):
+    dream = ["sampler=dream", f"results_root={tmp_path / 'dream'}"]
+    for method, more in (("dm", []), ("idc", []), ("dm", dream), ("datm", ["method.experts.count=1"])):
         folder = run_here(tmp_path / "results", method, *words, "dataset.fill=repeat", *more)
         record = json.loads((folder / "result.json").read_text())
         assert record["settings"]["dataset"]["fill"] == "repeat"
