@@ -117,7 +117,7 @@ def warn_of_other_data(paths: Sequence[Path], data: Mapping[str, Any]) -> None:
         made_by = tensor_files.read_shapes(path)[1].get("made_by") if path.suffix not in PICKLED else None
         trained_on = made_by.get("data") if isinstance(made_by, dict) else None
         differing = differences(trained_on, files.as_json(data)) if isinstance(trained_on, dict) else []
-        if found := [each for each in differing if each[0] != "content"]:
+        if found := [each for each in differing if each[0] not in ("content", "fill")]:
             settings = ", ".join(f"{name}={json.dumps(old)} (here {json.dumps(new)})" for name, old, new in found)
             log.warning("cmi.teachers: %s was trained on data of %s; it is used all the same", path, settings)
             return

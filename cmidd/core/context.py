@@ -47,9 +47,13 @@ class Context:
 
     @property
     def made_by(self) -> dict[str, Any]:
-        """What every cache of trained networks is named by: the data, and the engine where it changes numbers."""
+        """What every cache of trained networks is named by: the data, and the engine where it changes numbers.
+
+        Without ``fill``, which changes batches of classes alone: networks are trained on all images.
+        """
         arithmetic = engine.current().arithmetic
-        return {"data": self.data_key, **({} if arithmetic == "float32" else {"engine": arithmetic})}
+        data = {name: value for name, value in self.data_key.items() if name != "fill"}
+        return {"data": data, **({} if arithmetic == "float32" else {"engine": arithmetic})}
 
     def new_network(self, generator: torch.Generator, name: str | None = None) -> Network:
         """A random network for these images on their device; another of the zoo by ``name``."""

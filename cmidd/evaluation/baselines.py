@@ -72,7 +72,8 @@ def baseline_file(context: Context, protocol: EvaluationProtocol, ipc: int, kind
     if kind == "whole":
         made_by = {**shared, "training": stated(protocol.whole)}
     else:
-        made_by = {**shared, "ipc": ipc, "training": stated(with_hard_labels(protocol.training))}
+        training = stated(with_hard_labels(protocol.training))
+        made_by = {**shared, "data": context.data_key, "ipc": ipc, "training": training}
     if kind in RULES:
         made_by["features"] = asdict(protocol.features)
 

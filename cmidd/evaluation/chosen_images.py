@@ -61,7 +61,7 @@ def chosen_images(context: Context, protocol: EvaluationProtocol, ipc: int, kind
 def sets_file(context: Context, protocol: EvaluationProtocol, ipc: int, kind: str) -> tuple[Path, dict[str, Any]]:
     """Where the images that a rule chose are kept, and what they depend on."""
     made_by = {**context.made_by, "network": context.network, "features": asdict(protocol.features)}
-    made_by |= {"kind": kind, "sets": number_of_sets(protocol, ipc, kind), "ipc": ipc}
+    made_by |= {"data": context.data_key, "kind": kind, "sets": number_of_sets(protocol, ipc, kind), "ipc": ipc}
 
     def path_of(key: dict[str, Any]) -> Path:
         name = f"{context.data.name}_{kind}_{cache.fingerprint(key)}.safetensors"

@@ -152,6 +152,7 @@ def test_a_pool_that_saw_other_data_is_used_and_said_so(tmp_path, trained, caplo
     _, pool = trained
     words = [*CMI, f"cmi.teachers={pool}", "cmi.pool=1", "method.iterations=1"]
     run_here(tmp_path / "results", "dm", *words)
+    run_here(tmp_path / "filled", "dm", *words, "dataset.fill=repeat")
     assert "trained on data" not in caplog.text
     run_here(tmp_path / "whitened", "dm", *words, "dataset.zca=true")
     assert (

@@ -6,6 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from cmidd.buffers.experts import Experts
+from cmidd.buffers.teachers import pool_files, teacher_recipe
 from cmidd.compute import kept
 from cmidd.compute.embeddings import embed_real
 from cmidd.compute.training import TrainingRecipe
@@ -20,7 +22,7 @@ from cmidd.evaluation.protocols import EvaluationProtocol, FeatureSettings
 from cmidd.utils import tensor_files
 from cmidd.utils.errors import SettingError
 from cmidd.utils.random_streams import Streams
-from tests.support.contexts import context
+from tests.support.contexts import SETTINGS, context
 from tests.support.refusals import script
 from tests.support.runs import TINY, TINY_METHOD, Killed, again, run_here
 
@@ -54,6 +56,22 @@ def test_a_chosen_baseline_depends_on_its_features_and_on_the_training(world):
     longer = replace(PROTOCOL, training=TrainingRecipe(epochs=2))
     paths = {baseline_file(world, each, 2, "herding")[0] for each in (PROTOCOL, other, longer)}
     assert len(paths) == 3
+
+
+def test_what_fills_batches_of_small_classes_is_in_the_keys_of_the_images_that_are_chosen_and_of_no_network(tmp_path):
+    plain = context(tmp_path)
+    world = replace(plain, data_key={**plain.data_key, "fill": "repeat"})
+    assert world.made_by == plain.made_by
+    of_networks = [
+        lambda each: Experts(each, SETTINGS, make=False).folder,
+        lambda each: pool_files(each, "convnet", 1, teacher_recipe(1)),
+        lambda each: feature_files(each, FEATURES),
+        lambda each: baseline_file(each, PROTOCOL, 2, "whole"),
+    ]
+    of_images = [lambda each, kind=kind: baseline_file(each, PROTOCOL, 2, kind)[0] for kind in ("random", *ALL)]
+    of_images += [lambda each, kind=kind: choosing.sets_file(each, PROTOCOL, 2, kind)[0] for kind in ALL]
+    assert all(named(world) == named(plain) for named in of_networks)
+    assert not any(named(world) == named(plain) for named in of_images)
 
 
 # --- networks
