@@ -50,7 +50,7 @@ def measured(task: str, mode: str, words: list[str]) -> dict[str, Any]:
     device = torch.device("cuda", 0)
     with engine.using(engine_of(mode, device)):
         workload = Workload(task, settings, None, 300, device)
-        steps = workload.steps(workload.context())
+        steps, _ = workload.steps(workload.context())
         began = time.perf_counter()
         for _ in range(3):
             next(steps)

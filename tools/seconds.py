@@ -30,7 +30,7 @@ def iterations(words: list[str]) -> Iterator[None]:
     method = METHODS[settings.method["name"]](context, **settings.arguments)
     steps = method_steps(context, method, make_regularizers(settings, context, make_teachers(settings, context)))
     while True:
-        for _ in range(method.steps_per_iteration):
+        for _ in range(method.main_steps):
             next(steps)
         yield
 

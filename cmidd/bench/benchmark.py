@@ -202,19 +202,17 @@ def _line(row: dict[str, Any]) -> str:
 def measure(workload: Workload, mode: str, steps: int) -> dict[str, Any]:
     """One mode of one cell: the time of every step, its shares, and peak memory."""
     task, settings, device = workload.task, workload.settings, workload.device
-    arguments = settings.arguments
     if device.type == "cpu":
         keep_freed_memory()  # As pick_device does in a run.
     context = workload.context()
     start_measuring_memory(device)
     before = peak_memory_mib(device)
     with engine.using(engine_of(mode, device)):
-        work = workload.steps(context)
+        work, per_iteration = workload.steps(context)
         warming = [timed_step(work, device) for _ in range(2)]
         seconds = [timed_step(work, device) for _ in range(steps)]
         with Shares(device) as shares:  # Of one more: what it waits for would be in the time of the others.
             divided = timed_step(work, device)
-    outer = arguments.get("outer_loop", arguments.get("inner_loop", 1)) if task in METHODS else 1
     return {
         "task": task,
         "method": task,
@@ -225,8 +223,8 @@ def measure(workload: Workload, mode: str, steps: int) -> dict[str, Any]:
         "mode": mode,
         "step_seconds": seconds,
         "first_step_seconds": warming[0],
-        "steps_per_iteration": outer,
-        "seconds_per_iteration": statistics.median(seconds) * outer,
+        "steps_per_iteration": per_iteration,
+        "seconds_per_iteration": statistics.median(seconds) * per_iteration,
         "peak_memory_mib": peak_memory_mib(device) - before,
         "shares": shares.of(divided),
     }
@@ -234,7 +232,7 @@ def measure(workload: Workload, mode: str, steps: int) -> dict[str, Any]:
 
 def count_step(workload: Workload) -> tuple[int, int]:
     """Operations and bytes of one step; makes experts and teachers, where the task has some, along the way."""
-    work = workload.steps(workload.context())
+    work, _ = workload.steps(workload.context())
     next(work)
     with Counter() as counter:
         next(work)

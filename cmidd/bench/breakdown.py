@@ -3,18 +3,28 @@
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from unittest.mock import patch
 
 import torch
 
 from cmidd.compute.devices import synchronise
-from cmidd.data.augmentation import Transform
+from cmidd.core.regularizer import Regularizer
+from cmidd.data.augmentation import Augmentation, Plan, Transform
 from cmidd.data.dataset import Dataset
-from cmidd.regularizers.cmi import CMI
 
 PARTS = ("data", "augmentation", "regulariser", "backward")
+# One within another counts once: a siamese augmentation draws, plans and applies.
+CALLS: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
+    ("data", Dataset, ("class_batches", "distinct_class_batches", "cycled_class_batches", "cycled_batch")),
+    ("data", Dataset, ("drawn", "take", "at")),
+    ("augmentation", Augmentation, ("siamese", "per_class", "per_image")),
+    ("augmentation", Transform, ("plan", "__call__")),
+    ("augmentation", Plan, ("__call__",)),
+    ("backward", torch.Tensor, ("backward",)),
+    ("backward", torch.autograd, ("grad",)),
+)
 
 
 class Shares:
@@ -31,16 +41,10 @@ class Shares:
         self._patches = contextlib.ExitStack()
 
     def __enter__(self) -> "Shares":
-        for part, owner, name in (
-            ("data", Dataset, "class_batches"),
-            ("data", Dataset, "cycled_class_batches"),
-            ("data", Dataset, "cycled_batch"),
-            ("augmentation", Transform, "__call__"),
-            ("regulariser", CMI, "__call__"),
-            ("backward", torch.Tensor, "backward"),
-            ("backward", torch.autograd, "grad"),
-        ):
-            self._patches.enter_context(patch.object(owner, name, self._timed(part, getattr(owner, name))))
+        terms = [("regulariser", kind, ("__call__",)) for kind in _imported(Regularizer)]
+        for part, owner, names in (*CALLS, *terms):
+            for name in names:
+                self._patches.enter_context(patch.object(owner, name, self._timed(part, getattr(owner, name))))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -67,3 +71,10 @@ class Shares:
                     self._stack[-1][0] += took
 
         return call
+
+
+def _imported(kind: type[Any]) -> Iterator[type[Any]]:
+    """All subclasses that are there: a regulariser that a method was built with is."""
+    for own in kind.__subclasses__():
+        yield own
+        yield from _imported(own)

@@ -96,18 +96,18 @@ class Workload:
         channels, height, width = known.shape
         return (channels, self.image_size or height, self.image_size or width), len(known.classes)
 
-    def steps(self, context: Context) -> Iterator[None]:
-        """An endless generator that does one step between two of its values."""
+    def steps(self, context: Context) -> tuple[Iterator[None], int]:
+        """An endless generator that does one step between two of its values, and how many steps an iteration has."""
         settings, arguments = self.settings, self.settings.arguments
         teachers = make_teachers(settings, context)
         if self.task.endswith("experts"):
-            return training_steps(context, context.data.train, arguments["experts"].training, 1)
+            return training_steps(context, context.data.train, arguments["experts"].training, 1), 1
         if self.task == "evaluation":
-            return training_steps(context, context.synthetic.decode(), settings.evaluation.training, 5)
+            return training_steps(context, context.synthetic.decode(), settings.evaluation.training, 5), 1
         if self.task == "cmi":
-            return cmi_steps(context, teachers)
+            return cmi_steps(context, teachers), 1
         method = METHODS[settings.method["name"]](context, **arguments)
-        return method_steps(context, method, make_regularizers(settings, context, teachers))
+        return method_steps(context, method, make_regularizers(settings, context, teachers)), method.main_steps
 
 
 def training_steps(context: Context, data: Split, recipe: TrainingRecipe, networks: int) -> Iterator[None]:

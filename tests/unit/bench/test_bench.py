@@ -16,6 +16,9 @@ from cmidd.bench.breakdown import Shares
 from cmidd.bench.roofline import Counter, Machine, measure_machine
 from cmidd.bench.workloads import OTHERS, Workload, method_of, timed_step
 from cmidd.cli.compose import compose
+from cmidd.data import augmentation
+from cmidd.data.augmentation import Augmentation, placed
+from cmidd.data.split import Split
 from cmidd.methods import METHODS
 from cmidd.runs.build import make_context
 from tests.support.forked import ROOT, as_main, forked
@@ -66,6 +69,7 @@ def test_steps_and_memory_are_recorded_beside_what_was_there(tmp_path):
     assert cell["times_first_mode"] == pytest.approx(first["seconds_per_iteration"] / cell["seconds_per_iteration"])
     assert first["over_floor"] > 1
     assert sum(cell["shares"].values()) == pytest.approx(1)
+    assert cell["shares"]["augmentation"] > 0
     assert len(cell["step_seconds"]) == 3
     assert cell["steps_per_iteration"] == 3
     assert cell["seconds_per_iteration"] == pytest.approx(3 * sorted(cell["step_seconds"])[1])
@@ -160,6 +164,25 @@ def test_the_device_works_for_the_part_that_asked_for_it(queue, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("way", ["siamese", "planned", "at once"])
+def test_an_augmentation_counts_as_one_whichever_way_it_is_called(queue, monkeypatch, way):
+    """DM's, MTT's, and that of a training."""
+    queue, device = queue
+    monkeypatch.setattr(augmentation, "flip", lambda images, _: (queue.give(1), images)[1])
+    images, draws = torch.zeros(2, 1, 8, 8), torch.Generator()
+    with Shares(device) as shares:
+        if way == "siamese":
+            both = Split(images, torch.arange(2))
+            Augmentation("flip").siamese(both, both, 2, draws)
+        elif way == "planned":
+            (plan,) = placed([Augmentation("flip").per_image(2, draws).plan(images)], images.device)
+            plan(images)
+        else:
+            Augmentation("flip").per_image(2, draws)(images)
+    assert queue.now > 0
+    assert shares.of(queue.now)["augmentation"] == 1
+
+
 def test_rates_are_taken_of_what_the_device_has_done(queue, monkeypatch):
     queue, device = queue
     queue.give(100)  # Left over from before: nobody's.
@@ -174,18 +197,42 @@ def test_the_counter_counts_two_operations_for_every_multiply_add():
     assert counter.bytes == 4 * (15 + 35 + 21)
 
 
-@pytest.mark.parametrize("task", [*METHODS, *OTHERS])
-def test_every_task_is_measured(tmp_path, task):
+def small_workload(tmp_path, task, *more, size=16):
     method = method_of(task)
     words = [f"method={method}", "dataset=mnist", "network.width=8", "ipc=2", f"buffers_root={tmp_path}"]
-    words += [*TINY_METHOD[method], "cmi.lambda=1", "cmi.teacher=convnet", "cmi.pool=1", "cmi.epochs=1"]
-    size = None if task == "evaluation" else 16
-    workload = Workload(task, compose(words), size, 8, torch.device("cpu"))
+    words += [*TINY_METHOD[method], "cmi.lambda=1", "cmi.teacher=convnet", "cmi.pool=1", "cmi.epochs=1", *more]
+    return Workload(task, compose(words), size, 8, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("task", [*METHODS, *OTHERS])
+def test_every_task_is_measured(tmp_path, task):
+    workload = small_workload(tmp_path, task, size=None if task == "evaluation" else 16)
     row = measure(workload, "float32", 1)
     assert row["seconds_per_iteration"] >= row["step_seconds"][0] > 0
     assert sum(row["shares"].values()) == pytest.approx(1)
+    assert row["shares"]["augmentation"] > 0 or task in ("dc", "experts", "flat experts", "cmi")  # Those have none.
     operations, moved = count_step(workload)
     assert operations > moved > 0
+
+
+@pytest.mark.parametrize("regularizer", ["iid", "mim4dd"])
+def test_every_regulariser_has_its_share(tmp_path, regularizer):
+    row = measure(small_workload(tmp_path, "dm", f"regularizer=[{regularizer}]", "cmi.lambda=0"), "float32", 1)
+    assert row["shares"]["regulariser"] > 0
+
+
+def test_an_iteration_has_the_steps_of_its_method_whatever_its_settings_are_called(tmp_path, monkeypatch):
+    class Mine(METHODS["dm"]):
+        steps_per_iteration, plain_steps = 6, 3
+
+        def matches(self, iteration):
+            for _ in range(6):
+                yield from super().matches(iteration)
+
+    monkeypatch.setitem(METHODS.built_in, "dm", Mine)
+    row = measure(small_workload(tmp_path, "dm"), "float32", 1)
+    assert row["steps_per_iteration"] == 3
+    assert row["seconds_per_iteration"] == pytest.approx(3 * row["step_seconds"][0])
 
 
 @pytest.mark.parametrize(("method", "ipc", "images"), [("ncfm", 2, 350), ("mtt", 2, 26), ("datm", 30, 30)])
