@@ -28,6 +28,11 @@ IDM += ["method.queue_start=2", "method.queue_size=3", "method.net_generate_inte
 IDM += ["method.meter_reset=7"]
 IDC = ["method=idc", "method.formation.factor=2", "method.iterations=20", "method.inner_loop=2", "method.batch_real=16"]
 IDC += ["method.net_images=64"]
+DATM = ["method=datm", "method.iterations=20", "method.syn_steps=2", "method.expert_epochs=1", "method.experts.count=2"]
+DATM += ["method.first_max_start_epoch=1", "method.max_start_epoch=2", "method.experts.training.epochs=3"]
+DATM += ["evaluation.training.loss=soft"]
+NCFM = ["method=ncfm", "method.iterations=20", "method.batch_real=16", "method.num_freqs=32", "method.models.count=2"]
+NCFM += ["method.models.training.epochs=2"]
 STAGED = ["schedule.stages=2", "schedule.warm_epochs=1", "schedule.pool=2"]
 CMI = ["cmi.lambda=1"]
 RUNS: dict[str, list[str]] = {
@@ -37,6 +42,9 @@ RUNS: dict[str, list[str]] = {
     "mtt": [*MTT, *CMI],
     "idm": [*IDM, *CMI],
     "idc": [*IDC, *CMI],
+    "datm": [*DATM, *CMI],
+    "ncfm": [*NCFM, *CMI],
+    "ncfm, the first images, learned frequencies": [*NCFM, "sampler=first", "method.frequencies=learned"],
     "dm, bf16 compiled": [*DM, *CMI, "engine.precision=bf16", "engine.compile=true"],
     "dm, balanced, real centroids": [*DM, "cmi=balanced", "cmi.centroids=real"],
     "mtt, measured": [*MTT, "cmi.measure=true"],
