@@ -16,13 +16,14 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from cmidd.cli.compose import compose
 from cmidd.compute import passes
+from cmidd.compute.characteristic import characteristic_discrepancy
 from cmidd.compute.embeddings import embed_real
 from cmidd.compute.gradients import class_gradients
 from cmidd.data.split import Split
 from cmidd.networks import blank_network
 from cmidd.runs.settings import Settings
 
-CLASSES, SHAPE, META = 100, (3, 32, 32), torch.device("meta")
+CLASSES, EACH, SHAPE, META = 100, 500, (3, 32, 32), torch.device("meta")
 HELD = 60_000 * 3 * 32 * 32 + 60_000 * 8  # the data set: uint8 pixels, int64 labels
 IPCS = (10, 50)
 
@@ -80,7 +81,7 @@ def siamese(settings: Settings, leaf: Split) -> tuple[Split, Split]:
     if each > arguments.get("batch_syn_max", each):
         chosen = torch.arange(len(labels)).view(CLASSES, -1)[:, : arguments["batch_syn_max"]].flatten()
         decoded = decoded[chosen]
-    real = images_of(arguments["batch_real"])
+    real = images_of(min(arguments["batch_real"], EACH))
     both: tuple[Split, Split] = arguments["augment"].siamese(real, decoded, CLASSES, torch.Generator().manual_seed(0))
     return both
 
@@ -90,6 +91,25 @@ def by_embedding(settings: Settings, leaf: Split) -> None:
     real, augmented = siamese(settings, leaf)
     target = embed_real(network, real.images)
     stepped(leaf, (passes.embed_in_chunks(network, augmented.images).sum(0) - target.sum(0)).square().sum())
+
+
+def by_characteristic(settings: Settings, leaf: Split) -> None:
+    """The match, and the calibration when that is gone."""
+    network, tiles = network_of(settings).requires_grad_(False), len(leaf) // CLASSES * settings.formation.tiles
+    matched(settings, leaf, network)
+    transform = settings.arguments["augment"].per_class(CLASSES, torch.Generator().manual_seed(0))
+    augmented = transform(settings.formation.cut(leaf.images), torch.arange(CLASSES).repeat_interleave(tiles))
+    stepped(leaf, passes.logits(network, augmented).sum())
+
+
+def matched(settings: Settings, leaf: Split, network: Any) -> None:
+    """NCFM's match, with the frequencies of every class."""
+    real, augmented = siamese(settings, leaf)
+    sides = embed_real(network, real.images), passes.embed_in_chunks(network, augmented.images)
+    losses, count = [], settings.arguments["num_freqs"]
+    for own in zip(*(side.chunk(CLASSES) for side in sides), strict=True):
+        losses.append(characteristic_discrepancy(*own, torch.empty(count, own[0].shape[1], device=META)))
+    stepped(leaf, torch.stack(losses).sum())
 
 
 def by_gradient(settings: Settings, leaf: Split) -> None:
@@ -125,6 +145,8 @@ STEPS: dict[str, tuple[list[str], Callable[[Settings, Split], None]]] = {
     "IDC": (["method=idc"], by_gradient),
     "IDM": (["method=idm"], by_embedding),
     "MTT": (["method=mtt"], by_trajectory),
+    "DATM": (["method=datm"], by_trajectory),
+    "NCFM": (["method=ncfm"], by_characteristic),
     "CMI alone, a ResNet18": (["method=dm"], of_cmi),
 }
 
