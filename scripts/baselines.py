@@ -1,4 +1,4 @@
-"""Measure what a set is compared with: random real images, and the whole data set."""
+"""Measure what a set is compared with: real images, random or chosen by a rule, and the whole data set."""
 
 from cmidd.cli.main import run
 

@@ -1,4 +1,4 @@
-"""Train the expert trajectories of MTT ahead of distillation; several processes at once share the work."""
+"""Train ahead what a method matches with: experts of MTT and DATM, networks of NCFM."""
 
 from cmidd.cli.main import run
 

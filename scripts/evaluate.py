@@ -1,4 +1,4 @@
-"""Evaluate a synthetic set, ours or another's: networks are trained on it from scratch and tested."""
+"""Evaluate synthetic sets, ours or another's: networks are trained on them from scratch and tested."""
 
 from cmidd.cli.main import run
 

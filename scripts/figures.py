@@ -1,4 +1,4 @@
-"""Draw one method without and with CMI: images, t-SNE, accuracy, CMI and weights, as PNG and PDF."""
+"""Draw one method without and with CMI: images, t-SNE, curves, weights, all on one page, as PNG and PDF."""
 
 from cmidd.cli.main import run
 

@@ -1,5 +1,6 @@
 """The rooms of docs/architecture.md: the contract of imports holds, notices a wrong one, and stands on the page."""
 
+import ast
 import re
 import shutil
 import subprocess
@@ -101,3 +102,6 @@ def test_a_script_only_calls_its_command():
         code = re.sub(r'""".*?"""', "", path.read_text(), flags=re.DOTALL).split()
         wanted = f'from cmidd.cli.main import run if __name__ == "__main__": run("{path.stem}")'
         assert code == wanted.split(), path
+        command = ROOT / "cmidd" / "cli" / "commands" / path.name
+        script, own = (ast.get_docstring(ast.parse(each.read_text())) for each in (path, command))
+        assert script == own.splitlines()[0], path
