@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 Weighted = Sequence[tuple[float | Ratio, Regularizer]]
 
 
-# Of its 67 lines the loop takes 35: it is the story of a run, and reads best in one piece.
 def distill(
     method: Method,
     synthetic: SyntheticSet,
@@ -66,15 +65,7 @@ def distill(
         while (iteration := state.iteration) < total and not stopping:
             began, done = time.monotonic(), iteration + 1
             try:
-                step = iteration * method.main_steps - state.about["declined"]
-                for each in method.matches(iteration):
-                    stepped = distillation_step(each, optimizer, regularizers, streams, iteration, balance, step)
-                    watch.note(iteration, stepped)
-                    state.about["declined"] += each.declined
-                    if each.beside is None:
-                        match, metrics, step = each, stepped, step + (not each.declined)
-                    else:
-                        metrics = {**metrics, each.beside: stepped["loss"]}
+                match, metrics = _iteration(method, optimizer, regularizers, streams, balance, state)
                 stopping = signals.asked_to_stop
                 saving = stopping or keeping.due(done)
                 state.check(everything=saving or rollback.marks(done), now=done % CHECK_INTERVAL == 0)
@@ -84,6 +75,7 @@ def distill(
                     bar.say(**values)
                 elif bar.looks():  # Now and then: each of them waits for the device.
                     bar.say(**_numbers({name: value for name, value in metrics.items() if name != "total"}))
+                del match, metrics  # Else their tensors would stay while the next iteration computes.
                 state.advance(time.monotonic() - began)
                 rollback.passed(done)
                 if saving:
@@ -103,6 +95,30 @@ def distill(
             log.info("stopped at iteration %d of %d, saved; the same command goes on", state.iteration, total)
     rollback.end()
     return {**state.about, "weights": balance.record()}
+
+
+def _iteration(
+    method: Method,
+    optimizer: torch.optim.Optimizer,
+    regularizers: Weighted,
+    streams: Streams,
+    balance: Balance,
+    state: State,
+) -> tuple[Match, dict[str, Tensor]]:
+    """Take the steps of the next iteration; returns its last main match, and the metrics of that and of what is beside
+    it.
+    """
+    iteration = state.iteration
+    step = iteration * method.main_steps - state.about["declined"]
+    for each in method.matches(iteration):
+        stepped = distillation_step(each, optimizer, regularizers, streams, iteration, balance, step)
+        state.watch.note(iteration, stepped)
+        state.about["declined"] += each.declined
+        if each.beside is None:
+            match, metrics, step = each, stepped, step + (not each.declined)
+        else:
+            metrics = {**metrics, each.beside: stepped["loss"]}
+    return match, metrics
 
 
 def measured(

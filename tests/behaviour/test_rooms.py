@@ -89,8 +89,21 @@ def test_a_library_is_known_in_one_place(library, place):
     assert all(path.relative_to(ROOT / "cmidd").as_posix().startswith(place) for path in found)
 
 
+def length_of(function: ast.FunctionDef) -> int:
+    """The lines of a function below its signature and docstring."""
+    body = function.body[ast.get_docstring(function) is not None :]
+    return function.end_lineno - body[0].lineno + 1 if body else 0
+
+
 def test_files_and_functions_are_short_and_rooms_say_what_they_are():
     long = [path for path in (ROOT / "cmidd").rglob("*.py") if len(path.read_text().splitlines()) > 250]
+    assert long == []
+    long = [
+        (path.name, function.name, length)
+        for path in (ROOT / "cmidd").rglob("*.py")
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.FunctionDef) and (length := length_of(function)) > 50
+    ]
     assert long == []
     for room in {room for floor in FLOORS for room in floor}:
         text = (ROOT / "cmidd" / room / "__init__.py").read_text()
