@@ -15,15 +15,12 @@ from cmidd.cli.sweep_runs import runs_of
 from cmidd.cli.words import as_hydra_reads
 from cmidd.data.image_files import IMAGE_SUFFIXES
 from cmidd.data.layouts import understand
-from tests.support.pages import PAGES, RUN, blocks, command, commands, grown, stand_ins, words_of
+from tests.support.pages import FIRST, PAGES, RUN, SET_UP, TESTS, blocks, command, commands, grown, stand_ins, words_of
 from tests.support.refusals import ROOT
 from tests.support.runs import TINY, TINY_METHOD
 
 SHORT = [*TINY, "evaluation.repeats=1", "evaluation.baselines=[]", "engine.compile=false"]
 RUN_OF_CIFAR = "results/cifar10/dm/ipc10/cmi0/seed0"  # VGG11 takes no images of 8x8.
-SET_UP = "python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e"
-FIRST = f"{SET_UP} . && .venv/bin/python scripts/distill.py method=mtt +cmi.lambda=0.1"
-TESTS = f"{SET_UP} '.[test]' && .venv/bin/python -m pytest -q -n auto --dist loadfile"
 
 # How far a line is tried:
 # run: as it stands, with words added that make it tiny, on the digits or on stand-ins for the files that it names;

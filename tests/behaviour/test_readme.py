@@ -3,7 +3,7 @@
 import yaml
 
 import cmidd
-from tests.behaviour.test_docs import FIRST, TESTS
+from tests.support.pages import FIRST, TESTS
 from tests.support.refusals import ROOT
 
 README = (ROOT / "README.md").read_text()

@@ -23,6 +23,9 @@ PAGES = sorted(
 )
 ELSEWHERE = {"extending.md"}  # tests/behaviour/test_extending.py writes and runs all of its blocks.
 RUN = "results/digits/mtt/ipc10/cmi0.1/seed0"
+SET_UP = "python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e"
+FIRST = f"{SET_UP} . && .venv/bin/python scripts/distill.py method=mtt +cmi.lambda=0.1"
+TESTS = f"{SET_UP} '.[test]' && .venv/bin/python -m pytest -q -n auto --dist loadfile"
 
 
 def blocks(kind: str) -> dict[str, list[str]]:
