@@ -12,7 +12,7 @@ from cmidd.networks._network import Network, normalization, require_side
 NormName = Literal["instancenorm", "batchnorm"]
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """Two 3x3 convolutions with norms and a shortcut; halves the side by stride, or by average pooling."""
 
     def __init__(self, channels_in: int, channels: int, halve: bool, pooled: bool, norm: str, side: int) -> None:
@@ -70,7 +70,7 @@ class ResNet(Network):
                 halve = stage > 0 and block == 0
                 if halve:
                     side = side // 2 if pooled else (side + 1) // 2
-                stages.append(_Block(width_in, width * 2**stage, halve, pooled, norm, side))
+                stages.append(Block(width_in, width * 2**stage, halve, pooled, norm, side))
                 width_in = width * 2**stage
         self.stages = nn.Sequential(*stages)
         # The reference's average-pooling variant keeps the last maps, the others pool 4x4 of them.

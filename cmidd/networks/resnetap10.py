@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from cmidd.networks._network import Network, normalization, require_side
-from cmidd.networks._resnet import NormName, _Block, draw_by_fan_out
+from cmidd.networks._resnet import Block, NormName, draw_by_fan_out
 
 # Up to which side of the images the first convolution has which kernel, and by how much its output is pooled.
 STEMS = ((64, 3, 1), (128, 3, 2), (math.inf, 7, 4))
@@ -49,7 +49,7 @@ class ResNetAP10(Network):
         for stage in range(4):
             side = side // 2 if stage else side
             width_in = width * 2 ** max(0, stage - 1)
-            stages.append(_Block(width_in, width * 2**stage, stage > 0, True, norm, side))
+            stages.append(Block(width_in, width * 2**stage, stage > 0, True, norm, side))
         self.stages = nn.Sequential(*stages)
         self.classifier = nn.Linear(width * 8, num_classes)
 
