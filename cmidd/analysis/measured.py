@@ -125,8 +125,6 @@ class BaselineCell(Measured):
 
 
 BaselineKey = tuple[str, str | None, str, int | None]
-
-
 """Which baseline (``random``), whose protocol, data set, ipc; of ``whole`` the second and last are None."""
 
 
@@ -167,8 +165,6 @@ class Cell(Measured):
 
 
 Key = tuple[str, str, int, str]
-
-
 """System (the method with its plug-ins), data set, ipc, strength of CMI."""
 
 

@@ -16,8 +16,6 @@ EPS = 1e-6  # of the cosine distances, in all references
 ONE_PASS_VALUES = 3_500_000  # image values (1,139 of 3x32x32: 4.8 GiB, with their graph 5.6) of a GPU's pass at most
 GRAPH_VALUES = 6_000_000  # those of which a CPU keeps the graph
 Gradients = Sequence[Tensor]
-
-
 """One tensor ``[C, *shape]`` for every parameter that is matched: the gradient of each class's loss."""
 
 

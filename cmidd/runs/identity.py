@@ -21,16 +21,12 @@ WITHOUT_EFFECT = (
     "evaluation.interval",
     "evaluation.whole",
 )
-
-
 """The settings that change what is recorded beside, or how sums are ordered, but not what any run computes: baselines
 are measured apart, and evaluations and measurements of CMI draw from random streams of their own.
 """
 
 
 REPEATED = ("method.iterations", "method.init", "method.formation")
-
-
 """What an identity says of a method that stands on its top as well."""
 
 
@@ -86,8 +82,6 @@ def _without(settings: Any, name: str) -> Any:
 
 
 RECIPES = ("evaluation.training", "evaluation.whole", "method.net", "method.experts.training", "method.models.training")
-
-
 """The settings that are recipes of training."""
 
 
@@ -109,8 +103,6 @@ EARLIER: dict[str, Any] = {
     "sampler.rounds": 20,
     **{f"{recipe}.{name}": value for recipe in RECIPES for name, value in earlier.EARLIER.items()},
 }
-
-
 """What held before there was a setting. With this value it is no part of a run's identity, so that what was made before
 goes on, loads and counts; with another, what was made before is refused by the setting's name.
 """
@@ -135,14 +127,10 @@ def identity_differences(old: Any, new: Any) -> list[tuple[str, Any, Any]]:
 
 
 BY_ITSELF = {"sampler": "random", "schedule": "whole"}
-
-
 """The plug-ins that every method has by itself."""
 
 
 BASELINE = "0"
-
-
 """The :func:`strength` of CMI in a run without it."""
 
 

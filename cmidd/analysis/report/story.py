@@ -13,8 +13,6 @@ from cmidd.data.published import title_of
 from cmidd.runs.identity import BASELINE
 
 Place = tuple[str, int]
-
-
 """A data set, and how many images per class."""
 
 
