@@ -11,7 +11,7 @@ import torch
 from cmidd.bench.workloads import timed_step, training_steps
 from cmidd.buffers.teachers import TeacherPools, teacher_recipe
 from cmidd.compute.engine import using
-from cmidd.compute.training import TrainingRecipe
+from cmidd.compute.recipe import TrainingRecipe
 from cmidd.core.context import Context
 from cmidd.evaluation.chosen_images import RULES
 from cmidd.loop.steps import method_steps

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from cmidd.compute.devices import synchronise
+from cmidd.compute.recipe import TrainingRecipe
 from cmidd.compute.together import how_many_at_once, new_training
-from cmidd.compute.training import TrainingRecipe
 from cmidd.core.context import Context
 from cmidd.core.match import Match
 from cmidd.core.teachers import Teachers

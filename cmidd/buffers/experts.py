@@ -14,9 +14,9 @@ from torch.nn.utils import parameters_to_vector
 from cmidd.buffers.expert import Expert, Outlook, kept_epochs, read_rows
 from cmidd.compute.engine import current, using
 from cmidd.compute.kept import Written
-from cmidd.compute.recipe import stated
+from cmidd.compute.recipe import TrainingRecipe, stated
 from cmidd.compute.together import how_many_at_once, new_training
-from cmidd.compute.training import TrainingRecipe, accuracy, refuse_diverged
+from cmidd.compute.training import accuracy, refuse_diverged
 from cmidd.core.context import Context
 from cmidd.utils import cache, clock, files, locks, tensor_files
 from cmidd.utils.cache import check_tensors, refuse_others

@@ -13,9 +13,9 @@ from typing_extensions import TypedDict
 from cmidd.buffers import teacher_files
 from cmidd.buffers.shelf import Shelf
 from cmidd.compute.kept import Lesson, train_all_kept
-from cmidd.compute.recipe import stated
+from cmidd.compute.recipe import TrainingRecipe, stated
 from cmidd.compute.together import how_many_at_once
-from cmidd.compute.training import TrainingRecipe, accuracy, refuse_diverged
+from cmidd.compute.training import accuracy, refuse_diverged
 from cmidd.core.context import Context
 from cmidd.networks import Network
 from cmidd.utils import cache, clock, files, locks, tensor_files

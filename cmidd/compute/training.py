@@ -11,8 +11,7 @@ from cmidd.compute.backward import Backward
 from cmidd.compute.gsam import GSAM
 from cmidd.compute.losses import Mix, refuse_unlabelled
 from cmidd.compute.optimizer_state import remembered, restore
-from cmidd.compute.recipe import TrainingRecipe as TrainingRecipe
-from cmidd.compute.recipe import with_hard_labels
+from cmidd.compute.recipe import TrainingRecipe, with_hard_labels
 from cmidd.data.image_ops import cutmix, mixup
 from cmidd.data.split import Split
 from cmidd.utils.errors import SettingError

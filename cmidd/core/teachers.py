@@ -19,5 +19,5 @@ class Teachers(Protocol):
 
     def __call__(self, **changes: Any) -> Pool:
         """CMI's pool, or one whose training differs from that of CMI's by ``changes``
-        (:class:`cmidd.compute.training.TrainingRecipe`); whoever asks for the same gets the same.
+        (:class:`cmidd.compute.recipe.TrainingRecipe`); whoever asks for the same gets the same.
         """

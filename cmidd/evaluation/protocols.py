@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from cmidd.compute.training import TrainingRecipe
+from cmidd.compute.recipe import TrainingRecipe
 from cmidd.evaluation.train_on_set import Optimizer
 from cmidd.utils.setting_types import Count, Fraction, NonNegative, Positive
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cmidd.compute.recipe import with_hard_labels
-from cmidd.compute.training import Teacher, TrainingRecipe
+from cmidd.compute.recipe import TrainingRecipe, with_hard_labels
+from cmidd.compute.training import Teacher
 from cmidd.data.augmentation import Augmentation
 from cmidd.data.split import Split
 from cmidd.evaluation.evaluate import accuracy_of_one, evaluate, in_pieces

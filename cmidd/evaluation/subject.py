@@ -11,7 +11,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from cmidd.compute.training import TrainingRecipe
+from cmidd.compute.recipe import TrainingRecipe
 from cmidd.data.dataset import Dataset
 from cmidd.data.held import Held, unit
 from cmidd.data.load import DataSettings, check_dataset, load_dataset

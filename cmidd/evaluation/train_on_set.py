@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from cmidd.compute.losses import corrected
-from cmidd.compute.recipe import in_words
+from cmidd.compute.recipe import TrainingRecipe, in_words
 from cmidd.compute.together import train_together
-from cmidd.compute.training import Teacher, TrainingRecipe
+from cmidd.compute.training import Teacher
 from cmidd.data.split import Split
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils.errors import SettingError

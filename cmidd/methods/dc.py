@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from cmidd.compute.backward import Backward
 from cmidd.compute.gradients import DC_DISTANCES, class_gradients
-from cmidd.compute.training import TrainingRecipe, train
+from cmidd.compute.recipe import TrainingRecipe
+from cmidd.compute.training import train
 from cmidd.core.context import Context
 from cmidd.core.match import Match
 from cmidd.core.method import Method

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from cmidd.compute.training import TrainingRecipe
+from cmidd.compute.recipe import TrainingRecipe
 from cmidd.core.context import Context, WarmStart
 from cmidd.core.schedule import Schedule
 from cmidd.evaluation.train_on_set import TrainingStage, digest, stages_of, train_through

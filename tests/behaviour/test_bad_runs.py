@@ -14,7 +14,7 @@ from cmidd.analysis.results import read_results
 from cmidd.buffers.experts import Experts, ExpertSettings
 from cmidd.buffers.teachers import TeacherPool
 from cmidd.cli.compose import compose
-from cmidd.compute.training import TrainingRecipe
+from cmidd.compute.recipe import TrainingRecipe
 from cmidd.runs.costs import costs
 from cmidd.runs.run import run
 from cmidd.utils import files

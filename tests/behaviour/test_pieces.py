@@ -16,8 +16,8 @@ from cmidd.buffers.teachers import TeacherPool
 from cmidd.cli.compose import compose
 from cmidd.compute import kept, training
 from cmidd.compute.kept import train_kept
-from cmidd.compute.recipe import stated
-from cmidd.compute.training import TrainingRecipe, train
+from cmidd.compute.recipe import TrainingRecipe, stated
+from cmidd.compute.training import train
 from cmidd.core.context import new_network
 from cmidd.data.load import load_dataset
 from cmidd.evaluation import evaluate as evaluation

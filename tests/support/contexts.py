@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from cmidd.buffers.experts import ExpertSettings
-from cmidd.compute.training import TrainingRecipe
+from cmidd.compute.recipe import TrainingRecipe
 from cmidd.core.context import Context
 from cmidd.data.load import load_dataset
 from cmidd.samplers.random import RandomSampler

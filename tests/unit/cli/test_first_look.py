@@ -13,7 +13,7 @@ import yaml
 
 from cmidd.cli.compose import compose, composition
 from cmidd.cli.first_look import look, type_of
-from cmidd.compute.training import TrainingRecipe
+from cmidd.compute.recipe import TrainingRecipe
 from cmidd.methods import METHODS
 from cmidd.networks import NETWORKS
 from cmidd.regularizers import REGULARIZERS

@@ -5,7 +5,7 @@ import torch
 from scipy.stats import beta, kstest
 from torchvision.transforms.v2.functional import resized_crop
 
-from cmidd.compute.training import TrainingRecipe
+from cmidd.compute.recipe import TrainingRecipe
 from cmidd.data import image_ops
 from cmidd.data.augmentation import MOST_PATCHES, Augmentation, Transform
 from cmidd.utils.checking import checked

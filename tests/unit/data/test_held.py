@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from cmidd.compute.embeddings import embed_real
-from cmidd.compute.training import TrainingRecipe, accuracy, train
+from cmidd.compute.recipe import TrainingRecipe
+from cmidd.compute.training import accuracy, train
 from cmidd.data.dataset import Dataset
 from cmidd.data.held import Held, held, unit
 from cmidd.data.load import _normalize, load_dataset

@@ -10,7 +10,7 @@ from cmidd.buffers.experts import Experts
 from cmidd.buffers.teachers import pool_files, teacher_recipe
 from cmidd.compute import kept
 from cmidd.compute.embeddings import embed_real
-from cmidd.compute.training import TrainingRecipe
+from cmidd.compute.recipe import TrainingRecipe
 from cmidd.evaluation import baselines as of_baselines
 from cmidd.evaluation import chosen_images as choosing
 from cmidd.evaluation import feature_networks as of_features

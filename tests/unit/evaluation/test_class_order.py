@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cmidd.compute.training import TrainingRecipe
+from cmidd.compute.recipe import TrainingRecipe
 from cmidd.data.load import load_dataset
 from cmidd.evaluation.class_order import Confusion, permuted
 from cmidd.evaluation.evaluate import evaluate

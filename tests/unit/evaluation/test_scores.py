@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from cmidd.compute.training import TrainingRecipe
+from cmidd.compute.recipe import TrainingRecipe
 from cmidd.data.augmentation import Augmentation
 from cmidd.data.load import load_dataset
 from cmidd.evaluation.evaluate import evaluate

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cmidd import load_synthetic
-from cmidd.compute.training import TrainingRecipe
+from cmidd.compute.recipe import TrainingRecipe
 from cmidd.evaluation.train_on_set import stages_of
 from cmidd.loop import distill as loop
 from cmidd.regularizers.cmi import CMI

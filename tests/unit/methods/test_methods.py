@@ -7,7 +7,7 @@ from cmidd.cli.compose import compose
 from cmidd.compute import passes
 from cmidd.compute.embeddings import embed_real
 from cmidd.compute.gradients import class_gradients, cosine, gradients_one_by_one, layerwise_cosine, squared
-from cmidd.compute.training import TrainingRecipe
+from cmidd.compute.recipe import TrainingRecipe
 from cmidd.core.context import Context
 from cmidd.core.match import Match
 from cmidd.data.augmentation import Augmentation

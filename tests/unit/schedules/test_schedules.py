@@ -10,7 +10,8 @@ from cmidd import load_synthetic
 from cmidd.analysis.results import read_results
 from cmidd.analysis.verify import verify
 from cmidd.cli.compose import compose
-from cmidd.compute.training import TrainingRecipe, accuracy, train, train_step
+from cmidd.compute.recipe import TrainingRecipe
+from cmidd.compute.training import accuracy, train, train_step
 from cmidd.core.context import Context
 from cmidd.data.load import load_dataset
 from cmidd.evaluation.evaluate import evaluate
