@@ -99,7 +99,7 @@ def by_characteristic(settings: Settings, leaf: Split) -> None:
     matched(settings, leaf, network)
     transform = settings.arguments["augment"].per_class(CLASSES, torch.Generator().manual_seed(0))
     augmented = transform(settings.formation.cut(leaf.images), torch.arange(CLASSES).repeat_interleave(tiles))
-    stepped(leaf, passes.logits(network, augmented).sum())
+    stepped(leaf, passes.logits_in_chunks(network, augmented).sum())
 
 
 def matched(settings: Settings, leaf: Split, network: Any) -> None:

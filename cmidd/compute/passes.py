@@ -196,12 +196,21 @@ def _filled(part: Tensor, size: int) -> Tensor:
 
 def embed_in_chunks(network: Network, images: Tensor) -> Tensor:
     """:func:`embed`, keeping the activations of a part of the images at a time, computed once more for the gradient."""
+    return _in_chunks(embed, network, images)
+
+
+def logits_in_chunks(network: Network, images: Tensor) -> Tensor:
+    """:func:`logits`, likewise."""
+    return _in_chunks(logits, network, images)
+
+
+def _in_chunks(compute: Callable[[Network, Tensor], Tensor], network: Network, images: Tensor) -> Tensor:
     if len(images) <= chunk_size(images):
-        return embed(network, images)
+        return compute(network, images)
 
     def recomputed(some: Tensor) -> Tensor:
-        embedded: Tensor = checkpoint(embed, network, some, use_reentrant=False)
-        return embedded
+        computed: Tensor = checkpoint(compute, network, some, use_reentrant=False)
+        return computed
 
     return by_parts(recomputed, network, images)
 

@@ -16,7 +16,7 @@ from cmidd.compute.class_steps import ClassAdamW, ClassSGD, ClassSteps
 from cmidd.compute.embeddings import class_means, embed_real
 from cmidd.compute.frequency_network import ROWS, FrequencyNetwork
 from cmidd.compute.optimizer_state import remembered, restore
-from cmidd.compute.passes import embed_in_chunks, logits
+from cmidd.compute.passes import embed_in_chunks, logits_in_chunks
 from cmidd.core.context import Context
 from cmidd.core.match import Match
 from cmidd.core.method import Method
@@ -177,7 +177,7 @@ class NCFM(Method):
 
     def _errors(self, data: Split, num_classes: int) -> Tensor:
         """The mean cross-entropy of each class ``[C]``."""
-        errors = F.cross_entropy(logits(self.network, data.images), data.labels, reduction="none")
+        errors = F.cross_entropy(logits_in_chunks(self.network, data.images), data.labels, reduction="none")
         return class_means(errors[:, None], data.labels, num_classes).flatten()
 
     def state(self) -> dict[str, Tensor]:

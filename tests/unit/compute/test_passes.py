@@ -47,14 +47,15 @@ def whole_and_in_parts(compute, monkeypatch, most):
     return plain, compute()
 
 
+@pytest.mark.parametrize("name", ["embed_in_chunks", "logits_in_chunks"])
 @pytest.mark.parametrize("most", [4, 5, 6])
-def test_a_last_part_that_is_filled_changes_neither_embeddings_nor_gradients(most, monkeypatch):
+def test_a_last_part_that_is_filled_changes_neither_values_nor_gradients(most, name, monkeypatch):
     network = network_of()
 
     def compute():
         leaf = images_of(13).requires_grad_()
-        embedded = passes.embed_in_chunks(network, leaf)
-        return embedded, torch.autograd.grad(embedded.square().sum(), leaf)[0]
+        computed = getattr(passes, name)(network, leaf)
+        return computed, torch.autograd.grad(computed.square().sum(), leaf)[0]
 
     for plain, ours in zip(*whole_and_in_parts(compute, monkeypatch, most), strict=True):
         torch.testing.assert_close(ours, plain)
