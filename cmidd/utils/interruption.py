@@ -52,7 +52,9 @@ def stopping_in_order() -> Iterator[None]:
 
 
 class Deferral:
-    """Holds :data:`SIGNALS` back; a second Ctrl-C ends the process at once."""
+    """Holds :data:`SIGNALS` back, but for those that the process ignores, as below ``nohup``; a second Ctrl-C ends the
+    process at once.
+    """
 
     def __init__(self) -> None:
         self._received: list[int] = []
@@ -75,7 +77,8 @@ class Deferral:
 
     def _hold(self) -> None:
         if threading.current_thread() is threading.main_thread():
-            self._former = {number: signal.signal(number, self._note) for number in SIGNALS}
+            heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+            self._former = {number: signal.signal(number, self._note) for number in heeded}
 
     def _note(self, number: int, _: Any) -> None:
         if number == signal.SIGINT and number in self._received:

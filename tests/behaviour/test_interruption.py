@@ -63,6 +63,19 @@ def test_where_nothing_is_unsaved_a_signal_takes_effect_at_once():
     assert "never" not in events
 
 
+def test_a_signal_that_is_ignored_stays_so():
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with deferred_signals() as signals:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not signals.asked_to_stop
+            with signals.suspended():
+                os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, former)
+
+
 # Where coverage is measured it handles SIGTERM itself, and ends the process by it.
 UNMEASURED = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
 LONG = ["method=dm", "method.iterations=100", "method.batch_real=8", "ipc=2", "evaluation.repeats=1"]
@@ -106,6 +119,23 @@ def test_a_run_that_is_asked_to_stop_saves_its_state_and_goes_on_from_there(tmp_
     assert torch.equal(*(load_synthetic(each / "synthetic.safetensors").images for each in (folder, undisturbed)))
     records = [json.loads((each / "result.json").read_text()) for each in (folder, undisturbed)]
     assert records[0]["evaluations"] == records[1]["evaluations"]
+
+
+def test_a_run_below_nohup_outlives_its_terminal(tmp_path):
+    command = [sys.executable, str(ROOT / "scripts" / "distill.py"), *TINY, *LONG]
+    run = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=UNMEASURED,
+        stdout=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),  # as nohup does
+    )
+    folder = result(tmp_path, "dm", 0, ipc=2)
+    metrics = folder / "metrics.jsonl"
+    wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") >= 2)
+    run.send_signal(signal.SIGHUP)
+    assert run.wait(timeout=240) == 0
+    assert (folder / "DONE").exists()
 
 
 def test_a_second_ctrl_c_ends_at_once():
