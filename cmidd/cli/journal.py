@@ -64,7 +64,8 @@ def report(entries: list[dict[str, Any]], words: list[str]) -> str:
         lines += [f"failed: {_command(entry)}", f"        {entry['reason']}"]
     lines += [f"no end was recorded (killed, or still at work): {_command(entry)}" for entry in by_state["started"]]
     if by_state["failed"] or by_state["started"]:
-        lines.append("The same line again goes on with these and leaves the others as they are.")
+        others = "runs the others once more" if "overwrite=true" in words else "leaves the others as they are"
+        lines.append(f"The same line again goes on with these and {others}.")
     elif following := after_preparing(words) if made else _next(by_state["done"]):
         lines.append(f"next: {following}")
     return "\n".join(lines)

@@ -15,6 +15,7 @@ from cmidd.evaluation.chosen_images import RULES
 from cmidd.evaluation.feature_networks import feature_files
 from cmidd.loop.checkpoints import progress_of
 from cmidd.runs.build import expert_settings, fitting_engine
+from cmidd.runs.run_folder import overwrites
 from cmidd.runs.settings import Settings
 from cmidd.utils import cache
 
@@ -151,7 +152,7 @@ def warming(settings: Settings, stage: int, count: int | None, timed: Timed) -> 
 
 def progress(settings: Settings) -> tuple[int, int]:
     """The iteration that a run is at, and how many it has in all stages."""
-    at = 0 if settings.overwrite else progress_of(settings.folder).iteration
+    at = 0 if settings.overwrite and not overwrites(settings) else progress_of(settings.folder).iteration
     return at, settings.iterations * len(settings.stage_sizes)
 
 

@@ -28,6 +28,7 @@ from cmidd.runs.record import RunRecord
 from cmidd.runs.report import report
 from cmidd.runs.run_folder import (
     EVALUATING,
+    OVERWRITING,
     begin,
     check_folder,
     identity_of,
@@ -79,7 +80,7 @@ def run(settings: Settings, admitted: Callable[[Path], dict[str, Any]]) -> RunRe
                 context = make_context(settings, device)
                 for stage in range(len(settings.stage_sizes)):
                     METHODS[settings.method["name"]].refuse(settings.arguments_in(stage), context.blank_network())
-                make_way(settings)
+                make_way(settings, context)
                 check_folder(settings, context.data.num_classes, context.data.image_shape)
                 refuse_other_images(settings, context)
                 started = admitted(folder)
@@ -123,6 +124,7 @@ def _work(settings: Settings, context: Context, started: dict[str, Any]) -> RunR
     (folder / EVALUATING).unlink(missing_ok=True)
     tracker.close(folder / "synthetic.png", {"accuracy": statistics.fmean(record.last["accuracies"])})
     files.write_text(folder / "DONE", "")
+    (folder / OVERWRITING).unlink(missing_ok=True)
     return record
 
 

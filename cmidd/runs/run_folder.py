@@ -1,5 +1,6 @@
 """The folder of a run: admitted, resumed or refused before anything there is touched."""
 
+import contextlib
 import hashlib
 import logging
 from pathlib import Path
@@ -11,7 +12,7 @@ from cmidd.compute.engine import Engine
 from cmidd.core.context import Context
 from cmidd.data.split import Split
 from cmidd.evaluation.evaluate import read_pieces
-from cmidd.loop.checkpoints import Checkpoint, checkpoint_of
+from cmidd.loop.checkpoints import Checkpoint, checkpoint_of, progress_of
 from cmidd.runs.identity import identity_differences
 from cmidd.runs.record import RunRecord, read_record
 from cmidd.runs.settings import Settings
@@ -21,17 +22,38 @@ from cmidd.utils.errors import SettingError
 
 log = logging.getLogger(__name__)
 EVALUATING = "evaluating.json"  # the accuracies of the evaluation that is going on
+OVERWRITING = "OVERWRITING"  # there until DONE is, in a run that was begun with overwrite=true
 
 
-def make_way(settings: Settings) -> None:
-    """Move an earlier run aside, on request."""
+def make_way(settings: Settings, context: Context) -> None:
+    """Move an earlier run aside, on request, but not one that this request began and that can go on."""
     folder = settings.folder
-    if settings.overwrite and folder.is_dir() and any(folder.iterdir()):
+    if settings.overwrite and folder.is_dir() and any(folder.iterdir()) and not _can_go_on(settings, context):
         number = 1
         while (aside := folder.with_name(f"{folder.name}.replaced{number}")).exists():
             number += 1
         folder.rename(aside)
         log.info("the earlier run is kept as %s", aside)
+
+
+def overwrites(settings: Settings) -> bool:
+    """Whether ``overwrite=true`` goes on with what is there: an unfinished run of these settings that it began."""
+    folder = settings.folder
+    if not (folder / OVERWRITING).exists() or (folder / "DONE").exists():
+        return False
+    with contextlib.suppress(SettingError):
+        refuse_other_settings(settings)
+        progress_of(folder)
+        return True
+    return False
+
+
+def _can_go_on(settings: Settings, context: Context) -> bool:
+    with contextlib.suppress(SettingError):
+        check_folder(settings, context.data.num_classes, context.data.image_shape)
+        refuse_other_images(settings, context)
+        return overwrites(settings)
+    return False
 
 
 def refuse_other_settings(settings: Settings) -> None:
@@ -96,7 +118,9 @@ def _as_seen(split: Split) -> str:
 
 
 def begin(settings: Settings, context: Context) -> None:
-    """Write what the run is made from: the first file in its folder."""
+    """Write what the run is made from: the first files in its folder."""
+    if settings.overwrite:
+        files.write_text(settings.folder / OVERWRITING, "")
     files.write_json(settings.folder / "settings.json", identity_of(settings, context))
 
 
