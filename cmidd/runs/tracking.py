@@ -63,7 +63,7 @@ class Tracker:
     """Appends metrics to ``metrics.jsonl``; a resumed run first drops what its checkpoints do not hold.
 
     Raises:
-        SettingError: when wandb is online and this machine is not logged in.
+        SettingError: when wandb is online and cannot be reached, or this machine is not logged in.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class _Wandb:
                 id=known.read_text(encoding="utf-8"),
                 resume="allow" if mode == "online" else None,
             )
-        except wandb.errors.UsageError as error:
+        except wandb.errors.Error as error:  # Not logged in, a key that is refused, no network.
             raise SettingError(
                 f"wandb.mode={mode}: {error} -- or use wandb.mode=offline and 'wandb sync' later"
             ) from error

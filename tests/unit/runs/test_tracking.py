@@ -93,3 +93,15 @@ def test_neither_is_imported_where_nobody_asks(tmp_path, monkeypatch):
     tracker = Tracker(tmp_path, Progress(), None, WandbSettings(), {})
     tracker({"iteration": 10, "loss": 1.0})
     tracker.close(tmp_path / "absent.png", {})
+
+
+@pytest.mark.parametrize("kind", ["CommError", "UsageError"])
+def test_a_wandb_that_refuses_or_cannot_be_reached_is_one_line_with_the_way_out(tmp_path, monkeypatch, kind):
+    wandb = pytest.importorskip("wandb")
+
+    def init(**_):
+        raise getattr(wandb.errors, kind)("Run initialization has timed out")
+
+    monkeypatch.setattr(wandb, "init", init)
+    with pytest.raises(SettingError, match=r"^wandb\.mode=online: Run init.* -- or use wandb\.mode=offline and"):
+        Tracker(tmp_path, Progress(), "wandb", WandbSettings(), {})
