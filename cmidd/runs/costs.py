@@ -1,11 +1,12 @@
 """What runs took so far: seconds of an iteration and of the evaluations, by what is on record."""
 
 import functools
+import logging
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from typing_extensions import TypedDict
 
@@ -13,7 +14,11 @@ from cmidd.runs.identity import BASELINE, dataset_name, strength, system
 from cmidd.runs.record import read_record
 from cmidd.utils import files
 from cmidd.utils.checking import validate
+from cmidd.utils.errors import SettingError
 from cmidd.utils.setting_types import Count, NonNegative
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class BenchCell(TypedDict):
@@ -33,22 +38,40 @@ def costs(results_root: Path) -> dict[tuple[Any, ...], tuple[float, float]]:
     """Median seconds of an iteration, and of all evaluations of a run, for every kind of run on record.
 
     From ``result.json`` files, and for kinds without one from the tables of ``bench.py``, which know no evaluation.
+    What is damaged, of another version or somebody else's is left out with a warning, for no run depends on it.
     """
+    left_out: list[Exception] = []
     found: dict[tuple[Any, ...], list[tuple[float, float]]] = defaultdict(list)
-    for path in results_root.rglob("result.json"):
-        record = read_record(path)
+    for record in _sound(results_root.rglob("result.json"), read_record, left_out):
         if record.seconds is not None:
             per_iteration = record.seconds / record.last["iteration"]
             found[kind_of(record.settings)].append((per_iteration, record.evaluation_seconds or 0.0))
-    for path in results_root.glob("bench*.json"):
-        for cell in validate(path, files.read_json(path), BenchTable)["cells"]:
+    for table in _sound(results_root.glob("bench*.json"), _bench_table, left_out):
+        for cell in table["cells"]:
             kind = (cell["method"], cell["dataset"], cell["ipc"], cell["cmi"] > 0)
             if kind not in found:
                 found[kind].append((cell["seconds_per_iteration"], 0.0))
+    if left_out:
+        others = f" (and {len(left_out) - 1} more)" if left_out[1:] else ""
+        log.warning("not counted in how long runs take: %s%s", left_out[0], others)
     return {
         kind: (statistics.median(seconds for seconds, _ in pairs), statistics.median(more for _, more in pairs))
         for kind, pairs in found.items()
     }
+
+
+def _sound(paths: Iterator[Path], read: Callable[[Path], T], left_out: list[Exception]) -> Iterator[T]:
+    """What can be read; the errors of the others are added to ``left_out``."""
+    for path in paths:
+        try:
+            yield read(path)
+        except (SettingError, OSError) as error:
+            left_out.append(error)
+
+
+def _bench_table(path: Path) -> BenchTable:
+    table: BenchTable = validate(path, files.read_json(path), BenchTable)
+    return table
 
 
 def kind_of(identity: Mapping[str, Any]) -> tuple[Any, ...]:

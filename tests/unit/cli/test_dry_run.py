@@ -180,3 +180,13 @@ def test_a_command_without_a_dry_run_says_so(tmp_path, name):
     code, _, err = script(name, "dry_run=true", cwd=tmp_path)
     assert code == 2
     assert "only distill.py has a dry run; leave it out" in err
+
+
+def test_what_is_no_record_below_the_results_does_not_stop_a_dry_run(tmp_path, caplog):
+    for name in ("results/other_tool/result.json", "results/more/result.json", "results/bench_of_others.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    code, lines, _ = lines_of(tmp_path, *DM, "-m", "seed=0,1", "dry_run=true")
+    assert (code, sum(line.startswith("to do") for line in lines)) == (0, 2)
+    (said,) = caplog.messages
+    assert re.fullmatch(r"not counted in how long runs take: .*json: .* \(and 2 more\)", said)
