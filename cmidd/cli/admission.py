@@ -1,7 +1,6 @@
 """The start of a run: the recipe that its words chose, and the first files in its folder, on how it was made."""
 
 import logging
-import re
 import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +14,6 @@ from cmidd.cli.run_log import RunLog
 from cmidd.cli.words import as_typed, quoted
 from cmidd.runs.identity import BY_ITSELF, REPEATED, identity_differences
 from cmidd.utils import files
-from cmidd.utils.errors import SettingError
 from cmidd.utils.nested import differences
 from cmidd.utils.text import command_line
 
@@ -23,17 +21,13 @@ if TYPE_CHECKING:
     from cmidd.runs.settings import Settings
 
 log = logging.getLogger(__name__)
-RECIPE = re.compile(r"recipe(/\w+)?=")
 
 
 def check_recipe(chosen: Composition) -> None:
-    """Say when there is no recipe for a method and data set; refuse one that was asked for by name."""
+    """Say when there is no recipe for a method and data set."""
     choices, recipes = chosen.choices, options("recipe")
-    asked = [word.partition("=")[::2] for word in chosen.words if RECIPE.match(word)]
-    for group, name in asked:
-        if name not in options(group):
-            raise SettingError(f"{group}={name}: unknown; choose one of {', '.join(options(group))}")
-    if "recipe" not in dict(asked) and f"{choices['method']}_{choices['dataset']}" not in recipes:
+    asked = any(word.startswith("recipe=") for word in chosen.words)
+    if not asked and f"{choices['method']}_{choices['dataset']}" not in recipes:
         method = choices["method"]
         log.warning("no recipe %s_%s: using the values that the method has by itself", method, choices["dataset"])
     for kind, by_itself in BY_ITSELF.items():

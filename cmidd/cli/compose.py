@@ -13,7 +13,7 @@ from omegaconf import DictConfig, Node, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from cmidd.cli.allowed_targets import check_all_configs
-from cmidd.cli.configs import CONFIGS, ROOMS, described
+from cmidd.cli.configs import CONFIGS, ROOMS, described, options
 from cmidd.cli.refusals import fresh_hydra, one_line, remember_compositions
 from cmidd.runs.identity import strength
 from cmidd.utils.errors import SettingError
@@ -221,8 +221,16 @@ def composition(overrides: list[str], config_name: str = "distill", folder: Path
 
 
 def of(config: DictConfig, own: Any) -> Composition:
-    """The composition of a config without Hydra's own part, which is ``own``."""
-    return Composition(config, as_dict(config), list(own.overrides.task), dict(own.runtime.choices))
+    """The composition of a config without Hydra's own part, which is ``own``.
+
+    Raises:
+        SettingError: when a recipe is asked for by a name that there is not; to Hydra every recipe is optional.
+    """
+    settings, words = as_dict(config), list(own.overrides.task)
+    for group, name in (word.split("=", 1) for word in words if word.startswith(("recipe=", "recipe/"))):
+        if name not in options(group):
+            raise SettingError(f"{group}={name}: unknown; choose one of {', '.join(options(group))}")
+    return Composition(config, settings, words, dict(own.runtime.choices))
 
 
 def recipe_strength(method: str, dataset: str, ipc: int) -> str:

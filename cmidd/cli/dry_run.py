@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cmidd.cli.compose import compose
 from cmidd.cli.refusals import one_line
-from cmidd.cli.sweep_runs import Composer, runs_of
+from cmidd.cli.sweep_runs import Composer, Folders, runs_of
 from cmidd.cli.words import as_hydra_reads, as_typed
 from cmidd.utils.errors import SettingError
 from cmidd.utils.text import duration
@@ -57,7 +57,7 @@ def show_sweep(words: list[str], how: str) -> None:
 
     gc.freeze()  # A composition leaves many cycles; to look for them among all of torch takes as long again.
     gc.set_threshold(100_000)
-    composer = Composer()
+    composer, folders = Composer(), Folders(runs)
     measured = _Measured()
     left: list[float | None] = []
     done = refused = 0
@@ -65,6 +65,7 @@ def show_sweep(words: list[str], how: str) -> None:
         command = shlex.join(as_typed(word) for word in run)
         try:
             settings = composer(run)
+            folders.take(run, settings)
             planned = plan(settings)
             if how == "measure" and not planned.finished:
                 planned = measured.plan_of(settings, planned)

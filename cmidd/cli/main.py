@@ -97,6 +97,11 @@ def _run(command: str, words: list[str]) -> None:
     elif command in OF_A_RUN:
         from cmidd.cli.app import app
 
+        if command == "distill" and _sweeping(words) and not any("prepare=true" in word for word in words):
+            from cmidd.cli.sweep_runs import refuse_shared_folders
+
+            with one_line_errors():
+                refuse_shared_folders(words)
         app(functools.partial(load, command), words, plans=command == "distill")
     else:
         from cmidd.cli.app import hydra_app
@@ -126,8 +131,11 @@ def version_line() -> str:
 def _dry_sweep(words: list[str]) -> str | None:
     """What the words say of ``dry_run``, where they are a sweep: Hydra would compose every run twice."""
     said = [word.partition("=")[2] for word in words if word.lstrip("+").startswith("dry_run=")]
-    sweeping = any(word in ("-m", "--multirun", "hydra.mode=MULTIRUN") or word.startswith("+sweep=") for word in words)
-    return said[-1].lower() if said and sweeping and said[-1].lower() in ("true", "measure") else None
+    return said[-1].lower() if said and _sweeping(words) and said[-1].lower() in ("true", "measure") else None
+
+
+def _sweeping(words: list[str]) -> bool:
+    return any(word in ("-m", "--multirun", "hydra.mode=MULTIRUN") or word.startswith("+sweep=") for word in words)
 
 
 def _unknown(word: str) -> str:

@@ -99,6 +99,7 @@ LEVELS = {
     "cmidd distill +sweep=table1_fashion": ("sweep", 36),
     "cmidd distill +sweep=staged": ("sweep", 8),
     "cmidd distill -m method=dm cmi.lambda=0,1,10 seed=0,1,2": ("sweep", 9),
+    "cmidd distill -m method=dm method.lr_img=1,10 'results_root=results/lr${method.lr_img}'": ("sweep", 2),
     "cmidd distill +sweep=tune_cmi method=dm dataset=cifar10": ("sweep", OPTUNA),
     "cmidd distill +sweep=table1 +launch=gpus": ("sweep", JOBLIB),
     "cmidd distill +sweep=quick +launch=gpus device=cpu hydra.launcher.n_jobs=2": (

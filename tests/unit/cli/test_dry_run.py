@@ -10,7 +10,7 @@ from cmidd.cli.sweep_runs import Composer, runs_of
 from cmidd.runs.beforehand import Timed
 from cmidd.runs.plan import Plan, at_measured
 from cmidd.utils.errors import SettingError
-from tests.support.refusals import bytes_of, script
+from tests.support.refusals import bytes_of, script, script_refused
 from tests.support.runs import TINY, TINY_METHOD
 
 DM = [*TINY, *TINY_METHOD["dm"], "evaluation.baselines=[]"]
@@ -143,7 +143,8 @@ def test_what_the_runs_of_a_sweep_share_is_counted_once(place, capsys, monkeypat
     monkeypatch.setattr(dry_run, "_timed", lambda settings, context: timed)
     monkeypatch.chdir(place)
     words = ["cmi.lambda=1", "cmi.epochs=2", "evaluation.baselines=[random]", "ipc=3"]
-    dry_run.show_sweep([*DM, *words, "-m", "seed=5,6", "cmi.pool=2,3", "dry_run=measure"], "measure")
+    root = "results_root=results/pool${cmi.pool}"
+    dry_run.show_sweep([*DM, *words, "-m", "seed=5,6", "cmi.pool=2,3", root, "dry_run=measure"], "measure")
     said = capsys.readouterr().out.splitlines()[-1]
     assert said.endswith("What runs share takes 3.0 h beside, once (teachers 3.0 h, baseline 2 min).")
 
@@ -167,6 +168,45 @@ def test_runs_that_differ_in_the_seed_are_the_same_as_composed_one_by_one():
         words = ["method=dm", f"seed={seed}", "cmi=recipe"]
         assert composer(words) == compose(words)
     assert len(composer._composed) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["seed=1", "results_root=runs/${seed}"],
+        ["seed=2", "+seed=3"],
+        ["seed=99999999999999999999"],
+        ["seed=-1"],
+        ["seed=1", "recipe=typo"],
+    ],
+)
+def test_a_seed_that_others_refer_to_or_that_is_wrong_is_not_put_in_unseen(words):
+    def outcome(how):
+        try:
+            return how(["method=dm", *words])
+        except SettingError as error:
+            return str(error)
+
+    assert outcome(Composer()) == outcome(compose)
+
+
+def test_a_sweep_whose_runs_would_share_a_folder_is_refused_before_any_of_them(tmp_path):
+    words = [*DM, "-m", "method.lr_img=1,10"]
+    two, root = [*words, "network.depth=1,2"], "results_root=results/lr_img${method.lr_img}"
+    code, lines, _ = lines_of(tmp_path, *two, "dry_run=true")
+    assert (code, [line.split()[0] for line in lines if "depth=" in line and line[0] != " "]) == (
+        1,
+        ["to", "refused", "refused", "refused"],
+    )
+    assert f"folder results/digits/dm/ipc10/cmi0/seed0; give each its own: '{root}_depth${{network.depth}}'" in lines[3]
+    script_refused("sweep", "distill", two, tmp_path, "network.depth=2", f"'{root}_depth${{network.depth}}'")
+    script_refused("sweep", "distill", [*DM, "-m", "evaluation=dm,dc"], tmp_path, "give each another results_root")
+    assert lines_of(tmp_path, *DM, "-m", "engine.compile=true,false", "dry_run=true")[0] == 0  # The same run twice.
+    code, lines, _ = lines_of(tmp_path, *words, root, "dry_run=true")
+    assert (code, sum(line.startswith("to do") for line in lines)) == (0, 2)
+    code, _, err = script("distill", *words, root, cwd=tmp_path)
+    assert code == 0, err
+    assert {path.parts[-7] for path in tmp_path.rglob("DONE")} == {"lr_img1", "lr_img10"}
 
 
 def test_a_sweeper_that_chooses_its_runs_is_refused():
