@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 
 # What the user or the machine is to blame for: one line, no traceback.
 USER_ERRORS = (SettingError, OmegaConfBaseException, OSError)
+NO_TRIAL = "No trials are completed yet"  # Optuna's, of a study whose runs all failed: the report says why each did
 
 
 def app(load: Callable[[], Callable[["Settings", Admission], Any]], words: list[str], *, plans: bool = False) -> None:
@@ -103,7 +104,7 @@ class SweepJournal(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         given = config.get("results_root")
-        root = Path(given if isinstance(given, str) else ".")
+        root = Path(given if isinstance(given, str) else ".").expanduser()
         self.folder = root.absolute() / ".sweeps" / f"{int(time.time())}-{os.getpid()}-{secrets.token_hex(2)}"
         self.made[:] = [self.folder.parent, *files.absent_parents(self.folder.parent)]
         self.words = [*config.hydra.overrides.hydra, *config.hydra.overrides.task]
@@ -116,7 +117,11 @@ class SweepJournal(Callback):
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         found = Path(config.hydra.sweep.dir, "optimization_results.yaml")  # Optuna's
         if found.exists():
-            found.replace(Path(config.results_root, found.name))
+            kept = Path(config.results_root).expanduser() / found.name
+            if kept.exists() and kept.read_bytes() != found.read_bytes():  # Another study's.
+                kept.replace(files.unused(kept.with_suffix(""), ["yaml"])[0])
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            found.replace(kept)
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         journal.journal = None if self.folder is None else Journal(self.folder, self.words)
@@ -159,6 +164,9 @@ def _run_hydra(work: Callable[[DictConfig], Any], folder: Path, config_name: str
             hydra.main(version_base="1.3", config_path=str(folder), config_name=config_name)(task)()
     except (HydraException, *USER_ERRORS) as error:
         refuse(error)
+    except ValueError as error:
+        if NO_TRIAL not in str(error):
+            raise
     except Stopped as stopped:
         if not stopped.saved:
             print("stopped; what was finished is kept, and the same command goes on", file=sys.stderr)

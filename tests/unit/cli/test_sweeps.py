@@ -12,8 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from cmidd.cli import following_jobs
+from cmidd.cli.app import SweepJournal
 from cmidd.cli.compose import compose
 from cmidd.compute.devices import free_one
 from cmidd.runs.identity import BASELINE, strength
@@ -194,6 +196,29 @@ def test_optuna_maximises_the_accuracy_on_a_validation_split(tmp_path):
     means = {f"{sum(record['last']['accuracies']) / 2:.6f}" for record in records}
     assert f"{float(re.search(r'best_value: (.*)', best)[1]):.6f}" == max(means, key=float)
     assert distill(tmp_path, *words).stdout.count("is finished, skipping") == 2
+
+
+def test_a_study_whose_trials_all_fail_ends_with_the_report(tmp_path):
+    pytest.importorskip("optuna")
+    ended = distill(tmp_path, "+sweep=tune_cmi", *TINY_METHOD["dm"], "hydra.sweeper.n_trials=2", "ipc=500")
+    assert ended.returncode == 1
+    assert "2 runs: 0 done, 2 failed" in ended.stdout
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_best_of_a_study_is_kept_where_the_runs_are_and_that_of_an_earlier_one_beside(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}, "results_root": "~/tuning"})
+    for best in ("1", "2", "2", "3"):
+        (tmp_path / "optimization_results.yaml").write_text(best)
+        SweepJournal().on_multirun_end(config)
+    assert {path.name: path.read_text() for path in (tmp_path / "tuning").iterdir()} == {
+        "optimization_results.yaml": "3",
+        "optimization_results1.yaml": "1",
+        "optimization_results2.yaml": "2",
+    }
+    assert not (tmp_path / "~").exists()
 
 
 def hold_one(folder, queue):
