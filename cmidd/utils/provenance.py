@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from cmidd.utils.plugins import PACKAGE
+
 
 def provenance(device: torch.device) -> dict[str, Any]:
     """Device, versions of Python and of the libraries, and the commit of this code."""
@@ -29,9 +31,10 @@ def _name(device: torch.device) -> str:
 
 
 def _commit() -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    command = ["git", "-C", str(PACKAGE), "rev-parse", "HEAD", "--show-toplevel"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, check=False)
+        found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
     except FileNotFoundError:  # No git here.
         return None
-    return found.stdout.strip() or None
+    # Where the package is installed, the repository above it is another project's.
+    return found[0] if len(found) == 2 and Path(found[1]).resolve() == PACKAGE.resolve().parent else None
