@@ -27,7 +27,7 @@ from cmidd.cli.first_look import look
 from cmidd.cli.journal import Journal
 from cmidd.cli.refusals import one_line
 from cmidd.cli.run_log import run_log
-from cmidd.cli.words import as_hydra_reads
+from cmidd.cli.words import as_hydra_reads, refuse_options
 from cmidd.utils import files
 from cmidd.utils.errors import SettingError
 from cmidd.utils.interruption import Stopped, stopping_in_order
@@ -185,6 +185,7 @@ def _hydra_reading(words: list[str]) -> Iterator[None]:
 
     Hydra composes everything once more to learn its mode, which nothing sets but what the words below name.
     """
+    refuse_options(words)
     before, mode = sys.argv, Hydra.get_mode
     if not any(word.startswith(("-", "+sweep=", "+launch=")) or "hydra" in word for word in words):
         Hydra.get_mode = lambda *_, **__: None  # type: ignore[method-assign]

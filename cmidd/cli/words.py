@@ -41,6 +41,33 @@ def as_hydra_reads(words: list[str]) -> list[str]:
     return [*options, *overrides]
 
 
+def refuse_options(words: list[str]) -> None:
+    """Refuse options that Hydra ends in a traceback, or ignores and starts a run.
+
+    Raises:
+        SettingError: for two that ask for different things, and for one that needs another.
+    """
+    given = _parsed(words)
+    asking = {
+        "--run": given.run,
+        "--multirun": given.multirun,
+        "--cfg": given.cfg is not None,
+        "--info": given.info is not None,
+        "--shell-completion": given.shell_completion,
+    }
+    asked = [name for name, is_given in asking.items() if is_given]
+    if len(asked) > 1 and not given.hydra_help:
+        raise SettingError(f"{' and '.join(asked)}: each asks for something else; give one of them")
+    shells = [word for word in given.overrides if word.startswith(("install=", "uninstall=", "query="))]
+    if given.shell_completion and len(shells) != 1:
+        raise SettingError(
+            "--shell-completion: give install=<shell> or uninstall=<shell> with it; or use cmidd completion"
+        )
+    for name, value in (("--package", given.package), ("--resolve", given.resolve)):
+        if value and given.cfg is None:
+            raise SettingError(f"{name}: says how --cfg shows the settings; give --cfg job as well, or leave it out")
+
+
 def take_hydras_help() -> None:
     """Have argparse check only help that is text: from Python 3.14 on it does so where an option is added, and fails at
     Hydra's, which makes its text when it is asked for (Hydra's issue 3121).

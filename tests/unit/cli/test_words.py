@@ -55,6 +55,20 @@ def test_lists_quotes_interpolations_and_sweeps_of_paths_stay_what_they_were(tmp
     assert as_hydra_reads(["results_root=[a,b]"]) == ["results_root='[a,b]'"]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-m", "seed=0,1", "--cfg", "job"], "--multirun and --cfg: each asks for something else; give one of them"),
+        (["--info", "--cfg", "job"], "--cfg and --info: each asks for something else; give one of them"),
+        (["--shell-completion"], "--shell-completion: give install=<shell>"),
+        (["--resolve"], "--resolve: says how --cfg shows the settings; give --cfg job as well"),
+        (["--package", "cmi"], "--package: says how --cfg shows the settings; give --cfg job as well"),
+    ],
+)
+def test_options_of_hydra_that_do_not_go_together_are_one_line_and_start_no_run(tmp_path, words, said):
+    script_refused("options", "distill", words, tmp_path, said)
+
+
 def test_options_may_stand_anywhere():
     assert as_hydra_reads(["ipc=1", "-m", "seed=1,2", "--cfg", "job"]) == ["-m", "--cfg", "job", "ipc=1", "seed=1,2"]
 
