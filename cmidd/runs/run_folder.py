@@ -70,7 +70,12 @@ def refuse_other_settings(settings: Settings) -> None:
                 "overwrite=true (which keeps it beside)"
             )
         return
-    before = files.read_json(folder / "settings.json")
+    before = files.read_json(path := folder / "settings.json")
+    if not isinstance(before, dict):
+        raise SettingError(
+            f"{path}: damaged, it holds no settings of a run; move the folder away, or overwrite=true (which keeps it "
+            "beside)"
+        )
     for name, old, new in identity_differences(before, files.as_json(settings.identity)):
         if name in ("data", "data.content"):  # Known once they are read: see refuse_other_images.
             continue
@@ -158,6 +163,12 @@ def read_finished(folder: Path) -> RunRecord:
         SettingError: when it is absent, damaged or of another version.
     """
     path = folder / "result.json"
-    record = read_record(path)
-    record.has(path, "baselines", "best")
+    try:
+        record = read_record(path)
+        record.has(path, "baselines", "best")
+    except SettingError as error:
+        raise SettingError(
+            f"{error}: remove {folder / 'DONE'}, and the same command makes it from what else is there; or "
+            "overwrite=true (which keeps this run beside)"
+        ) from error
     return record

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, is_dataclass
 from dataclasses import Field as DataclassField
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from cmidd.utils.errors import SettingError
 
 MOST_SHOWN = 200
+TRIED = re.compile(r".*\[|constrained-|(bool|int|float|str)$")  # how pydantic calls one of several types
 
 
 def checked(function: Callable[..., Any], arguments: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -86,13 +88,16 @@ def _nested(hints: Mapping[str, Any], above: Sequence[str]) -> list[str]:
 
 def complaint(error: ValidationError, where: str) -> str:
     """The first thing that pydantic found: name, value and what was expected, in one line."""
-    first = error.errors()[0]
+    first, *others = error.errors()
     # Of several types that a setting may have, pydantic names the one that it tried: no part of the setting's name.
-    loc = [part for part in map(str, first["loc"]) if "[" not in part and not part.startswith("constrained-")]
+    loc = [part for part in map(str, first["loc"]) if not TRIED.match(part)]
     name = shown(".".join(part for part in (where, *loc) if part)) or "content"
     if first["type"] == "missing":
         return f"{name}: missing; give a value"
-    return f"{name}={shown(first['input'])}: {first['msg']}"
+    beside = [each for each in others if each["loc"][:-1] == first["loc"][:-1] and each["type"] == "literal_error"]
+    values = [each["ctx"]["expected"] for each in beside if TRIED.match(str(each["loc"][-1]))]
+    said = "Input should be true, false" if values and first["type"].startswith("bool_") else first["msg"]
+    return f"{name}={shown(first['input'])}: {' or '.join([said, *values])}"
 
 
 def shown(value: Any) -> str:

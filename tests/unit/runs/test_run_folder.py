@@ -1,10 +1,13 @@
 """The folder of a run: what goes on there, and what is put aside."""
 
+import json
+
 import pytest
 
 from cmidd.cli.journal import report
 from cmidd.runs.plan import plan
 from cmidd.runs.run import run
+from tests.support.refusals import refused
 from tests.support.runs import TINY, TINY_METHOD, again, compose, run_here, run_until
 
 
@@ -66,6 +69,30 @@ def test_what_cannot_go_on_or_was_begun_otherwise_is_put_aside(tmp_path, begun, 
     assert plan(compose(chosen)).state == "to do"
     run(compose(chosen), lambda _: {})
     assert runs_in(root) == ["seed0", "seed0.replaced1"]
+
+
+def test_a_finished_run_with_a_damaged_record_says_what_makes_it_again_and_that_does(tmp_path):
+    folder = run_here(tmp_path / "results", "dm")
+    path = folder / "result.json"
+    whole = json.loads(path.read_text())
+    path.write_text(path.read_text()[:100])
+    way_out = f"remove {folder / 'DONE'}, and the same command makes it"
+    refused("run folder", "cut record", lambda: again(tmp_path / "results"), path, way_out, "overwrite=true")
+    (folder / "DONE").unlink()
+    again(tmp_path / "results")
+    made = json.loads(path.read_text())
+    assert [made[name] for name in ("last", "evaluations", "seconds")] == [
+        whole[name] for name in ("last", "evaluations", "seconds")
+    ]
+
+
+@pytest.mark.parametrize("text", ["[]", "null", '"x"'])
+def test_settings_that_are_none_are_called_damaged(tmp_path, text):
+    root = tmp_path / "results"
+    killed(root)
+    (path,) = root.rglob("settings.json")
+    path.write_text(text)
+    refused("run folder", text, lambda: again(root), f"{path}: damaged", "overwrite=true")
 
 
 def test_the_report_of_a_sweep_that_overwrites_says_that_the_others_run_once_more():
