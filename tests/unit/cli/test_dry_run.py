@@ -177,7 +177,6 @@ def test_runs_that_differ_in_the_seed_are_the_same_as_composed_one_by_one():
         ["seed=2", "+seed=3"],
         ["seed=99999999999999999999"],
         ["seed=-1"],
-        ["seed=1", "recipe=typo"],
     ],
 )
 def test_a_seed_that_others_refer_to_or_that_is_wrong_is_not_put_in_unseen(words):
@@ -188,6 +187,11 @@ def test_a_seed_that_others_refer_to_or_that_is_wrong_is_not_put_in_unseen(words
             return str(error)
 
     assert outcome(Composer()) == outcome(compose)
+
+
+def test_a_recipe_that_there_is_not_is_refused_in_a_sweep_too():
+    with pytest.raises(SettingError, match=r"^recipe=typo: unknown; choose one of"):
+        Composer()(["method=dm", "seed=1", "recipe=typo"])
 
 
 def test_a_sweep_whose_runs_would_share_a_folder_is_refused_before_any_of_them(tmp_path):
