@@ -14,6 +14,7 @@ from cmidd.cli.run_log import RunLog
 from cmidd.cli.words import as_typed, quoted
 from cmidd.runs.identity import BY_ITSELF, REPEATED, identity_differences
 from cmidd.utils import files
+from cmidd.utils.errors import SettingError
 from cmidd.utils.nested import differences
 from cmidd.utils.text import command_line
 
