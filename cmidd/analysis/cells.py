@@ -6,7 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cmidd.analysis.measured import MOST_NAMED, BaselineCell, BaselineKey, Cell, Key, NotShown, differing, in_words
+from cmidd.analysis.measured import (
+    MOST_NAMED,
+    BaselineCell,
+    BaselineKey,
+    Cell,
+    Key,
+    NotShown,
+    differing,
+    in_words,
+    saying_most,
+)
 from cmidd.analysis.results import Result, records
 from cmidd.evaluation.baselines import BaselineRecord
 from cmidd.runs.identity import identity_differences
@@ -35,13 +45,16 @@ def _cell(results: Sequence[Result]) -> Cell:
 def _alike(results: Sequence[Result]) -> list[list[Result]]:
     """Runs that compute the same but for their seeds, together."""
     groups: list[list[Result]] = []
+    compared: list[Result] = []  # of each group
     for result in results:
-        for group in groups:
-            if all(_but_for_seeds(one, result) for one in group):  # All: an earlier one may say less, and be like two.
-                group.append(result)
+        for number, one in enumerate(compared):
+            if _but_for_seeds(one, result):
+                groups[number].append(result)
+                compared[number] = saying_most((one, result))
                 break
         else:
             groups.append([result])
+            compared.append(result)
     return groups
 
 

@@ -12,6 +12,7 @@ from cmidd.analysis.comparison import Sample
 from cmidd.analysis.results import Result
 from cmidd.runs.identity import REPEATED, WITHOUT_EFFECT, identity_differences, matters
 from cmidd.utils.checking import shown
+from cmidd.utils.nested import at
 
 MOST_NAMED = 3  # of what differs, and of the files of what is not shown
 
@@ -168,13 +169,20 @@ Key = tuple[str, str, int, str]
 """System (the method with its plug-ins), data set, ipc, strength of CMI."""
 
 
+def saying_most(results: Sequence[Result]) -> Result:
+    """Of runs that differ in their seeds at most one that says what all of them are: earlier versions said nothing of
+    the images of a folder, and their runs are like any of that folder.
+    """
+    return next((each for each in results if at(each.settings, "data.content") is not None), results[0])
+
+
 def differing(one: Cell, other: Cell, beside: Sequence[str] = ("seed",)) -> dict[str, list[Any]]:
     """What two groups of runs differ in, ``{setting: [the other's, the one's]}``.
 
     Args:
         beside: settings, and groups of them, that are not looked at.
     """
-    found = max((identity_differences(each.settings, other.results[0].settings) for each in one.results), key=len)
+    found = identity_differences(saying_most(one.results).settings, other.results[0].settings)
     every = {name: [new, old] for name, old, new in found if name.partition(".")[0] not in beside}
     return {name: both for name, both in every.items() if not name.startswith(REPEATED)} or every
 
