@@ -12,7 +12,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from cmidd.analysis.cells import read_baselines
+from cmidd.analysis.grouping import read_baselines
 from cmidd.analysis.results import Result, read_results
 from cmidd.data.image_files import open_picture
 from cmidd.runs.identity import identity_differences

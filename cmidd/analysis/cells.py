@@ -1,108 +1,208 @@
-"""Runs and baselines grouped into cells, which never mix: one group is shown, the others are named beside it."""
+"""What stands in a cell of a table, and what was found for it and does not stand there."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+import statistics
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cmidd.analysis.measured import (
-    MOST_NAMED,
-    BaselineCell,
-    BaselineKey,
-    Cell,
-    Key,
-    NotShown,
-    differing,
-    in_words,
-    saying_most,
-)
-from cmidd.analysis.results import Result, records
-from cmidd.evaluation.baselines import BaselineRecord
-from cmidd.runs.identity import identity_differences
-from cmidd.utils import files
-from cmidd.utils.checking import validate
+from cmidd.analysis.comparison import Sample
+from cmidd.analysis.results import Result
+from cmidd.runs.identity import REPEATED, WITHOUT_EFFECT, identity_differences, matters
+from cmidd.utils.checking import shown
+from cmidd.utils.nested import at
+
+MOST_NAMED = 3  # of what differs, and of the files of what is not shown
 
 
-def cells(results: Iterable[Result]) -> dict[Key, Cell]:
-    """Group runs that differ only in their seeds. Where those of one cell differ in more, the group is shown that
-    changed least from its recipe, of several the longest, of several that with the most runs.
+class Measured(ABC):
+    """Accuracies in per cent, and how they were come by."""
+
+    @property
+    @abstractmethod
+    def accuracies(self) -> list[float]: ...
+
+    @property
+    def changed(self) -> dict[str, list[Any]]:
+        """What changed from the published recipe, if it changes results."""
+        return {}
+
+    @property
+    def teachers(self) -> str | None:
+        """The networks in whose features CMI was measured, in words; None without CMI, or when nothing tells."""
+        return None
+
+    @property
+    def others(self) -> tuple["NotShown", ...]:
+        """What was found for the same cell, differs, and is not shown."""
+        return ()
+
+    @property
+    def sample(self) -> Sample:
+        """The accuracies by the set that the networks were trained on."""
+        return Sample((tuple(self.accuracies),))
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.accuracies)
+
+    @property
+    def spread(self) -> float:
+        """Sample standard deviation over all networks; 0 for a single one."""
+        return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else 0.0
+
+    @property
+    def text(self) -> str:
+        """Mean, spread and n."""
+        return f"{self.mean:.2f} ± {self.spread:.2f} (n={len(self.accuracies)})"
+
+    @property
+    def apart(self) -> str:
+        """The spread between sets and that between networks, each with its n; nothing where there is one set."""
+        return self.sample.apart if len(self.sample.sets) > 1 else ""
+
+    @property
+    def of_recipe(self) -> str:
+        """What it changed from its recipe, in words; nothing where it did not."""
+        return f"not the recipe: {in_words(self.changed)}" if self.changed else ""
+
+    @property
+    def notes(self) -> list[str]:
+        """What the marks at the cell say."""
+        whys = _first(list(dict.fromkeys(other.why for other in self.others)), "; ")
+        return [*filter(None, [self.of_recipe, whys and f"others are listed below: {whys}"])]
+
+
+@dataclass(frozen=True)
+class NotShown(Measured):
+    """Runs of a cell, or a baseline, that are not shown: ``why`` says how they differ from what is."""
+
+    results: tuple[Result, ...] | tuple["BaselineCell", ...]
+    why: str
+
+    @property
+    def sample(self) -> Sample:
+        return Sample(tuple(tuple(result.accuracies) for result in self.results))
+
+    @property
+    def accuracies(self) -> list[float]:
+        return [accuracy for result in self.results for accuracy in result.accuracies]
+
+    @property
+    def line(self) -> str:
+        """What it is worth, how it differs, and where its records are."""
+        return f"{self.text}, {self.why}: {_first([str(result.path) for result in self.results], ', ')}"
+
+
+@dataclass(frozen=True)
+class BaselineCell(Measured):
+    """A baseline that was measured alone (``scripts/baselines.py``): where its record is, and what it says."""
+
+    path: Path
+    record: dict[str, Any]
+    others: tuple[NotShown, ...] = ()
+
+    @property
+    def key(self) -> "BaselineKey":
+        return self.record["baseline"], self.record["method"], self.record["dataset"], self.record["ipc"]
+
+    @property
+    def accuracies(self) -> list[float]:
+        return self.record["accuracies"]
+
+    @property
+    def sample(self) -> Sample:
+        """Accuracy r is of set r modulo ``sets``; of ``random`` images, where a record does not say it, every network
+        has its own.
+        """
+        count = self.record.get("sets") or (len(self.accuracies) if self.record["baseline"] == "random" else 1)
+        return Sample(tuple(tuple(self.accuracies[number::count]) for number in range(count)))
+
+    @property
+    def changed(self) -> dict[str, list[Any]]:
+        return {name: both for name, both in self.record["differs_from_recipe"].items() if name not in WITHOUT_EFFECT}
+
+
+BaselineKey = tuple[str, str | None, str, int | None]
+"""Which baseline (``random``), whose protocol, data set, ipc; of ``whole`` the second and last are None."""
+
+
+@dataclass(frozen=True)
+class Cell(Measured):
+    """The runs of one system, data set, ipc and weight or ratio of CMI, which differ in nothing but their seeds."""
+
+    results: tuple[Result, ...]
+    others: tuple[NotShown, ...] = ()
+
+    @cached_property
+    def sample(self) -> Sample:
+        """Every run is a set."""
+        return Sample(tuple(tuple(result.accuracies) for result in self.results))
+
+    @cached_property
+    def accuracies(self) -> list[float]:
+        """Of all evaluated networks of all seeds."""
+        return [accuracy for result in self.results for accuracy in result.accuracies]
+
+    @cached_property
+    def changed(self) -> dict[str, list[Any]]:
+        return {name: both for result in self.results for name, both in result.changed.items()}
+
+    @property
+    def iterations(self) -> int:
+        """How long the runs were distilled, over all stages."""
+        return self.results[0].record.last["iteration"]
+
+    @property
+    def teachers(self) -> str | None:
+        result = self.results[0]
+        cmi = result.settings["cmi"]
+        if result.weight == 0 or not {"pool", "teacher", "epochs"} <= set(cmi):
+            return None
+        trained = "from files" if cmi.get("teachers") else f"{cmi['epochs']} epochs"
+        return f"{cmi['pool']} {cmi['teacher']}, {trained}"
+
+
+Key = tuple[str, str, int, str]
+"""System (the method with its plug-ins), data set, ipc, strength of CMI."""
+
+
+def saying_most(results: Sequence[Result]) -> Result:
+    """Of runs that differ in their seeds at most one that says what all of them are: earlier versions said nothing of
+    the images of a folder, and their runs are like any of that folder.
     """
-    keyed: dict[Key, list[Result]] = defaultdict(list)
-    for result in sorted(results, key=lambda result: str(result.path)):
-        keyed[result.system, result.dataset, result.ipc, result.strength].append(result)
-    return {key: _cell(group) for key, group in keyed.items()}
+    return next((each for each in results if at(each.settings, "data.content") is not None), results[0])
 
 
-def _cell(results: Sequence[Result]) -> Cell:
-    groups = [_counted_once(group) for group in _alike(results)]
-    first, *others = sorted(groups, key=lambda cell: (len(cell.changed), -cell.iterations, -len(cell.results)))
-    left_out = [NotShown(each.results, in_words(differing(first, each), MOST_NAMED)) for each in others]
-    again = [other for each in others for other in each.others]
-    return replace(first, others=(*first.others, *left_out, *again))
+def differing(one: Cell, other: Cell, beside: Sequence[str] = ("seed",)) -> dict[str, list[Any]]:
+    """What two groups of runs differ in, ``{setting: [the other's, the one's]}``.
 
-
-def _alike(results: Sequence[Result]) -> list[list[Result]]:
-    """Runs that compute the same but for their seeds, together."""
-    groups: list[list[Result]] = []
-    compared: list[Result] = []  # of each group
-    for result in results:
-        for number, one in enumerate(compared):
-            if _but_for_seeds(one, result):
-                groups[number].append(result)
-                compared[number] = saying_most((one, result))
-                break
-        else:
-            groups.append([result])
-            compared.append(result)
-    return groups
-
-
-def _but_for_seeds(one: Result, other: Result) -> bool:
-    return all(name == "seed" for name, *_ in identity_differences(one.settings, other.settings))
-
-
-def _counted_once(results: Sequence[Result]) -> Cell:
-    """The cell of runs that differ in their seeds at most; the same seed twice counts once."""
-    seeds: dict[int, Result] = {}
-    others = []
-    for result in results:
-        first = seeds.setdefault(result.seed, result)
-        if first.accuracies != result.accuracies:
-            others.append(NotShown((result,), f"seed={result.seed} once more, with other accuracies"))
-    return Cell(tuple(seeds.values()), tuple(others))
-
-
-def read_baselines(roots: Iterable[str | Path]) -> dict[BaselineKey, BaselineCell]:
-    """Every baseline under ``roots`` that was measured alone, and tested on the test set. Of several that disagree the
-    one is shown that changed least from its recipe, of several that of the most networks.
-
-    Raises:
-        SettingError: when a root does not exist, or a record cannot be read.
+    Args:
+        beside: settings, and groups of them, that are not looked at.
     """
-    keyed: dict[BaselineKey, list[BaselineCell]] = defaultdict(list)
-    for path in sorted(records(roots, "*baseline.json"), key=str):
-        cell = BaselineCell(path, validate(path, files.read_json(path), BaselineRecord))
-        if cell.record["tested_on"] == "test":
-            keyed[cell.key].append(cell)
-    return {key: _baseline(found) for key, found in keyed.items()}
+    found = identity_differences(saying_most(one.results).settings, other.results[0].settings)
+    every = {name: [new, old] for name, old, new in found if name.partition(".")[0] not in beside}
+    return {name: both for name, both in every.items() if not name.startswith(REPEATED)} or every
 
 
-def _baseline(found: Sequence[BaselineCell]) -> BaselineCell:
-    first, *others = sorted(found, key=lambda cell: (len(cell.changed), -len(cell.accuracies)))
-    left_out: list[NotShown] = []
-    for other in others:
-        if all(other.accuracies != known.accuracies for known in (first, *left_out)):
-            why = in_words(_changed_otherwise(first, other), MOST_NAMED) or "the same once more, with other accuracies"
-            left_out.append(NotShown((other,), why))
-    return replace(first, others=tuple(left_out))
+def more_than_cmi(base: Cell, other: Cell) -> dict[str, list[Any]]:
+    """What runs with CMI and their baseline differ in beside it, as :func:`differing`: nothing, where CMI is what their
+    difference comes from.
+    """
+    # Over how many steps a ratio is measured is CMI's, unless the baseline measures one of another regulariser.
+    measured = [] if matters("balance_steps", base.results[0].settings) else ["balance_steps"]
+    return differing(base, other, ["seed", "cmi", *measured])
 
 
-def _changed_otherwise(shown: BaselineCell, other: BaselineCell) -> dict[str, list[Any]]:
-    """What two baselines changed from their recipe otherwise, ``{setting: [the other's, of what is shown]}``."""
+def in_words(differing: Mapping[str, Sequence[Any]], most: int | None = None) -> str:
+    """Settings that differ, ``{name: [own, other]}``, with both values; the first of them where ``most`` says so."""
+    texts = [f"{name}={shown(own)} instead of {shown(other)}" for name, (own, other) in differing.items()]
+    return _first(texts, ", ", most or len(texts))
 
-    def value(cell: BaselineCell, beside: BaselineCell, name: str) -> Any:
-        return cell.changed[name][0] if name in cell.changed else beside.changed[name][1]
 
-    pairs = {n: [value(other, shown, n), value(shown, other, n)] for n in {**shown.changed, **other.changed}}
-    return {name: both for name, both in pairs.items() if both[0] != both[1]}
+def _first(texts: Sequence[str], between: str, most: int = MOST_NAMED) -> str:
+    """The first few texts, and how many more there are."""
+    more = len(texts) - most
+    return between.join([*texts[:most], *([f"and {more} more"] if more > 0 else [])])

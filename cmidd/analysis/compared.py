@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cmidd.analysis.cells import cells
+from cmidd.analysis.cells import MOST_NAMED, BaselineCell, Cell, Key, in_words
 from cmidd.analysis.comparison import Sample, difference, over_pairs
 from cmidd.analysis.evaluations.records import NAME, read_evaluated
-from cmidd.analysis.measured import MOST_NAMED, BaselineCell, Cell, Key, in_words
+from cmidd.analysis.grouping import cells
 from cmidd.analysis.results import Result, read_results, records
 from cmidd.evaluation.baselines import BaselineRecord
 from cmidd.runs.identity import BASELINE

@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from cmidd.buffers import teacher_files
 from cmidd.buffers.shelf import Shelf
-from cmidd.compute.kept import Lesson, train_all_kept
+from cmidd.compute.kept import KeptTraining, train_all_kept
 from cmidd.compute.recipe import TrainingRecipe, stated
 from cmidd.compute.together import how_many_at_once
 from cmidd.compute.training import accuracy, refuse_diverged
@@ -67,17 +67,17 @@ class TeacherPool:
         folder = paths[0].parent
 
         def make(indices: list[int]) -> None:
-            began, lessons = time.monotonic(), []
+            began, kept = time.monotonic(), []
             for index in indices:
                 log.info("training teacher %d/%d (%s, %d epochs)", index + 1, size, name, epochs)
                 streams = Streams(0).child("teacher", index)
                 network = context.new_network(streams("network"), name)
-                lessons.append(Lesson(network, streams, files.unfinished(paths[index])))
+                kept.append(KeptTraining(network, streams, files.unfinished(paths[index])))
             several = "" if len(indices) == 1 else f" and {len(indices) - 1} more at once"
             what = f"teacher {indices[0] + 1}/{size}{several}"
-            train_all_kept(lessons, context.data.train, recipe, what=what, made_by=made_by)
-            for index, lesson in zip(indices, lessons, strict=True):
-                trained, what = lesson.network, f"teacher {index + 1}/{size}"
+            train_all_kept(kept, context.data.train, recipe, what=what, made_by=made_by)
+            for index, one in zip(indices, kept, strict=True):
+                trained, what = one.network, f"teacher {index + 1}/{size}"
                 refuse_diverged(trained.parameters(), f"cmi.epochs={epochs}", f"training {what} ({name})")
                 tested = {"accuracy": accuracy(trained, context.data.test), "tested_on": context.data.held_out}
                 tensor_files.write_tensors(paths[index], trained.state_dict(), {"made_by": made_by, **tested})

@@ -22,7 +22,7 @@ KEPT_SECONDS = 60.0  # An epoch of the digits takes less than writing it.
 
 
 @dataclass(frozen=True)
-class Lesson:
+class KeptTraining:
     """A network to train by ``streams`` of its own; what there is of it so far is in the file ``keep``."""
 
     network: nn.Module
@@ -54,11 +54,11 @@ def train_kept(
     Raises:
         SettingError: when what is kept is damaged, or of another training.
     """
-    train_all_kept([Lesson(network, streams, keep)], data, recipe, what=what, made_by=made_by, after=after)
+    train_all_kept([KeptTraining(network, streams, keep)], data, recipe, what=what, made_by=made_by, after=after)
 
 
 def train_all_kept(
-    lessons: Sequence[Lesson],
+    trainings: Sequence[KeptTraining],
     data: Split,
     recipe: TrainingRecipe,
     *,
@@ -67,45 +67,47 @@ def train_all_kept(
     after: Callable[[int], None] | None = None,
 ) -> None:
     """As :func:`train_kept`, of several networks at once, as far as they are equally far."""
-    begun = [(lesson, *_begun(lesson, recipe, made_by)) for lesson in lessons]
+    begun = [(one, *_begun(one, recipe, made_by)) for one in trainings]
     for epochs in sorted({done for _, done, _ in begun}):
-        alike, states = zip(*((lesson, state) for lesson, done, state in begun if done == epochs), strict=True)
-        training, written = new_training([lesson.network for lesson in alike], recipe), Written()
+        alike, states = zip(*((one, state) for one, done, state in begun if done == epochs), strict=True)
+        training, written = new_training([one.network for one in alike], recipe), Written()
         if epochs:
             training.go_on(epochs, states)
             log.info("%s goes on after epoch %d of %d", what, epochs, len(recipe.learning_rates))
-        for done in training.epochs(data, [lesson.streams for lesson in alike], what=what):
+        for done in training.epochs(data, [one.streams for one in alike], what=what):
             if after is not None:
                 after(done)
             if done < len(recipe.learning_rates) and written.due():
-                for lesson, state in zip(alike, training.states(), strict=True):
-                    _keep(lesson, state, made_by, done)
+                for one, state in zip(alike, training.states(), strict=True):
+                    _keep(one, state, made_by, done)
 
 
-def _begun(lesson: Lesson, recipe: TrainingRecipe, made_by: Mapping[str, Any]) -> tuple[int, dict[str, list[Tensor]]]:
+def _begun(
+    one: KeptTraining, recipe: TrainingRecipe, made_by: Mapping[str, Any]
+) -> tuple[int, dict[str, list[Tensor]]]:
     """How many epochs a network has had and what its optimiser remembered, the network being as it was."""
-    if not lesson.keep.exists():
+    if not one.keep.exists():
         return 0, {}
-    tensors, about = tensor_files.read_tensors(lesson.keep)
+    tensors, about = tensor_files.read_tensors(one.keep)
     state = _taken_from(tensors, recipe.remembered)
     try:
         if about["made_by"] != files.as_json(made_by):
             raise ValueError("made by other settings")
-        lesson.network.load_state_dict(tensors)
+        one.network.load_state_dict(tensors)
         # What it remembers must fit before others are trained beside it.
-        new_training([lesson.network], recipe).go_on(about["epoch"], [state])
+        new_training([one.network], recipe).go_on(about["epoch"], [state])
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(f"{error}".split())[:300]
-        raise SettingError(f"{lesson.keep}: not what this training goes on from ({reason}); remove it") from error
+        raise SettingError(f"{one.keep}: not what this training goes on from ({reason}); remove it") from error
     return about["epoch"], state
 
 
-def _keep(lesson: Lesson, state: Mapping[str, Sequence[Tensor]], made_by: Mapping[str, Any], done: int) -> None:
+def _keep(one: KeptTraining, state: Mapping[str, Sequence[Tensor]], made_by: Mapping[str, Any], done: int) -> None:
     """Write what there is of a network so far, unless it went wrong."""
     numbered = {f"{name}_{n:04d}": value for name, values in state.items() for n, value in enumerate(values)}
-    tensors = {**lesson.network.state_dict(), **numbered}
+    tensors = {**one.network.state_dict(), **numbered}
     if all(tensor.isfinite().all() for tensor in tensors.values()):
-        tensor_files.write_tensors(lesson.keep, tensors, {"made_by": made_by, "epoch": done})
+        tensor_files.write_tensors(one.keep, tensors, {"made_by": made_by, "epoch": done})
 
 
 def _taken_from(tensors: dict[str, Tensor], names: Iterable[str]) -> dict[str, list[Tensor]]:

@@ -179,11 +179,11 @@ def stated(recipe: TrainingRecipe) -> dict[str, Any]:
     return without_values(asdict(recipe), EARLIER)
 
 
-def in_words(part: Any, above: str = "") -> str:
+def hashed_form(part: Any, above: str = "") -> str:
     """The ``repr`` of a recipe without :data:`EARLIER`: what hashes are made of."""
     if not is_dataclass(part):
         return repr(part)
     values = {each.name: getattr(part, each.name) for each in fields(part)}
     unsaid = {name for name, value in values.items() if EARLIER.get(f"{above}{name}", ...) == value}
-    inner = (f"{name}={in_words(value, f'{above}{name}.')}" for name, value in values.items() if name not in unsaid)
+    inner = (f"{name}={hashed_form(value, f'{above}{name}.')}" for name, value in values.items() if name not in unsaid)
     return f"{type(part).__qualname__}({', '.join(inner)})"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cmidd.compute.losses import corrected
-from cmidd.compute.recipe import TrainingRecipe, in_words
+from cmidd.compute.recipe import TrainingRecipe, hashed_form
 from cmidd.compute.together import train_together
 from cmidd.compute.training import Teacher
 from cmidd.data.split import Split
@@ -38,7 +38,7 @@ def digest(stages: Sequence[TrainingStage]) -> str:
         found.update(data.labels.cpu().numpy().tobytes())
         if data.soft is not None:
             found.update(data.soft.detach().cpu().numpy().tobytes())
-        found.update(in_words(recipe).encode())
+        found.update(hashed_form(recipe).encode())
     return found.hexdigest()
 
 

@@ -29,7 +29,7 @@ from cmidd.utils.errors import SettingError
 FOLDERS = ("images", "experts", "teachers", "baselines")
 """Where below ``buffers_root`` they are kept."""
 
-Part = Callable[[Settings, Context], None]
+Maker = Callable[[Settings, Context], None]
 
 
 def make_shared(runs: Sequence[Settings]) -> dict[str, list[int]]:
@@ -59,7 +59,7 @@ def make_shared(runs: Sequence[Settings]) -> dict[str, list[int]]:
     return found
 
 
-def parts_of(settings: Settings) -> list[Part]:
+def parts_of(settings: Settings) -> list[Maker]:
     """What a run needs that others may need as well, as far as it is not finished.
 
     Raises:
@@ -69,7 +69,7 @@ def parts_of(settings: Settings) -> list[Part]:
     refuse_other_settings(settings)
     finished = (settings.folder / "DONE").exists()
     beside = asked_beside(settings, read_finished(settings.folder)) if finished else []
-    parts: list[Part] = []
+    parts: list[Maker] = []
     if not finished and expert_settings(settings):
         parts.append(_make_experts)
     if settings.taught and (not finished or "CMI of the last set" in beside):
@@ -80,9 +80,9 @@ def parts_of(settings: Settings) -> list[Part]:
     return parts
 
 
-def _needed(runs: Sequence[Settings]) -> list[tuple[Settings, list[Part]]]:
+def _needed(runs: Sequence[Settings]) -> list[tuple[Settings, list[Maker]]]:
     """The runs with their parts, those of one data set after another, without those that differ but in their seed."""
-    found: dict[str, tuple[Settings, list[Part]]] = {}
+    found: dict[str, tuple[Settings, list[Maker]]] = {}
     for settings in runs:
         with suppress(SettingError):
             parts = parts_of(settings)
@@ -105,7 +105,7 @@ class _Work:
         self._context: tuple[Settings, Context] | None = None
         self._taught: set[str] = set()
 
-    def do(self, part: Part, settings: Settings) -> None:
+    def do(self, part: Maker, settings: Settings) -> None:
         """Make a part of a run; one that is refused is left to the end, with its reason."""
         try:
             context = self._world(settings)
@@ -117,7 +117,7 @@ class _Work:
         except SettingError as error:
             self.refused.append(f"{error} (for {settings.folder})")
 
-    def _once(self, part: Part, settings: Settings, context: Context) -> None:
+    def _once(self, part: Maker, settings: Settings, context: Context) -> None:
         """Teachers that were made for another run are not read again, which takes long where they are many."""
         cmi = {name: value for name, value in asdict(settings.cmi).items() if name not in ("weight", "ratio")}
         made_by = {**context.made_by, "network": context.network, "cmi": cmi, "others": settings.regularizers}

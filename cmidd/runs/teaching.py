@@ -41,11 +41,11 @@ def teacher_of(settings: Settings, subject: Subject) -> tuple[Teacher, dict[str,
     """The teacher that a run's settings of CMI name, made or read as for a run that made the set, and what it is for
     records and keys.
     """
-    pool = make_teachers(settings, context_of(settings, subject, subject.network))()
+    pool = make_teachers(settings, context_of_subject(settings, subject, subject.network))()
     return Mean(pool.shelf), pool.about
 
 
-def context_of(settings: Settings, subject: Subject, network: dict[str, Any]) -> Context:
+def context_of_subject(settings: Settings, subject: Subject, network: dict[str, Any]) -> Context:
     """The world of a run that would have made the set with a network: what caches of baselines and teachers go by."""
     data = subject.data
     return Context(

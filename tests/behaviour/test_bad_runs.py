@@ -9,7 +9,7 @@ import shutil
 import pytest
 import torch
 
-from cmidd.analysis.cells import cells
+from cmidd.analysis.grouping import cells
 from cmidd.analysis.results import read_results
 from cmidd.buffers.experts import Experts, ExpertSettings
 from cmidd.buffers.teachers import TeacherPool

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from cmidd import load_synthetic
-from cmidd.analysis.cells import cells
+from cmidd.analysis.grouping import cells
 from cmidd.analysis.results import read_results
 from cmidd.cli.compose import compose
 from cmidd.runs.run import run

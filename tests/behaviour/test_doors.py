@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from cmidd.analysis.cells import cells
+from cmidd.analysis.grouping import cells
 from cmidd.analysis.report.page import page
 from cmidd.analysis.results import read_results
 from cmidd.analysis.tables.latex import latex

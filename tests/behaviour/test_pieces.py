@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cmidd.analysis.cells import cells
+from cmidd.analysis.grouping import cells
 from cmidd.analysis.results import read_results
 from cmidd.buffers.experts import ExpertRecipe, Experts, ExpertSettings
 from cmidd.buffers.teachers import TeacherPool

@@ -13,7 +13,7 @@ from cmidd.analysis.evaluations.protocol import Asked, wants_teacher
 from cmidd.analysis.evaluations.scores import refuse_unfit_for_scores, with_scores
 from cmidd.analysis.evaluations.settings import Request
 from cmidd.analysis.evaluations.subject import load_subject
-from cmidd.analysis.evaluations.table import Measured, Row, of_reordered, places_of_tables, write_tables
+from cmidd.analysis.evaluations.table import MeasuredSet, Row, of_reordered, places_of_tables, write_tables
 from cmidd.compute import engine
 from cmidd.compute.devices import pick_device
 from cmidd.compute.losses import refuse_unlabelled
@@ -74,7 +74,7 @@ def subjects(request: Request, loaded: Mapping[str, SyntheticSet] | None = None)
         yield read(path)
 
 
-def measure(request: Request, asked: Asked, kept: Path | None = None) -> Measured:
+def measure(request: Request, asked: Asked, kept: Path | None = None) -> MeasuredSet:
     """Train and test every network on one set.
 
     Args:
@@ -117,7 +117,7 @@ def measure(request: Request, asked: Asked, kept: Path | None = None) -> Measure
             if request.own.scores:
                 found = with_scores(request, asked, title, options, row.accuracies, teacher, kept=kept, made_by=made_by)
                 rows[-1] = dataclasses.replace(row, scores=found)
-    return Measured(asked, stages, rows, about)
+    return MeasuredSet(asked, stages, rows, about)
 
 
 def networks_of(request: Request, asked: Asked) -> dict[str, dict[str, Any]]:

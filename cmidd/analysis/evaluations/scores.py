@@ -13,7 +13,7 @@ from cmidd.core.context import Context
 from cmidd.evaluation.baselines import baseline_file, baselines
 from cmidd.evaluation.score_terms import ipc_of, measure_scores, refuse_unscorable
 from cmidd.evaluation.scores import Scores
-from cmidd.runs.teaching import context_of
+from cmidd.runs.teaching import context_of_subject
 from cmidd.utils.errors import SettingError
 from cmidd.utils.random_streams import Streams
 
@@ -71,7 +71,7 @@ def with_scores(
         teacher: labels random images, where the set's are soft.
         kept, made_by: as for :func:`cmidd.evaluation.evaluate.evaluate`.
     """
-    real, real_from = _real(request, asked, context_of(asked.settings, asked.subject, options))
+    real, real_from = _real(request, asked, context_of_subject(asked.settings, asked.subject, options))
     return measure_scores(
         asked.subject,
         options,

@@ -46,7 +46,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredSet:
     """A set, how networks were trained on it (``stages``), a row for each kind of them, and what taught them, if
     anything did.
     """
@@ -122,7 +122,7 @@ def places_of_tables(own: EvaluationSettings, places: Sequence[Path]) -> list[Pa
     return named
 
 
-def write_tables(own: EvaluationSettings, measured: Sequence[Measured], places: list[Path]) -> list[Path]:
+def write_tables(own: EvaluationSettings, measured: Sequence[MeasuredSet], places: list[Path]) -> list[Path]:
     """Log the table and write it; returns the paths of the record and of the table."""
     lines = table(measured)
     log.info("\n".join(lines))
@@ -141,7 +141,7 @@ def write_tables(own: EvaluationSettings, measured: Sequence[Measured], places: 
     return places
 
 
-def table(measured: Sequence[Measured]) -> list[str]:
+def table(measured: Sequence[MeasuredSet]) -> list[str]:
     """The lines of the Markdown table: of one set a row for each network, of several for each set and network."""
     several, tests = len(measured) > 1, max(each.asked.protocol.tests for each in measured)
     head = [*(["set", "data set"] if several else []), "network", "accuracy"]
@@ -166,17 +166,17 @@ def table(measured: Sequence[Measured]) -> list[str]:
     return lines
 
 
-def _real_from(measured: Sequence[Measured]) -> str:
+def _real_from(measured: Sequence[MeasuredSet]) -> str:
     """Where the accuracies of the whole training set come from."""
     return "; ".join(sorted({row.scores.real for each in measured for row in each.rows if row.scores is not None}))
 
 
-def _tested_on(measured: Sequence[Measured]) -> list[str]:
+def _tested_on(measured: Sequence[MeasuredSet]) -> list[str]:
     """Which parts of their data sets the sets are tested on: one, but where ours, which say it, are among others'."""
     return sorted({each.asked.subject.data.held_out for each in measured})
 
 
-def _title(measured: Sequence[Measured]) -> str:
+def _title(measured: Sequence[MeasuredSet]) -> str:
     """What the accuracies are."""
     subject, protocol = measured[0].asked.subject, measured[0].asked.protocol
     counts = "/".join(sorted({str(each.asked.protocol.repeats) for each in measured}))

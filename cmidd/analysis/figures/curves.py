@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
+from cmidd.analysis.cells import Cell
 from cmidd.analysis.figures.lines import Line, draw_lines
 from cmidd.analysis.figures.style import LOOKS, Drawing, Look
-from cmidd.analysis.measured import Cell
 from cmidd.analysis.results import Result
 from cmidd.utils import files
 

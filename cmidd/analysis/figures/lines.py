@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
+from cmidd.analysis.cells import BaselineCell, BaselineKey, Cell
 from cmidd.analysis.figures.style import LOOKS
-from cmidd.analysis.measured import BaselineCell, BaselineKey, Cell
 from cmidd.analysis.tables.table import Column, Row
 
 LEAST_SHARE = 0.35  # of an axis, that the curves fill at least

@@ -6,9 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.ticker import NullFormatter, NullLocator
 
+from cmidd.analysis.cells import Cell
 from cmidd.analysis.figures.lines import Line, draw_lines
 from cmidd.analysis.figures.style import LOOKS, Drawing
-from cmidd.analysis.measured import Cell
 from cmidd.runs.identity import BASELINE
 
 LEAST = 3  # strengths above 0, below which a line between them says nothing

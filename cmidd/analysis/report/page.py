@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
-from cmidd.analysis.cells import cells
+from cmidd.analysis.grouping import cells
 from cmidd.analysis.report.runs import cards
 from cmidd.analysis.report.story import story
 from cmidd.analysis.report.table import as_data, only_run

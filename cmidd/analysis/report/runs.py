@@ -9,8 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from cmidd.analysis.cells import Cell, in_words, more_than_cmi
 from cmidd.analysis.comparison import difference
-from cmidd.analysis.measured import Cell, in_words, more_than_cmi
 from cmidd.analysis.report import images as report_images
 from cmidd.analysis.results import Result
 from cmidd.data.published import title_of

@@ -4,8 +4,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cmidd.analysis.cells import Cell, Key, more_than_cmi
 from cmidd.analysis.comparison import Difference, difference
-from cmidd.analysis.measured import Cell, Key, more_than_cmi
 from cmidd.analysis.report.runs import cmi_words, in_images
 from cmidd.analysis.results import Result
 from cmidd.analysis.tables.table import Column, Table

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from cmidd.analysis.measured import BaselineCell, BaselineKey, Cell, Key
+from cmidd.analysis.cells import BaselineCell, BaselineKey, Cell, Key
 from cmidd.analysis.tables.table import NOT_SHOWN, Column, Row, Table
 from cmidd.analysis.tables.text import header, lines_of_row
 from cmidd.runs.identity import BASELINE, BY_ITSELF

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from cmidd.analysis.cells import MOST_NAMED, BaselineCell, BaselineKey, Cell, Key, Measured, in_words, more_than_cmi
 from cmidd.analysis.comparison import Difference, difference
-from cmidd.analysis.measured import MOST_NAMED, BaselineCell, BaselineKey, Cell, Key, Measured, in_words, more_than_cmi
 from cmidd.data.published import title_of
 from cmidd.evaluation.protocols import Kind
 from cmidd.runs.identity import BASELINE, system

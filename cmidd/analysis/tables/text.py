@@ -4,7 +4,7 @@ import csv
 import io
 from typing import Any
 
-from cmidd.analysis.measured import BaselineCell, Cell
+from cmidd.analysis.cells import BaselineCell, Cell
 from cmidd.analysis.tables.table import NOT_SHOWN, Column, Entry, Row, Table
 from cmidd.data.published import title_of
 from cmidd.utils.noise import RULE

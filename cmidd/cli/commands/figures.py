@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from cmidd.analysis.cells import cells, read_baselines
+from cmidd.analysis.cells import Cell
 from cmidd.analysis.figures.curves import accuracy_curves, cmi_curves
 from cmidd.analysis.figures.embeddings import embeddings
 from cmidd.analysis.figures.images import images
@@ -22,7 +22,7 @@ from cmidd.analysis.figures.movie import movie
 from cmidd.analysis.figures.page import arrangement
 from cmidd.analysis.figures.style import Drawing, Maker, make
 from cmidd.analysis.figures.weights import weights
-from cmidd.analysis.measured import Cell
+from cmidd.analysis.grouping import cells, read_baselines
 from cmidd.analysis.results import Result, read_results
 from cmidd.analysis.settings import FigureSettings, read_standalone
 from cmidd.analysis.tables.table import root_word

@@ -11,7 +11,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from cmidd.analysis.cells import cells, read_baselines
+from cmidd.analysis.grouping import cells, read_baselines
 from cmidd.analysis.report.page import page
 from cmidd.analysis.report.table import with_found
 from cmidd.analysis.results import read_results

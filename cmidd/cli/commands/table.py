@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cmidd.analysis.cells import cells, read_baselines
+from cmidd.analysis.grouping import cells, read_baselines
 from cmidd.analysis.results import Result, read_results
 from cmidd.analysis.settings import TableSettings, read_standalone
 from cmidd.analysis.tables.latex import latex

@@ -9,9 +9,9 @@ import statistics
 import pytest
 from scipy import stats
 
-from cmidd.analysis.cells import cells, read_baselines
 from cmidd.analysis.compared import compared, read_side
 from cmidd.analysis.comparison import Sample, difference
+from cmidd.analysis.grouping import cells, read_baselines
 from cmidd.analysis.results import read_results
 from cmidd.analysis.tables.latex import latex
 from cmidd.analysis.tables.table import make_table, read_layout

@@ -5,7 +5,6 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cmidd.analysis.cells import cells, read_baselines
 from cmidd.analysis.figures.embeddings import embeddings
 from cmidd.analysis.figures.images import images
 from cmidd.analysis.figures.lines import Line, draw_lines, reference_lines
@@ -13,6 +12,7 @@ from cmidd.analysis.figures.movie import movie
 from cmidd.analysis.figures.page import ROWS, WIDTH, arrangement
 from cmidd.analysis.figures.style import Drawing
 from cmidd.analysis.figures.weights import weights
+from cmidd.analysis.grouping import cells, read_baselines
 from cmidd.analysis.results import read_results
 from cmidd.cli.published import published_layouts
 from cmidd.data.load import load_dataset

@@ -7,7 +7,7 @@ import re
 import pytest
 from PIL import Image
 
-from cmidd.analysis.cells import cells
+from cmidd.analysis.grouping import cells
 from cmidd.analysis.report.page import page
 from cmidd.analysis.results import read_results
 from cmidd.analysis.tables.table import make_table, read_layout

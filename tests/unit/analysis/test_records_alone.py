@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from cmidd.analysis.cells import cells
+from cmidd.analysis.grouping import cells
 from cmidd.analysis.results import read_results
 from cmidd.cli.commands import figures
 from tests.support.records import ROOT, record

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cmidd.analysis.cells import cells, read_baselines
+from cmidd.analysis.grouping import cells, read_baselines
 from cmidd.analysis.report import images as report_images
 from cmidd.analysis.report.page import page
 from cmidd.analysis.report.runs import seconds_at

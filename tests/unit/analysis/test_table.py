@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from cmidd.analysis.cells import cells, read_baselines
+from cmidd.analysis.grouping import cells, read_baselines
 from cmidd.analysis.results import read_results
 from cmidd.analysis.tables.latex import latex
 from cmidd.analysis.tables.table import make_table, read_layout

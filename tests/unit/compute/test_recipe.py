@@ -13,7 +13,7 @@ from cmidd.cli.compose import compose
 from cmidd.compute import kept, training
 from cmidd.compute.earlier import EARLIER
 from cmidd.compute.kept import train_kept
-from cmidd.compute.recipe import TrainingRecipe, in_words, refuse_unused, stated
+from cmidd.compute.recipe import TrainingRecipe, hashed_form, refuse_unused, stated
 from cmidd.compute.training import train
 from cmidd.data.augmentation import Augmentation
 from cmidd.data.split import Split
@@ -100,10 +100,10 @@ def test_another_value_of_a_new_setting_is_in_keys_identities_and_hashes():
     assert {name.partition(".")[0] for name in EARLIER} == set(others)
     for name, value in others.items():
         other = dataclasses.replace(plain, **{name: value})
-        assert in_words(other) != in_words(plain)
+        assert hashed_form(other) != hashed_form(plain)
         assert stated(other) != stated(plain)
-    assert "augment=Augmentation(strategy='shuffle_zoom'" in in_words(other)
-    assert "patches=2, smallest=0.5" in in_words(other)
+    assert "augment=Augmentation(strategy='shuffle_zoom'" in hashed_form(other)
+    assert "patches=2, smallest=0.5" in hashed_form(other)
     for word in ("loss=kl", "mixup=0.5", "optimizer=adam"):
         name = word.partition("=")[0]
         assert name in compose([f"evaluation.training.{word}"]).identity["evaluation"]["training"]

@@ -13,7 +13,7 @@ import torchvision
 from PIL import Image
 from safetensors.torch import save_file
 
-from cmidd.analysis.cells import cells
+from cmidd.analysis.grouping import cells
 from cmidd.analysis.results import read_results
 from cmidd.data.load import load_dataset
 from cmidd.utils import files

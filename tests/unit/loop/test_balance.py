@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from cmidd import load_synthetic
-from cmidd.analysis.cells import cells
+from cmidd.analysis.grouping import cells
 from cmidd.analysis.results import read_results
 from cmidd.analysis.tables.table import make_table, read_layout
 from cmidd.analysis.tables.text import as_csv

@@ -8,11 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from cmidd.analysis.cells import cells
+from cmidd.analysis.grouping import cells
 from cmidd.analysis.results import read_results
 from cmidd.cli.compose import compose
 from cmidd.runs.build import load_data, make_context
-from cmidd.runs.teaching import context_of
+from cmidd.runs.teaching import context_of_subject
 from cmidd.utils import cache, files
 from cmidd.utils.errors import SettingError
 from tests.support.evaluations import subject
@@ -164,7 +164,7 @@ def test_a_finished_run_of_before_counts_beside_those_of_now_and_with_no_two_kin
 
 def key_of_evaluation(path, *typed):
     asked = subject(str(path), *typed)
-    return context_of(asked.settings, asked.subject, asked.subject.network).data_key
+    return context_of_subject(asked.settings, asked.subject, asked.subject.network).data_key
 
 
 @pytest.mark.parametrize("more", [(), ("dataset.zca=true",)], ids=["normalised", "whitened"])

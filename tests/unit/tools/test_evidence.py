@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from cmidd import load_synthetic
-from cmidd.analysis.cells import cells, read_baselines
+from cmidd.analysis.grouping import cells, read_baselines
 from cmidd.analysis.results import read_results
 from cmidd.utils.errors import SettingError
 from tests.support.golden import GOLDEN

@@ -10,8 +10,8 @@ import hydra
 import pytest
 from matplotlib.figure import Figure
 
-from cmidd.analysis.cells import cells, read_baselines
 from cmidd.analysis.figures.curves import accuracy_curves
+from cmidd.analysis.grouping import cells, read_baselines
 from cmidd.analysis.report.page import page
 from cmidd.analysis.results import read_results
 from cmidd.analysis.tables.latex import latex
