@@ -182,8 +182,12 @@ def differing(one: Cell, other: Cell, beside: Sequence[str] = ("seed",)) -> dict
     Args:
         beside: settings, and groups of them, that are not looked at.
     """
-    found = identity_differences(saying_most(one.results).settings, other.results[0].settings)
-    every = {name: [new, old] for name, old, new in found if name.partition(".")[0] not in beside}
+
+    def is_beside(name: str) -> bool:
+        return any(name == each or name.startswith(f"{each}.") for each in beside)
+
+    found = identity_differences(*(saying_most(cell.results).settings for cell in (one, other)))
+    every = {name: [new, old] for name, old, new in found if not is_beside(name)}
     return {name: both for name, both in every.items() if not name.startswith(REPEATED)} or every
 
 
@@ -191,9 +195,12 @@ def more_than_cmi(base: Cell, other: Cell) -> dict[str, list[Any]]:
     """What runs with CMI and their baseline differ in beside it, as :func:`differing`: nothing, where CMI is what their
     difference comes from.
     """
-    # Over how many steps a ratio is measured is CMI's, unless the baseline measures one of another regulariser.
-    measured = [] if matters("balance_steps", base.results[0].settings) else ["balance_steps"]
-    return differing(base, other, ["seed", "cmi", *measured])
+    # CMI's are its teachers too, and over how many steps a ratio is measured, unless the baseline has another
+    # regulariser that asks for them.
+    own = ["cmi.weight", "cmi.ratio", "cmi.centroids", "cmi.input", "cmi.measure"]
+    shared = ("cmi.teacher", "cmi.teachers", "cmi.pool", "cmi.epochs", "balance_steps")
+    own += [name for name in shared if not matters(name, base.results[0].settings)]
+    return differing(base, other, ["seed", *own])
 
 
 def in_words(differing: Mapping[str, Sequence[Any]], most: int | None = None) -> str:

@@ -136,13 +136,16 @@ def _of_baseline(path: Path) -> Side:
     record = cell.record
     each = f", {record['ipc']} images per class, as {record['method']} evaluates" if record["ipc"] else ""
     made_by = record.get("made_by", {})
+    content = made_by.get("data", {}).get("content")
+    if record["dataset"].startswith("folder_") and record.get("read_from") == "published files":
+        content = None  # An earlier version's, which named the images of a folder otherwise.
     return Side(
         f"{record['baseline']} real images, {record['dataset']}{each}",
         cell.sample,
         record["dataset"],
         record["ipc"],
         record["tested_on"],
-        made_by.get("data", {}).get("content"),
+        content,
         {"network": made_by.get("network", {}), "training": made_by.get("training", {})},
         tuple(filter(None, [cell.of_recipe])),
     )

@@ -33,6 +33,15 @@ def read_rows(path: Path, epochs: Iterable[int]) -> list[Tensor]:
         return [rows[epoch if kept is None else kept.index(epoch)].float() for epoch in epochs]
 
 
+def remove_left(path: Path) -> None:
+    """Remove what an expert was trained from, where a kill left it behind when its file was written. What is younger
+    than that is in training, for a run that reads other rows.
+    """
+    beside = files.unfinished(path)
+    if beside.exists() and beside.stat().st_mtime_ns <= path.stat().st_mtime_ns:
+        beside.unlink(missing_ok=True)
+
+
 @dataclass
 class Expert:
     """An expert in training: its rows so far, what the optimiser remembered after the last, and after which epochs the

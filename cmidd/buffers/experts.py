@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
-from cmidd.buffers.expert import Expert, Outlook, kept_epochs, read_rows
+from cmidd.buffers.expert import Expert, Outlook, kept_epochs, read_rows, remove_left
 from cmidd.compute.engine import current, using
 from cmidd.compute.kept import Written
 from cmidd.compute.recipe import TrainingRecipe, stated
@@ -121,7 +121,7 @@ class Experts:
             at_once = how_many_at_once(context.blank_network(), recipe, context.data.train)
             locks.make_missing(self.paths, lambda some: self._make(some, context), self._is_made, at_once)
         for path in self.paths:
-            files.remove_unfinished(path)
+            remove_left(path)
 
     def segment(self, expert: int, start: int, end: int) -> tuple[Tensor, Tensor]:
         """Flat parameters ``[P]`` of an expert after ``start`` and after ``end`` epochs; reads two rows."""
@@ -219,7 +219,7 @@ class Experts:
         """Train experts that are equally far to their end."""
         if len(experts[0].rows) >= self.length:  # They were begun for a run that reads more of them.
             for expert in experts:
-                self._write(expert, expert.state)
+                self._write(expert, expert.state, whole=True)
             return
         training = new_training([expert.network for expert in experts], self.settings.training)
         if len(experts[0].rows) > 1:
@@ -233,12 +233,12 @@ class Experts:
                 for expert, state in zip(experts, training.states(), strict=True):
                     self._write(expert, state)
 
-    def _write(self, expert: Expert, state: Mapping[str, Iterable[Tensor]]) -> None:
+    def _write(self, expert: Expert, state: Mapping[str, Iterable[Tensor]], *, whole: bool = False) -> None:
         """Write what there is of an expert, with what its file holds."""
         state, rows = {"last": expert.network.parameters(), **state}, len(expert.rows)
         more = {name: torch.cat([t.flatten() for t in state[name]]) for name in self._going_on(rows)}
         about: dict[str, Any] = {"made_by": self.made_by}
-        few = isinstance(self.settings, FewRows) and expert.kept is not None
+        few = isinstance(self.settings, FewRows) and expert.kept is not None and not whole
         if rows < self.length and (few or expert.kept):
             tensor_files.write_tensors(expert.begun, {"trajectory": expert.after(range(rows)), **more}, about)
             return

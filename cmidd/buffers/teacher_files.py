@@ -54,7 +54,8 @@ def paths_of(path: str) -> list[Path]:
     if not place.exists():
         raise SettingError(f"cmi.teachers={path}: no such file or folder; {what}")
     candidates = [each for each in (place.iterdir() if place.is_dir() else [place]) if each.suffix in SUFFIXES]
-    found = [each for each in candidates if each.is_file() and not each.name.startswith(".")]
+    made = [each for each in candidates if not (each.name.startswith(".") or files.is_unfinished(each))]
+    found = [each for each in made if each.is_file()]
     if not found:
         raise SettingError(f"cmi.teachers={path}: holds no state dict; {what}")
     return sorted(found, key=lambda each: [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", each.name)])
@@ -117,7 +118,7 @@ def warn_of_other_data(paths: Sequence[Path], data: Mapping[str, Any]) -> None:
         made_by = tensor_files.read_shapes(path)[1].get("made_by") if path.suffix not in PICKLED else None
         trained_on = made_by.get("data") if isinstance(made_by, dict) else None
         differing = differences(trained_on, files.as_json(data)) if isinstance(trained_on, dict) else []
-        if found := [each for each in differing if each[0] not in ("content", "fill")]:
+        if found := [each for each in differing if each[0] not in ("content", "fill", "preprocessing")]:
             settings = ", ".join(f"{name}={json.dumps(old)} (here {json.dumps(new)})" for name, old, new in found)
             log.warning("cmi.teachers: %s was trained on data of %s; it is used all the same", path, settings)
             return

@@ -16,7 +16,8 @@ from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, open_dict, read_write
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from cmidd.cli import following_jobs, journal
@@ -68,7 +69,7 @@ def app(load: Callable[[], Callable[["Settings", Admission], Any]], words: list[
             )
         with run_log("/".join(settings.folder.parts[-5:])) as said:
             check_recipe(chosen)
-            if journal.journal is None:
+            if HydraConfig.get().mode != RunMode.MULTIRUN:
                 refuse_launcher([*HydraConfig.get().overrides.hydra, *chosen.words])
                 if plans:
                     say_idle(chosen.words, settings)
@@ -103,11 +104,14 @@ class SweepJournal(Callback):
     made: ClassVar[list[Path]] = []  # folders that go at the end, where they are empty
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        given = config.get("results_root")
-        root = Path(given if isinstance(given, str) else ".").expanduser()
+        # As they were typed: ${...} stands for what its runs have, and this config may not.
+        typed: dict[Any, Any] = OmegaConf.to_container(config, resolve=False)  # type: ignore[assignment]
+        given, overrides = typed.get("results_root"), typed["hydra"]["overrides"]
+        fixed, varies = (given if isinstance(given, str) else ".").partition("${")[:2]
+        root = Path(fixed.rpartition("/")[0] or "." if varies else fixed).expanduser()
         self.folder = root.absolute() / ".sweeps" / f"{int(time.time())}-{os.getpid()}-{secrets.token_hex(2)}"
         self.made[:] = [self.folder.parent, *files.absent_parents(self.folder.parent)]
-        self.words = [*config.hydra.overrides.hydra, *config.hydra.overrides.task]
+        self.words = [*overrides["hydra"], *overrides["task"]]
         journal.journal = Journal(self.folder, self.words)
         if "submitit" in config.hydra.launcher.get("_target_", ""):
             following_jobs.say_once()
@@ -117,7 +121,7 @@ class SweepJournal(Callback):
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         found = Path(config.hydra.sweep.dir, "optimization_results.yaml")  # Optuna's
         if found.exists():
-            kept = Path(config.results_root).expanduser() / found.name
+            kept = found.parents[2] / found.name
             if kept.exists() and kept.read_bytes() != found.read_bytes():  # Another study's.
                 kept.replace(files.unused(kept.with_suffix(""), ["yaml"])[0])
             kept.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """The journal of a sweep: every run's end, and the sum of them in words."""
 
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -106,11 +107,16 @@ def _next(done: list[dict[str, Any]]) -> str | None:
         return None
     paths = sorted((CONFIGS / "command" / "table").glob("*.yaml"), key=lambda path: path.stem != "table1")
     layouts = {path.stem: OmegaConf.to_container(OmegaConf.load(path)) for path in paths}
-    sets, root = {entry["dataset"] for entry in found}, found[0]["results_root"]
+    sets, root = {entry["dataset"] for entry in found}, _above([entry["results_root"] for entry in found])
     fitting = [name for name, layout in layouts.items() if sets <= _datasets(layout)]
     command, words = ("table", [f"table={fitting[0]}"]) if fitting else ("report", [])
     words += [] if root == "results" else [f"results_root={root}"]
     return f"{command_line(command)} {shlex.join(words)}".rstrip()
+
+
+def _above(roots: list[str]) -> str:
+    """The folder that all of these are or lie in."""
+    return roots[0] if len(set(roots)) == 1 else os.path.commonpath(roots) or "."
 
 
 def _datasets(layout: Any) -> set[str]:

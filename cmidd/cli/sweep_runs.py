@@ -92,7 +92,9 @@ class Folders:
         alike = set(runs[0]).intersection(*runs) if runs else set()
         others = [word for run in runs for word in run if word not in alike]
         varying = dict.fromkeys(word.lstrip("+~").partition("=")[0] for word in others)
-        self.unnamed = [name for name in varying if name not in NAMED]
+        # Published weights are those of cmi=recipe too, with other teachers.
+        unnamed_cmi = ["cmi"] if "cmi=paper" in others else []
+        self.unnamed = [name for name in varying if name not in NAMED or name in unnamed_cmi]
         self._taken: dict[Path, tuple[list[str], Any]] = {}
 
     def take(self, words: list[str], settings: "Settings") -> None:
@@ -119,6 +121,8 @@ class Folders:
         if any(name in groups() for name in names):  # Nothing in it says which one was chosen.
             return "start them apart, and give each another results_root"
         each = [f"{name.removesuffix('.name').rpartition('.')[2]}${{{name}}}" for name in names if name not in root]
+        if not each:
+            return "give each its own results_root"
         return f"give each its own: 'results_root={root}/{'_'.join(each)}'"
 
 

@@ -75,7 +75,7 @@ class Balance:
             return given
         if name not in self.measured:
             raise SettingError(
-                f"{self.setting(name)}: the checkpoint lacks what was measured; overwrite=true should run it again"
+                f"{self.setting(name)}: the checkpoint lacks what was measured; move the run's folder away"
             )
         return given.ratio * statistics.median(self.measured[name])
 

@@ -27,8 +27,7 @@ def restoring(path: Path) -> Iterator[None]:
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(f"{type(error).__name__} {error}".split())[:300]
         raise SettingError(
-            f"{path}: not what this run goes on from ({reason}); move the folder away, or overwrite=true (which keeps "
-            "it beside)"
+            f"{path}: not what this run goes on from ({reason}); move the folder away, and the same command begins anew"
         ) from error
 
 

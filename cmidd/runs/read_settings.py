@@ -207,13 +207,14 @@ def _refuse_tests(protocol: EvaluationProtocol) -> None:
 
 def _refuse_undecoded(formation: Formation, method: type[Method], name: str) -> None:
     """Refuse images that stand for others where the method would match them as they are stored."""
-    given = {key: value for key, value in vars(formation).items() if value != getattr(Formation(), key)}
+    deciding = ("factor", "stored_as")
+    given = {key: getattr(formation, key) for key in deciding if getattr(formation, key) != getattr(Formation(), key)}
     if given and not method.decodes:
         key, value = next(iter(given.items()))
         able = ", ".join(other for other in METHODS if METHODS[other].decodes)
         raise SettingError(
             f"method.formation.{key}={value}: method={name} matches the images as they are stored, and networks would "
-            f"be trained on others; leave it out, or use method={able}"
+            f"be trained on others; leave it out, or use method={able}, or one of your own that says decodes = True"
         )
 
 

@@ -74,7 +74,7 @@ class RunRecord:
         last, best: iteration and accuracies (per cent, one a network) of the last iterate, and of the best one.
         evaluations, evaluated_at_seconds: by iteration, accuracies and seconds of distillation until then.
         command, differs_from_recipe: the line that made it, and ``{setting: [this run's, the recipe's]}``.
-        read_from: the file of the images, where they are not the published ones.
+        read_from: the file or folder of the images, where they are not the published ones.
         understood: what was made of a folder of images: its layout, splits, classes, what was skipped or converted.
         training_steps: of a network trained on the set; ``optimizer_between_stages`` where the set has stages.
         declined: steps that the method did not want (DATM's gate); not said where there are none.

@@ -49,10 +49,12 @@ def overwrites(settings: Settings) -> bool:
 
 
 def _can_go_on(settings: Settings, context: Context) -> bool:
+    if not overwrites(settings):
+        return False
     with contextlib.suppress(SettingError):
         check_folder(settings, context.data.num_classes, context.data.image_shape)
         refuse_other_images(settings, context)
-        return overwrites(settings)
+        return True
     return False
 
 
@@ -103,7 +105,7 @@ def refuse_other_images(settings: Settings, context: Context) -> None:
     where, flaw = f"data.root={settings.data.root}", f"the images have changed since the run in {folder} began"
     if begun is None and data.name == "folder":
         if not (kept := folder / "content.json").exists() or files.read_json(kept) == _as_seen(data.train):
-            log.info("%s was begun by an earlier version, which named its images otherwise; it goes on", folder)
+            log.info("%s was begun by an earlier version, which named its images otherwise; they are the same", folder)
             return
         if settings.dataset.get("zca"):
             flaw += ", or an earlier version whitened them on other threads (OMP_NUM_THREADS), which rounds otherwise"

@@ -66,7 +66,8 @@ def nearest(folder: Path, made_by: Mapping[str, Any]) -> str:
     """
     found = []
     for other in folder.parent.glob(f"{glob.escape(folder.name.rpartition('_')[0])}_*/settings.json"):
-        if other.parent != folder and any(other.parent.glob("*.safetensors")):
+        made = (each for each in other.parent.glob("*.safetensors") if not files.is_unfinished(each))
+        if other.parent != folder and any(made):
             with contextlib.suppress(SettingError):  # One that is damaged is nothing to a run that does not read it.
                 of_other = differences(files.as_json(made_by), not_compiled(files.read_json(other)))
                 found += [(len(of_other), other.parent.name, of_other)] if of_other else []

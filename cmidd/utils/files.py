@@ -151,6 +151,11 @@ def unfinished(path: Path) -> Path:
     return path.with_name(f"{path.stem}.unfinished{path.suffix}")
 
 
+def is_unfinished(path: Path) -> bool:
+    """Whether it is kept while another file is made."""
+    return path.stem.endswith(".unfinished")
+
+
 def remove_unfinished(path: Path) -> None:
     """Remove what was kept while ``path`` was made."""
     if (beside := unfinished(path)).exists():  # Asked first: on a read-only disk nothing can be removed.

@@ -308,7 +308,7 @@ def test_every_link_leads_to_a_file(path):
 
 def test_no_source_is_a_page_that_is_not_here():
     files = [path for room in ("cmidd", "configs", "scripts", "tests", "tools") for path in (ROOT / room).rglob("*")]
-    named = re.compile(r"\b(\w+\.md),?(?: sections?)? \d")
+    named = re.compile(r"\b(\w+\.md),?(?:[\s#]+sections?)?[\s#]+\d")
     found = {
         (path.relative_to(ROOT).as_posix(), page)
         for path in files

@@ -1,5 +1,6 @@
 """Experts of which only some rows are kept: those that are read, to the bits of a buffer that keeps all."""
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -86,7 +87,11 @@ def test_whoever_reads_all_rows_gets_them_and_trains_once(tmp_path, whole, few, 
     everything = Experts(world, long(4))
     assert holds(everything, epochs, whole)
     monkeypatch.setattr(Experts, "_train", None)
-    files.unfinished(everything.paths[0]).touch()  # As if it had been killed just before removing it.
+    left = files.unfinished(everything.paths[0])
+    left.touch()  # Of another run that trains it on.
+    assert Experts(world, long(4)).missing == 0
+    assert left.exists()
+    os.utime(left, ns=(0, 0))  # As if it had been killed just before removing it.
     assert Experts(world, long(4)).missing == 0
     assert holds(everything, epochs, whole)
     assert Experts(world, long(few[-1]).keeping(few)).missing == 0
@@ -125,7 +130,7 @@ def cut(tmp_path, monkeypatch):
         (long(6).keeping([0, 1, 6]), [0, 1, 6], 2),
         (long(6), [0, 1, 2, 3, 4, 5, 6], 2),
         (long(3), [0, 1, 2, 3, 4], 0),
-        (long(3).keeping([0, 3]), [0, 3], 0),
+        (long(3).keeping([0, 3]), [0, 1, 2, 3, 4], 0),  # All, for the longer one goes on from there.
     ],
 )
 def test_few_rows_whose_training_died_are_nobodys_until_they_are_gone_on_with(
@@ -136,6 +141,9 @@ def test_few_rows_whose_training_died_are_nobodys_until_they_are_gone_on_with(
     monkeypatch.setattr(Experts, "_record", lambda self, expert: recorded.append(record(self, expert)))
     assert holds(Experts(world, asked), epochs, whole)
     assert len(recorded) == trained
+    assert holds(Experts(world, long(6)), [0, 1, 2, 3, 4, 5, 6], whole)
+    if len(epochs) != 3:
+        assert len(recorded) == 2
 
 
 def test_runs_that_share_experts_go_on_with_what_the_others_left(tmp_path):

@@ -208,9 +208,24 @@ def test_a_sweep_whose_runs_would_share_a_folder_is_refused_before_any_of_them(t
     assert lines_of(tmp_path, *DM, "-m", "engine.compile=true,false", "dry_run=true")[0] == 0  # The same run twice.
     code, lines, _ = lines_of(tmp_path, *words, root, "dry_run=true")
     assert (code, sum(line.startswith("to do") for line in lines)) == (0, 2)
-    code, _, err = script("distill", *words, root, cwd=tmp_path)
+    code, out, err = script("distill", *words, root, cwd=tmp_path)
     assert code == 0, err
     assert {path.parts[-7] for path in tmp_path.rglob("DONE")} == {"lr_img1", "lr_img10"}
+    assert "results_root" not in out.splitlines()[-1]  # Both lie in results, which tables read by themselves.
+
+
+def test_the_journal_of_a_sweep_needs_nothing_that_only_its_runs_have(tmp_path):
+    """MTT, the method where none is typed, has no batch_real."""
+    words = [*TINY, "method.iterations=4", "evaluation.baselines=[]", "method=choice(dm)", "method.batch_real=8,9"]
+    code, out, err = script("distill", "-m", *words, "results_root=results/${method.batch_real}", cwd=tmp_path)
+    assert code == 0, err
+    assert "2 runs: 2 done" in out
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
+def test_a_published_weight_is_that_of_the_recipe_with_other_teachers(tmp_path):
+    words = ["method=dm", "dataset=cifar10", "-m", "cmi=paper,recipe"]
+    script_refused("sweep", "distill", words, tmp_path, "cmi=recipe: another run than cmi=paper", "start them apart")
 
 
 def test_a_sweeper_that_chooses_its_runs_is_refused():

@@ -186,7 +186,9 @@ def test_a_checkpoint_that_lacks_what_was_measured_is_refused_in_one_line(place)
     tensors, about = tensor_files.read_tensors(path)
     del tensors["balance/cmi"]
     tensor_files.write_tensors(path, tensors, about)
-    with pytest.raises(SettingError, match=r"^cmi\.ratio=0\.3: the checkpoint lacks what was measured; overwrite=true"):
+    with pytest.raises(
+        SettingError, match=r"^cmi\.ratio=0\.3: the checkpoint lacks what was measured; move the run's folder away"
+    ):
         run_here(place("results"), "dm", *words)
 
 

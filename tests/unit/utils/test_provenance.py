@@ -8,7 +8,8 @@ from cmidd.utils import provenance
 
 
 def git(folder, *words):
-    names = ["-c", "user.name=x", "-c", "user.email=x@x"]
+    own = ("user.name=x", "user.email=x@x", "commit.gpgsign=false", "core.hooksPath=/dev/null")
+    names = [word for each in own for word in ("-c", each)]
     done = subprocess.run(["git", *names, "-C", str(folder), *words], check=True, capture_output=True, text=True)
     return done.stdout.strip()
 
