@@ -121,7 +121,7 @@ class SweepJournal(Callback):
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         found = Path(config.hydra.sweep.dir, "optimization_results.yaml")  # Optuna's
         if found.exists():
-            kept = found.parents[2] / found.name
+            kept = Path(config.results_root).expanduser() / found.name
             if kept.exists() and kept.read_bytes() != found.read_bytes():  # Another study's.
                 kept.replace(files.unused(kept.with_suffix(""), ["yaml"])[0])
             kept.parent.mkdir(parents=True, exist_ok=True)
