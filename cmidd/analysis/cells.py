@@ -10,7 +10,7 @@ from typing import Any
 
 from cmidd.analysis.comparison import Sample
 from cmidd.analysis.results import Result
-from cmidd.runs.identity import REPEATED, WITHOUT_EFFECT, identity_differences, matters
+from cmidd.runs.identity import REPEATED, TEACHERS, WITHOUT_EFFECT, identity_differences, matters
 from cmidd.utils.checking import shown
 from cmidd.utils.nested import at
 
@@ -198,8 +198,7 @@ def more_than_cmi(base: Cell, other: Cell) -> dict[str, list[Any]]:
     # CMI's are its teachers too, and over how many steps a ratio is measured, unless the baseline has another
     # regulariser that asks for them.
     own = ["cmi.weight", "cmi.ratio", "cmi.centroids", "cmi.input", "cmi.measure"]
-    shared = ("cmi.teacher", "cmi.teachers", "cmi.pool", "cmi.epochs", "balance_steps")
-    own += [name for name in shared if not matters(name, base.results[0].settings)]
+    own += [name for name in (*TEACHERS, "balance_steps") if not matters(name, base.results[0].settings)]
     return differing(base, other, ["seed", *own])
 
 

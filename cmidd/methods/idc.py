@@ -83,9 +83,7 @@ class IDC(Method):
         context, streams, num_classes = self.context, self.context.streams, self.context.data.num_classes
         network = context.matching_network(streams("network", iteration))
         optimizer = self.net.new_optimizer(network)
-        if context.synthetic.formation.stored_as == "pixels":
-            with torch.no_grad():
-                context.synthetic.leaf.clamp_(0, 1)
+        context.synthetic.clamp_pixels()
         for step in range(self.steps_per_iteration):
             number = iteration * self.steps_per_iteration + step
             decoded = self._at_most(context.synthetic.training_images(), streams("subsample", number))

@@ -120,9 +120,7 @@ class NCFM(Method):
         steps.scale = self._counted.param_groups[0]["lr"]
         initial, trained = self._models_at(iteration)
         vector_to_parameters(torch.lerp(trained, initial, self._blend(iteration)), self.network.parameters())
-        if synthetic.formation.stored_as == "pixels":
-            with torch.no_grad():
-                synthetic.leaf.clamp_(0, 1)
+        synthetic.clamp_pixels()
         steps.prepare()
         decoded = synthetic.training_images()
         real = context.real_batch(self.batch_real, self.network, iteration)

@@ -7,6 +7,7 @@ from cmidd.compute import earlier
 from cmidd.utils.nested import at, differences, merged
 
 EXPERTS_LENGTH = "method.experts.training.epochs"
+TEACHERS = ("cmi.teacher", "cmi.teachers", "cmi.pool", "cmi.epochs")  # what says which teachers CMI's and IID's are
 # Methods that read pieces of trajectories alone. Any other may read how an expert ends, so that its length matters.
 READING_PIECES = ("mtt",)
 
@@ -40,7 +41,7 @@ def without_effect(settings: Any) -> list[str]:
         if at(settings, "cmi.weight") == 0:
             names += ["cmi.centroids", "cmi.input"]
             if not regularizers:  # Theirs are made like those of CMI.
-                names += ["cmi.epochs", "cmi.pool", "cmi.teacher", "cmi.teachers"]
+                names += TEACHERS
         if all(at(regularizers, f"{name}.ratio") is None for name in regularizers):
             names.append("balance_steps")
     constant = (at(settings, "method.experts.training.schedule") or "constant") == "constant"

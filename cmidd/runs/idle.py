@@ -1,10 +1,9 @@
 """Settings that change nothing in a run, for what they belong to is not in it."""
 
 from cmidd.evaluation.chosen_images import RULES
+from cmidd.runs.identity import TEACHERS
 from cmidd.runs.settings import Settings
 from cmidd.runs.tracking import chosen
-
-TEACHERS = ("cmi.teacher", "cmi.teachers", "cmi.pool", "cmi.epochs")
 
 
 def idle(settings: Settings) -> dict[str, str]:

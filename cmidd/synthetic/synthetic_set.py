@@ -143,6 +143,12 @@ class SyntheticSet:
         self.finished.append(Stage(self.leaf.detach(), self.leaf_labels, lr, soft))
         self.leaf, self.leaf_labels, self.syn_lr, self.soft_labels = images, labels, None, soft_labels
 
+    @torch.no_grad()
+    def clamp_pixels(self) -> None:
+        """Bring the leaf into [0, 1] where it holds pixels; network input has no bounds."""
+        if self.formation.stored_as == "pixels":
+            self.leaf.clamp_(0, 1)
+
     def forget_syn_lr(self) -> None:
         """Drop the learned step sizes of all stages."""
         self.syn_lr = None

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import torch
 
-from cmidd.analysis.evaluations.settings import HELD_OUT, TEACHERS, Request
+from cmidd.analysis.evaluations.settings import HELD_OUT, Request
 from cmidd.evaluation.protocols import EvaluationProtocol
 from cmidd.evaluation.subject import Place, Subject
 from cmidd.methods import METHODS
+from cmidd.runs.identity import TEACHERS
 from cmidd.runs.settings import Settings
 from cmidd.utils.errors import SettingError
 

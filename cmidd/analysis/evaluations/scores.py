@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from cmidd.analysis.evaluations.protocol import Asked, wants_teacher
-from cmidd.analysis.evaluations.settings import TEACHERS, Request
+from cmidd.analysis.evaluations.settings import Request
 from cmidd.compute.training import Teacher
 from cmidd.core.context import Context
 from cmidd.evaluation.baselines import baseline_file, baselines
 from cmidd.evaluation.score_terms import ipc_of, measure_scores, refuse_unscorable
 from cmidd.evaluation.scores import Scores
+from cmidd.runs.identity import TEACHERS
 from cmidd.runs.teaching import context_of_subject
 from cmidd.utils.errors import SettingError
 from cmidd.utils.random_streams import Streams

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from cmidd.networks import NETWORKS
+from cmidd.runs.identity import TEACHERS
 from cmidd.runs.settings import Settings
 from cmidd.synthetic.makers import MAKERS
 from cmidd.utils.checking import checked, own_of, shown
@@ -26,7 +27,6 @@ READ = (
 )
 UNREAD = ("evaluation.interval", "evaluation.baselines")
 OF_METHOD = ("method.formation", "method.augment")
-TEACHERS = ("cmi.teacher", "cmi.teachers", "cmi.pool", "cmi.epochs")
 SWEEPING = ("sweep", "launch")
 HELD_OUT = 0.1  # of the training set, where dataset.validation does not say it
 
