@@ -225,7 +225,7 @@ def test_mtt_on_tiny_imagenet_is_dc_benchs():
     given = {ipc: compose(["method=mtt", "dataset=tiny_imagenet", f"ipc={ipc}"]).arguments for ipc in (1, 10, 50)}
     names = ("syn_steps", "expert_epochs", "max_start_epoch", "batch_syn", "lr_img", "lr_lr", "lr_teacher")
     assert {ipc: [own[name] for name in names] for ipc, own in given.items()} == {
-        1: [10, 2, 2, None, 1e4, 1e-4, 0.01],
+        1: [10, 2, 10, None, 1e4, 1e-4, 0.01],
         10: [20, 2, 40, 200, 1e4, 1e-4, 0.01],
         50: [20, 2, 40, 300, 1e4, 1e-4, 0.01],
     }
