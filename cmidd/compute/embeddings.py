@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from cmidd.compute.graphs import Graphed, graphed
-from cmidd.compute.passes import by_parts, embed, embed_in_chunks, part_size
+from cmidd.compute.passes import by_parts, embed, embed_in_chunks, mixes_images, part_size
 from cmidd.data.known_labels import class_sizes, num_classes_of
 from cmidd.data.split import Split
 from cmidd.networks import Network
@@ -39,7 +39,9 @@ class Embedder:
     """Embeddings in networks of one structure, one after another, replayed as CUDA graphs where the engine says so.
 
     The graphs compute in a network of their own, filled with the numbers of whichever is asked for. Networks whose
-    buffers a pass changes, in training, are computed without.
+    buffers a pass changes, in training, are computed without, and all images at once: their batch norm takes mean and
+    deviation from the images of a pass, and those of a few classes would lose what tells these apart
+    (DatasetCondensation/main_DM.py:173-197).
     """
 
     def __init__(self) -> None:
@@ -47,12 +49,17 @@ class Embedder:
 
     def real(self, network: Network, images: Tensor) -> Tensor:
         """:func:`embed_real`."""
+        if mixes_images(network):
+            with torch.no_grad():
+                return embed(network, images)
         if not self._fill(network, images.device):
             return embed_real(network, images)
         return self._of_real(images)[0].clone()
 
     def synthetic(self, network: Network, images: Tensor) -> Tensor:
         """:func:`cmidd.compute.passes.embed_in_chunks`; its gradient is asked for before those of another network."""
+        if mixes_images(network):
+            return embed(network, images)
         if not self._fill(network, images.device):
             return embed_in_chunks(network, images)
         embedded: Tensor = _Replayed.apply(images, self._of_own, self._gradient)
@@ -61,7 +68,7 @@ class Embedder:
     def _fill(self, network: Network, device: torch.device) -> bool:
         """Whether graphs are to be replayed, which then compute in ``network``."""
         buffers = list(network.buffers())
-        if not graphed(device) or (network.training and buffers):
+        if not graphed(device):
             return False
         if self._own is None:
             self._own = copy.deepcopy(network)

@@ -183,10 +183,14 @@ def by_parts(one_pass: Callable[[Tensor], Tensor], network: nn.Module, images: T
     """What a pass through ``network`` gives for images ``[N, ...]``, a part at a time."""
     size = part_size(images)
     parts = images.split(size) if isinstance(images, Tensor) else (part.images for part in images.parts(size))
-    mixing = network.training and any(True for _ in network.buffers())
-    if not current().compile or mixing or len(images) <= size:
+    if not current().compile or mixes_images(network) or len(images) <= size:
         return torch.cat([one_pass(part) for part in parts])
     return torch.cat([one_pass(_filled(part, size)) for part in parts])[: len(images)]
+
+
+def mixes_images(network: nn.Module) -> bool:
+    """Whether what a pass gives for an image depends on the others: of networks with batch norm that is in training."""
+    return any(module.training and any(True for _ in module.buffers(recurse=False)) for module in network.modules())
 
 
 def _filled(part: Tensor, size: int) -> Tensor:

@@ -3,6 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from cmidd.compute import passes
 from cmidd.compute.backward import Backward
 from cmidd.compute.gradients import DC_DISTANCES, class_gradients
 from cmidd.compute.recipe import TrainingRecipe
@@ -12,7 +16,10 @@ from cmidd.core.match import Match
 from cmidd.core.method import Method
 from cmidd.data.augmentation import Augmentation
 from cmidd.data.split import Split
+from cmidd.networks import Network
 from cmidd.utils.setting_types import Count, Fraction, Positive
+
+NORM_IMAGES = 16  # real images of every class that batch norm measures (main.py:142)
 
 
 class DC(Method):
@@ -20,7 +27,8 @@ class DC(Method):
     while the network is trained on the synthetic set.
 
     An iteration takes a new network through ``outer_loop`` steps on the set; between two of them the network
-    is trained on the set as ``net`` says.
+    is trained on the set as ``net`` says. Batch norm matches at its running statistics, which it first takes a step of
+    real images towards: an image or ten of a class give none.
     """
 
     unsteady = ("net.lr", "lr_img")
@@ -54,6 +62,7 @@ class DC(Method):
         num_classes = context.data.num_classes
         network = context.matching_network(streams("network", iteration))
         for step in range(self.steps_per_iteration):
+            self._measure_norms(network, iteration, step)
             real = context.real_batch(self.batch_real, network, iteration, step)
             own, generator = Split(synthetic.images, synthetic.labels), streams("augment", iteration, step)
             real, augmented = self.augment.siamese(real, own, num_classes, generator)
@@ -64,3 +73,14 @@ class DC(Method):
             if step + 1 < self.steps_per_iteration:
                 own_streams = streams.child("net", iteration, step)
                 train(network, synthetic.decode(), self.net, own_streams, what=None, backward=self.backward)
+
+    @torch.no_grad()
+    def _measure_norms(self, network: Network, *counters: int) -> None:
+        norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+        if not norms:
+            return
+        network.train()
+        real = self.context.data.class_batches(NORM_IMAGES, self.context.streams("norm", *counters))
+        passes.embed(network, real.images)
+        for norm in norms:
+            norm.eval()

@@ -1,5 +1,7 @@
 """What each objective does with its settings: step sizes, what passes through networks, queues, experts, batches."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -263,3 +265,46 @@ def test_cosine_distances_are_zero_for_a_multiple_one_for_nothing_and_two_for_th
         torch.testing.assert_close(cosine(gradients, others), torch.full((3,), float(of_a_row)).double())
         expected = torch.full((3,), float(of_a_row * rows)).double()
         torch.testing.assert_close(layerwise_cosine(gradients, others), expected, rtol=1e-3, atol=1e-2)
+
+
+def with_batch_norm(context):
+    return replace(context, network={**context.network, "norm": "batchnorm"})
+
+
+def test_dm_takes_batch_norms_mean_and_deviation_from_the_images_of_all_classes_at_once(context, monkeypatch):
+    """DatasetCondensation/main_DM.py:173-197; in parts of a few classes their means would be much alike."""
+    context = with_batch_norm(context)
+    given = {"lr_img": 1.0, "momentum": 0.5, "batch_real": 5, "augment": NONE}
+    (whole,) = METHODS["dm"](context, **given).matches(0)
+    network = context.new_network(context.streams("network", 0))
+    real, synthetic = (network.embed(split.images).unflatten(0, (10, -1)) for split in (whole.real, whole.synthetic))
+    torch.testing.assert_close(whole.loss, (real.mean(1) - synthetic.mean(1)).square().sum(1))
+    monkeypatch.setattr(passes, "CHUNK_VALUES", 7 * 64)
+    (in_parts,) = METHODS["dm"](context, **given).matches(0)
+    assert torch.equal(in_parts.loss, whole.loss)
+
+
+def test_dc_matches_at_statistics_of_real_images_where_a_network_has_batch_norm(context):
+    """DatasetCondensation/main.py:137-155: a pass of sixteen a class in training, and then none moves them until the
+    network is trained on the set.
+    """
+    context = with_batch_norm(context)
+    given = {"lr_img": 0.1, "momentum": 0.5, "batch_real": 5, "distance": "layerwise_cosine", "augment": NONE}
+    objective = METHODS["dc"](context, **given, outer_loop=2, net=TrainingRecipe(momentum=0.0, weight_decay=0.0))
+    plain = context.new_network(context.streams("network", 0))
+    optimizer = torch.optim.SGD(plain.parameters(), 0.01)
+    for step, match in enumerate(objective.matches(0)):
+        plain.train()
+        plain(context.data.class_batches(16, context.streams("norm", 0, step)).images)
+        plain.eval()
+        for own, other in zip(plain.state_dict().values(), match.network.state_dict().values(), strict=True):
+            torch.testing.assert_close(own, other)
+        members = [(match.real.labels == label).nonzero().flatten() for label in range(10)]
+        real = gradients_one_by_one(plain, match.real, members, create_graph=False)
+        members = [(match.labels == label).nonzero().flatten() for label in range(10)]
+        synthetic = gradients_one_by_one(plain, match.synthetic, members, create_graph=False)
+        torch.testing.assert_close(match.loss, layerwise_cosine(real, synthetic))
+        plain.train()
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(plain(match.images), match.labels).backward()
+        optimizer.step()
