@@ -72,6 +72,37 @@ def in_every_recipe(method, setting):
     return [str(OmegaConf.to_container(recipe, resolve=False)[part][key]) for recipe in recipes]
 
 
+def test_dm_takes_ten_times_the_step_from_a_hundred_images_of_cifar10s_classes_on():
+    """DatasetCondensation/readme.md:177: 10 at 100 to 1250 images per class, of CIFAR100 1 up to 125."""
+    for dataset, ipc, lr in (("cifar10", 50, 1), ("cifar10", 100, 10), ("cifar10", 1250, 10), ("cifar100", 125, 1)):
+        assert compose(["method=dm", f"dataset={dataset}", f"ipc={ipc}"]).arguments["lr_img"] == lr
+
+
+def test_dc_takes_a_tenth_of_the_step_with_a_multilayer_perceptron():
+    """DatasetCondensation/readme.md:28."""
+    for network, lr in (("mlp", 0.01), ("convnet", 0.1), ("vgg11", 0.1)):
+        assert compose(["method=dc", "dataset=mnist", f"network={network}"]).arguments["lr_img"] == lr
+
+
+def test_idc_without_partitioning_keeps_cutout_and_cutmix_on_mnist():
+    """Efficient-Dataset-Condensation/misc/reproduce.py:22-30: they go where the factor is above 1."""
+    for factor, matched, cutmix in ((2, "color_crop", 0.0), (1, "color_crop_cutout", 0.5)):
+        settings = compose(["method=idc", "dataset=mnist", f"method.formation.factor={factor}"])
+        given, training = settings.arguments, settings.evaluation.training
+        assert (given["augment"].strategy, given["net"].augment.strategy) == (matched, "color_crop")
+        assert (given["net"].cutmix, training.cutmix) == (cutmix, cutmix)
+        assert training.augment.strategy == "color_crop_scale_rotate"
+
+
+def test_idc_on_tiny_imagenet_is_as_the_code_of_cmi_has_it():
+    """CMIDD/IDC/misc/reproduce.py:34-42."""
+    for ipc, lr in ((1, 5e-3), (10, 5e-3), (50, 1e-6)):
+        settings = compose(["method=idc", "dataset=tiny_imagenet", f"ipc={ipc}"])
+        given = settings.arguments
+        assert (given["lr_img"], given["net_images"], given["distance"]) == (lr, 1000, "mse")
+        assert settings.network["depth"] == 4
+
+
 def test_pdd_on_idc_is_evaluated_as_its_source_ends():
     for dataset in ("cifar10", "cifar100"):
         protocol = compose(["method=idc", f"dataset={dataset}", "schedule=pdd"]).evaluation
