@@ -34,7 +34,7 @@ class IDC(Method):
             per class and of pixels.
         distance: between gradients, summed over weights.
         batch_syn_max: at most so many decoded images of a class in a step.
-        net_images: how many real images the network is trained on after each of ``inner_loop`` steps.
+        net_images: how many real images the network is trained on after each of ``inner_loop`` steps; at most all once.
     """
 
     teacher_input = "pixels"  # CMIDD/IDC/condense.py:584: its images are normalised only after augmentation.
@@ -62,7 +62,8 @@ class IDC(Method):
         self.lr = scaled / (1 - momentum)
         self.context, self.augment, self.net = context, augment, net
         self.batch_real, self.batch_syn_max, self.distance = batch_real, batch_syn_max, IDC_DISTANCES[distance]
-        self.steps_per_iteration, self.net_steps = inner_loop, -(-net_images // net.batch)
+        # An epoch of the source ends where the images do (train.py:189, 251).
+        self.steps_per_iteration, self.net_steps = inner_loop, -(-min(net_images, len(data.train)) // net.batch)
         self.backward = Backward(net)
         self._at_most_labels: Tensor | None = None
 

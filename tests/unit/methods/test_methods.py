@@ -183,6 +183,7 @@ def test_idc_takes_at_most_so_many_images_of_a_class_other_ones_each_step_and_cl
         assert match.scale == 10
     assert not torch.equal(chosen[0].images, chosen[1].images)
     assert objective.net_steps == 3
+    assert idc(context, net_images=2000).net_steps == 45  # All 1438 images, once.
     assert idc(context, batch_syn_max=4)._at_most(context.synthetic.decode(), Streams(0)("any")).labels.tolist() == (
         context.synthetic.labels.tolist()
     )
