@@ -133,6 +133,7 @@ def prepare() -> None:
         "on_imagenet": on_imagenet,
         "for_own_images": for_own_images,
         "first": first,
+        "without": lambda strategy, name: "_".join(each for each in strategy.split("_") if each != name) or "none",
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True, use_cache=False)
@@ -234,9 +235,7 @@ def of(config: DictConfig, own: Any) -> Composition:
 
 
 def recipe_strength(method: str, dataset: str, ipc: int) -> str:
-    """The weight or ratio of CMI that ``cmi=recipe`` gives, which the sweeps use
-    (:func:`cmidd.runs.identity.strength`).
-    """
+    """The weight or ratio of CMI that ``cmi=recipe`` gives, for sweeps (:func:`cmidd.runs.identity.strength`)."""
     return strength(vars(compose([f"method={method}", f"dataset={dataset}", f"ipc={ipc}", "cmi=recipe"]).cmi))
 
 

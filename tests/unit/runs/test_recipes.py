@@ -94,6 +94,20 @@ def test_idc_without_partitioning_keeps_cutout_and_cutmix_on_mnist():
         assert training.augment.strategy == "color_crop_scale_rotate"
 
 
+def test_idcs_protocol_augments_as_the_data_set_says_but_for_cutout():
+    """Efficient-Dataset-Condensation/argument.py:279-294, 451-452, whatever made the images: no digit is mirrored."""
+    for words, strategy in (
+        (["dataset=cifar10"], "color_crop_flip_scale_rotate"),
+        (["dataset=svhn"], "color_crop_scale_rotate"),
+        (["dataset=mnist"], "color_crop_scale_rotate"),
+        (["dataset=cifar10", "dataset.augment=crop_cutout"], "crop"),
+        (["dataset=cifar10", "dataset.augment=cutout"], "none"),
+    ):
+        for method in ("dm", "idc") if len(words) == 1 else ("idc",):
+            training = compose([f"method={method}", *words, "evaluation=idc"]).evaluation.training
+            assert training.augment.strategy == strategy
+
+
 def test_idc_on_tiny_imagenet_is_as_the_code_of_cmi_has_it():
     """CMIDD/IDC/misc/reproduce.py:34-42."""
     for ipc, lr in ((1, 5e-3), (10, 5e-3), (50, 1e-6)):
