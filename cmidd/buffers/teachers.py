@@ -152,11 +152,13 @@ class FilePool(TeacherPool):
         made_by = {**context.made_by, "network": name, "content": content}
         folder = context.buffers / "teachers" / "accuracies"
         path = cache.kept(lambda key: folder / f"{cache.fingerprint(key)}.json", made_by)
-        with locks.locked(path, wait=True):
-            if not path.exists():
-                measured = accuracy(network, context.data.test)
-                files.write_json(path, {"accuracy": measured, "made_by": made_by})
-            found: float = validate(path, files.read_json(path), TeacherAccuracy)["accuracy"]
+
+        def make(_: list[int]) -> None:
+            measured = accuracy(network, context.data.test)
+            files.write_json(path, {"accuracy": measured, "made_by": made_by})
+
+        locks.make_missing([path], make)
+        found: float = validate(path, files.read_json(path), TeacherAccuracy)["accuracy"]
         return found
 
 

@@ -52,15 +52,9 @@ def baselines(context: Context, protocol: EvaluationProtocol, ipc: int) -> dict[
     """
     found: dict[str, list[float]] = {}
     for kind in KINDS:
-        path, made_by = baseline_file(context, protocol, ipc, kind)
+        path, _ = baseline_file(context, protocol, ipc, kind)
         if kind in protocol.baselines:
-            with locks.locked(path, wait=True):
-                if not path.exists():
-                    log.info("measuring the baseline %r, once for all runs", kind)
-                    with clock.timed("baselines"):
-                        values = _measure_baseline(context, protocol, ipc, kind, files.unfinished(path))
-                    files.write_json(path, {"accuracies": values, "made_by": made_by})
-                files.remove_unfinished(path)
+            _make_missing(context, protocol, ipc, kind)
         if kind in protocol.baselines or (protocol.baselines and path.exists()):
             found[kind] = validate(path, files.read_json(path), Baseline)["accuracies"]
     return found
@@ -81,6 +75,19 @@ def baseline_file(context: Context, protocol: EvaluationProtocol, ipc: int, kind
         return context.buffers / "baselines" / f"{context.data.name}_{kind}_{cache.fingerprint(key)}.json"
 
     return cache.kept(path_of, made_by), made_by
+
+
+def _make_missing(context: Context, protocol: EvaluationProtocol, ipc: int, kind: str) -> None:
+    path, made_by = baseline_file(context, protocol, ipc, kind)
+
+    def make(_: list[int]) -> None:
+        log.info("measuring the baseline %r, once for all runs", kind)
+        with clock.timed("baselines"):
+            values = _measure_baseline(context, protocol, ipc, kind, files.unfinished(path))
+        files.write_json(path, {"accuracies": values, "made_by": made_by})
+
+    locks.make_missing([path], make)
+    files.remove_unfinished(path)
 
 
 def _measure_baseline(context: Context, protocol: EvaluationProtocol, ipc: int, kind: str, kept: Path) -> list[float]:

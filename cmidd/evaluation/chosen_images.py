@@ -50,10 +50,12 @@ def chosen_images(context: Context, protocol: EvaluationProtocol, ipc: int, kind
         draws = (Streams(0).child(kind).child("draw", number)("images") for number in range(count))
         return torch.stack([context.data.drawn(ipc, draw) for draw in draws])
     path, made_by = sets_file(context, protocol, ipc, kind)
-    with locks.locked(path, wait=True):
-        if not path.exists():
-            chosen = _choose(context, protocol, ipc, kind)
-            tensor_files.write_tensors(path, {"images": chosen}, {"made_by": made_by})
+
+    def make(_: list[int]) -> None:
+        chosen = _choose(context, protocol, ipc, kind)
+        tensor_files.write_tensors(path, {"images": chosen}, {"made_by": made_by})
+
+    locks.make_missing([path], make)
     cache.check_tensors([path], {"images": [count, context.data.num_classes * ipc]}, made_by)
     return tensor_files.read_tensors(path)[0]["images"]
 

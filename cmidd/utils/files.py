@@ -41,6 +41,7 @@ def atomic_write(path: Path, size: int | None = None) -> Iterator[Path]:
             yield part / "new"
             with (part / "new").open("rb+") as file:
                 os.fsync(file.fileno())
+            _allow_all_that_may(part / "new")
             (part / "new").replace(path)
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -63,6 +64,16 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(part, ignore_errors=True)
             remove_empty(made)
+
+
+def _allow_all_that_may(new: Path) -> None:
+    """Let everybody read and write a file whom the system lets use the folder that was made for it (by the umask, or as
+    the folders above say): safetensors makes its files the owner's alone.
+    """
+    allowed = new.parent.stat().st_mode & 0o666
+    if new.stat().st_mode & 0o777 != allowed:
+        with contextlib.suppress(OSError):  # Of a file system that has no such modes.
+            new.chmod(allowed)
 
 
 def absent_parents(path: Path) -> list[Path]:

@@ -56,12 +56,16 @@ def opened(path: Path) -> Iterator[Any]:
 
     Raises:
         SettingError: when it is not there, or damaged.
+        PermissionError: when it may not be read.
     """
     if not path.is_file():
         raise SettingError(f"{path}: no such file; make it again")
     try:
         with safe_open(path, framework="pt") as file:
             yield file
+    except FileNotFoundError:  # What safetensors calls a file that may not be read, too.
+        path.open("rb").close()
+        raise
     except (SafetensorError, AttributeError, TypeError) as error:  # The last two: a type that torch does not have.
         raise SettingError(
             f"{path}: damaged or not a safetensors file ({error}); move it away, or make it again"

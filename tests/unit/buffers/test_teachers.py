@@ -24,7 +24,7 @@ from cmidd.networks import build_network
 from cmidd.regularizers.cmi import conditional_mutual_information
 from cmidd.runs.build import make_context, make_regularizers, make_teachers
 from cmidd.runs.record import read_record
-from cmidd.utils import files, tensor_files
+from cmidd.utils import files, locks, tensor_files
 from tests.support.refusals import bytes_of, edited, refused, script, without
 from tests.support.runs import TINY, TINY_METHOD, run_here
 
@@ -268,6 +268,14 @@ def test_a_classifier_of_torchvision_teaches_in_what_comes_before_its_last_layer
     labels = world.data.test.labels
     correct = (model(images).argmax(1) == labels).double().mean()
     assert pool.about["accuracies"] == pytest.approx([100 * float(correct)])
+
+
+def test_an_accuracy_that_was_measured_is_read_where_nothing_may_be_written(tmp_path, world, monkeypatch):
+    model = build_network("mlp", (3, 32, 32), 3, torch.Generator().manual_seed(0))
+    torch.save(model.state_dict(), tmp_path / "one.pt")
+    before = pool_of(world, tmp_path, tmp_path, "mlp").about
+    monkeypatch.setattr(locks.FileLock, "acquire", lambda *_, **__: pytest.fail("took a lock"))
+    assert pool_of(world, tmp_path, tmp_path, "mlp").about == before
 
 
 def test_a_pool_is_in_the_order_of_its_numbers(tmp_path, world):

@@ -1,5 +1,6 @@
 """Baselines of real images that a rule chooses: which sets, in whose features, kept and gone on with."""
 
+import errno
 import json
 from dataclasses import replace
 
@@ -19,7 +20,7 @@ from cmidd.evaluation.chosen_images import chosen_images
 from cmidd.evaluation.coresets import herding
 from cmidd.evaluation.feature_networks import WatchedNetwork, feature_files, feature_networks
 from cmidd.evaluation.protocols import EvaluationProtocol, FeatureSettings
-from cmidd.utils import tensor_files
+from cmidd.utils import locks, tensor_files
 from cmidd.utils.errors import SettingError
 from cmidd.utils.random_streams import Streams
 from tests.support.contexts import SETTINGS, context
@@ -199,6 +200,19 @@ def test_a_measurement_that_is_stopped_goes_on_to_the_same_values(world, tmp_pat
     monkeypatch.setattr(of_baselines, "accuracy_of_one", refused_call)
     assert baselines(cut, PROTOCOL, 2) == whole
     assert not list(tmp_path.rglob("*unfinished*"))
+
+
+def test_where_nothing_may_be_written_what_was_measured_before_is_read(world, monkeypatch):
+    before, chosen = baselines(world, PROTOCOL, 2), chosen_images(world, PROTOCOL, 2, "kcenter")
+
+    def read_only(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(locks.FileLock, "acquire", read_only)
+    assert baselines(world, PROTOCOL, 2) == before
+    assert torch.equal(chosen_images(world, PROTOCOL, 2, "kcenter"), chosen)
+    with pytest.raises(OSError, match="Read-only"):
+        baselines(world, PROTOCOL, 3)
 
 
 def test_each_network_is_trained_on_the_images_of_its_set(world, tmp_path, monkeypatch):

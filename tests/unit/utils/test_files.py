@@ -1,8 +1,10 @@
 """Full and read-only disks, files that vanish, what killed processes leave: one line, and nothing is lost."""
 
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,40 @@ def test_on_a_full_disk_a_run_stops_with_one_line_and_goes_on_when_there_is_room
 def test_a_full_disk_is_named_where_the_system_names_none():
     with pytest.raises(OSError, match="/dev/full"):
         files.append_line(Path("/dev/full"), "a row")
+
+
+@pytest.fixture
+def umask():
+    """Sets what new files withhold, until the test ends."""
+    former = os.umask(0)
+    os.umask(former)
+    yield os.umask
+    os.umask(former)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such modes")
+@pytest.mark.parametrize(("withheld", "mode"), [(0o022, 0o644), (0o007, 0o660), (0o077, 0o600)])
+def test_tensors_may_be_read_by_whom_the_umask_lets_read_all_other_files(tmp_path, umask, withheld, mode):
+    umask(withheld)
+    tensor_files.write_tensors(tmp_path / "set.safetensors", {"images": torch.zeros(2)}, {})
+    files.write_json(tmp_path / "set.json", {})
+    assert [path.stat().st_mode & 0o777 for path in sorted(tmp_path.glob("set.*"))] == [mode, mode]
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="has no users of that kind")
+def test_tensors_that_may_not_be_read_are_not_called_absent():
+    with tempfile.TemporaryDirectory() as folder:
+        path, former = Path(folder) / "set.safetensors", os.geteuid()
+        path.parent.chmod(0o755)
+        tensor_files.write_tensors(path, {"images": torch.zeros(2)}, {})
+        path.chmod(0)
+        if former == 0:  # Who may read all.
+            os.seteuid(65534)
+        try:
+            with pytest.raises(PermissionError, match=r"set\.safetensors"), tensor_files.opened(path):
+                pass
+        finally:
+            os.seteuid(former)
 
 
 def test_what_dead_processes_were_writing_goes_and_what_living_ones_write_stays(tmp_path):
