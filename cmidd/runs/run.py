@@ -69,7 +69,8 @@ def run(settings: Settings, admitted: Callable[[Path], dict[str, Any]]) -> RunRe
     locked = locks.locked(folder, wait=False, below=Path(settings.results_root))
     with named_shortage(ways_to_save(settings)), locked as mine:
         if not mine:
-            raise SettingError(f"{folder}: another process is at work on this run; wait for it, or change the seed")
+            by = locks.taken_by(folder)
+            raise SettingError(f"{folder}: another process is at work on this run{by}; wait for it, or change the seed")
         if not settings.overwrite:
             refuse_other_settings(settings)
         if (folder / "DONE").exists() and not settings.overwrite:

@@ -1,18 +1,24 @@
 """Locks across processes, and shared work on files that are missing."""
 
 import contextlib
+import errno
+import functools
 import logging
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock, SoftFileLock, Timeout
 
 from cmidd.utils import files
+from cmidd.utils.errors import SettingError
 
 log = logging.getLogger(__name__)
+LOCKLESS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)  # of file systems that refuse flock
+warnings.filterwarnings("ignore", "flock not supported")  # We say it, with what follows from it.
 POLL_SECONDS = 0.5  # between two looks at what others are at work on; making it takes seconds to hours
 
 
@@ -41,15 +47,21 @@ def locked(path: Path, *, wait: bool, below: Path | None = None) -> Iterator[boo
 
     In a job of :func:`deal_out` nobody waits: :class:`Busy` is raised instead.
 
-    The operating system frees the lock when its process dies, however it dies. The lock's file goes at the end, and so
-    do the folders above it that are empty then, if they were made for it or lie below ``below``: refused work leaves
+    The operating system frees the lock when its process dies, however it dies; where the file system has no flock (as
+    Lustre mounted without it), the next process of the same machine does. The lock's file goes at the end, and so do
+    the folders above it that are empty then, if they were made for it or lie below ``below``: refused work leaves
     nothing.
+
+    Raises:
+        SettingError: when the file system refuses locks.
     """
-    beside = path.with_name(f".{path.name}.lock")
+    beside = _file_of(path)
     lock, above, share = FileLock(beside), beside.absolute().parents, _share.get()
     made = [folder for folder in above if not folder.exists() or (below and below.absolute() in folder.parents)]
     try:
         ours = _acquire(lock, beside, wait and share is None)
+        if isinstance(lock, SoftFileLock):
+            _say_soft()
         before = _made(path)
         try:
             yield True
@@ -67,6 +79,26 @@ def locked(path: Path, *, wait: bool, below: Path | None = None) -> Iterator[boo
         yield False
     finally:
         files.remove_empty(made)
+
+
+def taken_by(path: Path) -> str:
+    """Who holds the lock of ``path``, in words, where it is no flock and stays when that process is killed."""
+    with contextlib.suppress(OSError, ValueError):
+        process, host, *_ = _file_of(path).read_text().split()
+        return f" (process {process} on {host}; if that is gone, remove {_file_of(path)})"
+    return ""
+
+
+@functools.cache
+def _say_soft() -> None:
+    log.warning(
+        "the file system has no flock: locks are files, and what a killed process holds is free again on its own "
+        "machine alone (elsewhere a message says what to remove)"
+    )
+
+
+def _file_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
 
 
 class _Taken(Exception):
@@ -90,6 +122,15 @@ def _acquire(lock: FileLock, beside: Path, wait: bool) -> bool:
             if attempt == 99:
                 raise
             time.sleep(0.001)  # Another process is removing the folders, which are empty.
+        except OSError as error:
+            if error.errno not in LOCKLESS:
+                raise
+            if before is None:
+                beside.unlink(missing_ok=True)
+            raise SettingError(
+                f"{beside}: its file system refuses locks ({error.strerror}), by which processes share work; give a "
+                "results_root, buffers_root and data.root on one that has flock, across machines if several are at work"
+            ) from error
         else:
             return before is None or before != _made(beside)
     raise AssertionError
@@ -129,7 +170,8 @@ def make_missing(
             if share is not None:
                 raise Busy([paths[index] for index in left])
             if not told:
-                log.info("waiting for %s, which another process is making", paths[left[0]])
+                first = paths[left[0]]
+                log.info("waiting for %s, which another process is making%s", first, taken_by(first))
             told = True
             with locked(paths[left[0]], wait=True):
                 pass
@@ -185,7 +227,11 @@ def deal_out(jobs: Sequence[Callable[[], None]]) -> Share:
                 _share.reset(token)
         if idle:
             if not told:
-                log.info("all that is left to make is in the hands of other processes, which are waited for")
+                first = next(iter(left.values()))[0]
+                log.info(
+                    "all that is left to make is in the hands of other processes, which are waited for; first for %s%s",
+                    *(first, taken_by(first)),
+                )
             told = True
             time.sleep(POLL_SECONDS)
     return share

@@ -1,12 +1,17 @@
 """Missing files are made once, several of them at a time where the caller can, and nobody waits with a lock."""
 
+import errno
+import logging
 import multiprocessing
 import os
 import threading
 import time
 import types
 
+import pytest
+
 from cmidd.utils import locks
+from cmidd.utils.errors import SettingError
 
 
 def names(folder, count):
@@ -139,3 +144,57 @@ def test_what_a_killed_process_left_is_taken_over_by_the_others(tmp_path):
     share = locks.deal_out([first_is_held])
     assert all(path.exists() for path in paths)
     assert share.made == share.asked == set(paths)
+
+
+# --- file systems without flock
+
+
+@pytest.fixture
+def flock_says(monkeypatch):
+    """Has the file system answer every lock with an error."""
+    fcntl = pytest.importorskip("fcntl")
+
+    def answer(number):
+        def flock(_, operation):
+            if operation != fcntl.LOCK_UN:
+                raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(fcntl, "flock", flock)
+
+    return answer
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_where_locks_are_refused_one_line_says_what_to_do_and_nothing_is_left(tmp_path, flock_says, number):
+    flock_says(number)
+    refused = pytest.raises(SettingError, match=r"\.seed0\.lock: its file system refuses locks .* results_root")
+    with refused, locked_run(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def locked_run(folder):
+    return locks.locked(folder / "results" / "seed0", wait=False)
+
+
+def test_where_there_is_no_flock_that_is_said_once_and_what_another_machine_left_is_named(tmp_path, flock_says, caplog):
+    flock_says(errno.ENOSYS)
+    locks._say_soft.cache_clear()
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            with locked_run(tmp_path) as ours:
+                assert ours
+    assert caplog.text.count("has no flock") == 1
+    left = tmp_path / "results" / ".seed0.lock"
+    left.parent.mkdir()
+    left.write_text("7\nnode2\n")
+    with locked_run(tmp_path) as ours:
+        assert not ours
+        assert locks.taken_by(tmp_path / "results" / "seed0") == (
+            f" (process 7 on node2; if that is gone, remove {left})"
+        )
+
+
+def test_of_a_lock_that_goes_with_its_process_nobody_says_who_holds_it(tmp_path):
+    with locked_run(tmp_path):
+        assert locks.taken_by(tmp_path / "results" / "seed0") == ""
