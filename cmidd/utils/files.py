@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from cmidd.utils.text import in_bytes
 
 log = logging.getLogger(__name__)
 FULL = "No space left on device"
+DAY = 86_400  # seconds; no file takes as long to write, nor do clocks differ by as much
 MOST_TEXT = 64 * 2**20  # bytes of a file that is parsed; a record has some thousand
 
 
@@ -93,12 +95,18 @@ def remove_empty(folders: Sequence[Path]) -> None:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove what processes of this machine that are dead were writing for ``path``."""
+    """Remove what dead processes were writing for ``path``: of this machine, or of another a day ago."""
     before = f".{path.name}.{socket.gethostname()}."
-    for part in path.parent.glob(f"{glob.escape(before)}*.part"):
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         number = part.name.removeprefix(before).removesuffix(".part")
-        if number.isdecimal() and not _alive(int(number)):
+        if not _alive(int(number)) if number.isdecimal() else _older(part, DAY):
             shutil.rmtree(part, ignore_errors=True)
+
+
+def _older(path: Path, seconds: float) -> bool:
+    with contextlib.suppress(OSError):  # It may be gone by now.
+        return time.time() - path.stat().st_mtime > seconds
+    return False
 
 
 def _alive(process: int) -> bool:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,16 @@ def test_what_dead_processes_were_writing_goes_and_what_living_ones_write_stays(
     assert files.read_json(path) == []
     files.write_json(other, {})
     assert list(tmp_path.glob(".*.part")) == []
+
+
+def test_what_another_machine_was_writing_goes_after_a_day(tmp_path):
+    parts = {tmp_path / f".set.json.{host}.7.part": age for host, age in {"node2": 90_000, "n3.lab": 0}.items()}
+    for part, age in parts.items():
+        part.mkdir()
+        (part / "new").write_text("half")
+        os.utime(part, (time.time() - age,) * 2)
+    files.write_json(tmp_path / "set.json", {})
+    assert [part.exists() for part in parts] == [False, True]
 
 
 def test_a_folder_that_lost_its_settings_is_not_gone_on_with_but_kept(tmp_path):
