@@ -19,7 +19,8 @@ from cmidd.utils.errors import SettingError
 from cmidd.utils.text import in_bytes
 
 log = logging.getLogger(__name__)
-FULL = "No space left on device"
+FULL, QUOTA = "No space left on device", "Disk quota exceeded"  # As the system says, in libraries' texts too.
+FEW_FILES = 100  # A disk that has no more inodes is full whatever space is free; some come back as one gives up.
 DAY = 86_400  # seconds; no file takes as long to write, nor do clocks differ by as much
 MOST_TEXT = 64 * 2**20  # bytes of a file that is parsed; a record has some thousand
 
@@ -130,12 +131,21 @@ def _naming(path: Path, size: int | None = None) -> Iterator[None]:
         yield
     except OSError as error:
         error.filename = error.filename or str(path)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT) or FULL in str(error):
-            needed = "more" if size is None else in_bytes(size)
-            there = next(folder for folder in path.absolute().parents if folder.exists())
-            free = in_bytes(shutil.disk_usage(there).free)
-            error.strerror = f"{FULL}: {needed} needed in {path.parent}, {free} free"
+        needed = f"{'more' if size is None else in_bytes(size)} needed in {path.parent}"
+        if error.errno == errno.EDQUOT or QUOTA in str(error):  # Of which what the disk has free says nothing.
+            error.strerror = f"{QUOTA}: {needed}; it may be that of files, not of space"
+        elif error.errno == errno.ENOSPC or FULL in str(error):
+            error.strerror = f"{FULL}: {needed}, {_free(path)} free"
         raise
+
+
+def _free(path: Path) -> str:
+    """What the disk of ``path`` has room for, in words."""
+    there = next(folder for folder in path.absolute().parents if folder.exists())
+    space, more = in_bytes(shutil.disk_usage(there).free), ""
+    if hasattr(os, "statvfs") and (found := os.statvfs(there)).f_files and found.f_favail < FEW_FILES:
+        more = f" and {found.f_favail} inodes (df -i)"
+    return space + more
 
 
 def write_text(path: Path, text: str) -> None:

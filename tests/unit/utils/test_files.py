@@ -1,5 +1,6 @@
 """Full and read-only disks, files that vanish, what killed processes leave: one line, and nothing is lost."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -55,6 +56,21 @@ def test_on_a_full_disk_a_run_stops_with_one_line_and_goes_on_when_there_is_room
     whole = run_here(tmp_path / "whole", "dm")
     for name in ("synthetic.safetensors", "metrics.jsonl"):
         assert (folder / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_a_disk_that_has_room_but_not_for_files_says_so(disk):
+    subprocess.run(["mount", "-o", "remount,size=8m,nr_inodes=4", disk], check=True)
+    for number in (0, 1):
+        files.write_json(disk / f"{number}.json", {})
+    with pytest.raises(OSError, match=r"3 B needed in .*, 8\.4 MB and 1 inodes \(df -i\) free"):
+        files.write_json(disk / "2.json", {})
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EDQUOT, files.QUOTA), OSError(0, f"I/O error: {files.QUOTA} (122)")])
+def test_a_quota_that_is_used_up_is_not_called_a_full_disk(tmp_path, error):
+    refused = pytest.raises(OSError, match=f"{files.QUOTA}: 9 B needed in .*; it may be that of files")
+    with refused, files.atomic_write(tmp_path / "set.json", 9):
+        raise error
 
 
 def test_a_full_disk_is_named_where_the_system_names_none():
