@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from typing_extensions import TypedDict
 
 from cmidd.runs.identity import BASELINE, dataset_name, strength, system
-from cmidd.runs.record import read_record
+from cmidd.runs.record import RunRecord, read_record
 from cmidd.utils import files
 from cmidd.utils.checking import validate
 from cmidd.utils.errors import SettingError
@@ -35,7 +35,7 @@ class BenchTable(TypedDict):
 
 @functools.cache
 def costs(results_root: Path) -> dict[tuple[Any, ...], tuple[float, float]]:
-    """Median seconds of an iteration, and of all evaluations of a run, for every kind of run on record.
+    """Median seconds of an iteration, and of an epoch of a network of an evaluation, for every kind of run on record.
 
     From ``result.json`` files, and for kinds without one from the tables of ``bench.py``, which know no evaluation.
     What is damaged, of another version or somebody else's is left out with a warning, for no run depends on it.
@@ -45,7 +45,7 @@ def costs(results_root: Path) -> dict[tuple[Any, ...], tuple[float, float]]:
     for record in _sound(results_root.rglob("result.json"), read_record, left_out):
         if record.seconds is not None:
             per_iteration = record.seconds / record.last["iteration"]
-            found[kind_of(record.settings)].append((per_iteration, record.evaluation_seconds or 0.0))
+            found[kind_of(record.settings)].append((per_iteration, _of_an_epoch(record)))
     for table in _sound(results_root.glob("bench*.json"), _bench_table, left_out):
         for cell in table["cells"]:
             kind = (cell["method"], cell["dataset"], cell["ipc"], cell["cmi"] > 0)
@@ -58,6 +58,18 @@ def costs(results_root: Path) -> dict[tuple[Any, ...], tuple[float, float]]:
         kind: (statistics.median(seconds for seconds, _ in pairs), statistics.median(more for _, more in pairs))
         for kind, pairs in found.items()
     }
+
+
+def _of_an_epoch(record: RunRecord) -> float:
+    """Seconds of an epoch of a network on a stage of the set, of which a network is trained on all so far; 0 where a
+    record of an earlier version does not tell.
+    """
+    settings: Any = record.settings
+    evaluations = record.evaluations or {str(record.last["iteration"]): record.last["accuracies"]}
+    in_stage = settings.get("iterations") or record.last["iteration"]
+    trained = sum(-(-int(iteration) // in_stage) * len(values) for iteration, values in evaluations.items())
+    epochs = settings.get("evaluation", {}).get("training", {}).get("epochs")
+    return (record.evaluation_seconds or 0.0) / (trained * epochs) if trained and epochs else 0.0
 
 
 def _sound(paths: Iterator[Path], read: Callable[[Path], T], left_out: list[Exception]) -> Iterator[T]:

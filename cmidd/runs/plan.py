@@ -96,16 +96,25 @@ def _recorded(settings: Settings, at: int, iterations: int) -> tuple[float | Non
     per_iteration = known[0] if known else None
     if at:
         per_iteration = progress_of(settings.folder).seconds / at
-    return None if per_iteration is None else per_iteration * (iterations - at), known[1] if known else None
+    epochs = _trained(settings, at) * settings.evaluation.training.epochs
+    return (
+        None if per_iteration is None else per_iteration * (iterations - at),
+        known[1] * epochs if known else None,
+    )
 
 
 def _measured(settings: Settings, timed: Timed, at: int, iterations: int) -> tuple[float, float]:
-    """As :func:`_recorded`, at measured seconds; a network of an evaluation is trained on every stage so far."""
-    trained = sum(-(-done // settings.iterations) for done in evaluated_after(settings) if done > at)
+    """As :func:`_recorded`, at measured seconds."""
     in_stages = sum(
         warming(settings, stage, None, timed)
         for stage in stages_to_come(settings, at)
         if not expert_settings(settings, stage)
     )
     seconds = timed.iteration * (iterations - at) + in_stages
-    return seconds, trained * settings.evaluation.repeats * timed.evaluation
+    return seconds, _trained(settings, at) * timed.evaluation
+
+
+def _trained(settings: Settings, at: int) -> int:
+    """How often a network is trained in the evaluations that are left, on every stage so far each time."""
+    stages = sum(-(-done // settings.iterations) for done in evaluated_after(settings) if done > at)
+    return stages * settings.evaluation.repeats

@@ -8,7 +8,8 @@ from cmidd.cli import dry_run
 from cmidd.cli.compose import compose
 from cmidd.cli.sweep_runs import Composer, runs_of
 from cmidd.runs.beforehand import Timed
-from cmidd.runs.plan import Plan, at_measured
+from cmidd.runs.plan import Plan, at_measured, plan
+from cmidd.runs.record import read_record
 from cmidd.utils.errors import SettingError
 from tests.support.refusals import bytes_of, script, script_refused
 from tests.support.runs import TINY, TINY_METHOD
@@ -113,6 +114,17 @@ def test_a_finished_run_is_done_and_its_like_takes_as_long_as_it_did(place):
     assert (code, lines[-3]) == (0, "done, but for: baselines, CMI of the last set: results/digits/dm/ipc10/cmi0/seed0")
     _, lines, _ = lines_of(place, *DM, "seed=1", "dry_run=true")
     assert re.search(r"4 of 4 iterations  \[\d+ s\]", "\n".join(lines))
+
+
+def test_more_evaluations_than_a_run_on_record_had_take_longer_than_its_did(place):
+    once, often = (
+        plan(compose([*DM, "seed=1", f"results_root={place}/results", *words]))
+        for words in ([], ["evaluation.interval=1", "evaluation.repeats=6", "evaluation.training.epochs=20"])
+    )
+    record = read_record(place / "results" / "digits" / "dm" / "ipc10" / "cmi0" / "seed0" / "result.json")
+    of_once = record.evaluation_seconds
+    assert once.seconds_left == pytest.approx(record.seconds + of_once)
+    assert often.seconds_left == pytest.approx(record.seconds + of_once * 4 * 3 * 10)
 
 
 def test_a_sweep_has_a_line_for_every_run_and_what_would_be_refused_is_among_them(place):
