@@ -61,9 +61,17 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, OmegaConfBaseException) and error.full_key:
         return f"{error.full_key}: {str(error).splitlines()[0]}; check how its value is written"
     if isinstance(error, OSError):
-        what = f"{error.filename}: {error.strerror}" if error.filename else error
+        what = f"{error.filename}: {_dangling(error) or error.strerror}" if error.filename else error
         return f"{what} -- what was done before is kept: make room or repair it, and start again"
     return text
+
+
+def _dangling(error: OSError) -> str | None:
+    """What is wrong with a link, as to a scratch disk that was emptied, of which the system says that it exists."""
+    path = Path(str(error.filename))
+    if not isinstance(error, FileExistsError) or not path.is_symlink() or path.exists():
+        return None
+    return f"a link to {path.readlink()}, where nothing is"
 
 
 def _unreadable(word: str) -> str:

@@ -13,6 +13,7 @@ import cmidd
 from cmidd.cli import completion, help, main
 from cmidd.cli.commands import COMMANDS, OF_A_RUN
 from cmidd.cli.configs import CONFIGS, groups, options, settings_of
+from cmidd.cli.refusals import one_line
 from tests.support.refusals import ROOT, acceptable
 
 AT_ONCE = {
@@ -199,3 +200,16 @@ def test_only_sweeps_and_nothing_else_that_is_chosen_sets_the_mode_of_hydra():
         path.parent.name for path in CONFIGS.rglob("*.yaml") if re.search(r"^ +mode: [A-Z]", path.read_text(), re.M)
     }
     assert found == {"sweep"}
+
+
+def test_a_link_to_a_disk_that_was_emptied_is_not_said_to_exist(tmp_path):
+    (tmp_path / "buffers").symlink_to(tmp_path / "scratch" / "buffers")
+    for name in ("buffers", "buffers/experts"):
+        with pytest.raises(OSError, match=r"File exists") as raised:
+            (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        assert f"{tmp_path}/buffers: a link to {tmp_path}/scratch/buffers, where nothing is" in one_line(raised.value)
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "scratch" / "buffers").touch()
+    with pytest.raises(FileExistsError) as raised:
+        (tmp_path / "buffers").mkdir(exist_ok=True)
+    assert "buffers: File exists -- " in one_line(raised.value)
