@@ -14,8 +14,7 @@ def _those_here(*names: str) -> tuple[int, ...]:
     return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
 
 
-ENDING = _those_here("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
-SIGNALS = (*ENDING, *_those_here("SIGUSR1", "SIGUSR2"))
+SIGNALS = _those_here("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK", "SIGUSR1", "SIGUSR2")
 
 
 class Stopped(SystemExit):
@@ -32,8 +31,8 @@ class Stopped(SystemExit):
 
 @contextlib.contextmanager
 def stopping_in_order() -> Iterator[None]:
-    """Have the signals of :data:`ENDING` raise :class:`Stopped`, not end in a traceback or suddenly, where nobody else
-    handles them.
+    """Have the :data:`SIGNALS` raise :class:`Stopped`, not end in a traceback or suddenly, where nobody else handles
+    them.
     """
 
     def stop(number: int, _: Any) -> None:
@@ -41,7 +40,7 @@ def stopping_in_order() -> Iterator[None]:
 
     former = {}
     if threading.current_thread() is threading.main_thread():
-        for number in ENDING:
+        for number in SIGNALS:
             if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
                 former[number] = signal.signal(number, stop)
     try:
