@@ -70,16 +70,18 @@ def _captured(function: Function, inputs: Sequence[Tensor | None], changes: Sequ
     """Warm up on a stream beside, as torch's notes on CUDA graphs ask for, and capture."""
     own = [None if each is None else each.detach().clone() for each in inputs]
     before = [each.clone() for each in changes]
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(WARM_UPS):
-            function(*own)
-    torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    # Another thread may load the next images meanwhile: only what this one does must be capturable.
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        outputs = function(*own)
+    # A stream is of torch's current device, and sees nothing of what is computed on another (device=cuda:1).
+    with torch.cuda.device(next(each.device for each in own if each is not None)):
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UPS):
+                function(*own)
+        torch.cuda.current_stream().wait_stream(stream)
+        # Another thread may load the next images meanwhile: only what this one does must be capturable.
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+            outputs = function(*own)
     for each, value in zip(changes, before, strict=True):
         each.copy_(value)
     return _Captured(graph, own, outputs)

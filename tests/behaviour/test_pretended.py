@@ -56,6 +56,16 @@ def test_what_mixes_devices_is_refused(planted):
         planted()
 
 
+@pytest.mark.parametrize("device", ["cuda", "cuda:0"])
+def test_of_several_devices_only_the_one_that_is_computed_on_is_to_be_used(device):
+    with pretended_device("cuda", 1):
+        there = torch.ones(3, device="cuda:1")
+        assert (there.device.index, torch.cuda.device_count()) == (1, 2)
+        for strays in (lambda: torch.ones(3, device=device), lambda: there.to(device), lambda: torch.Generator(device)):
+            with pytest.raises(RuntimeError, match="another device than cuda:1"):
+                strays()
+
+
 @pytest.mark.parametrize("read", [lambda x: x.numpy(), np.asarray, lambda x: np.asarray(x[1:])])
 def test_numpy_sees_no_tensor_of_the_device(read):
     with pretended_device("cuda"):

@@ -79,6 +79,12 @@ def test_a_run_goes_through_and_a_step_hardly_waits_for_the_device(method, tmp_p
         assert 1 <= steps.waits("cmidd/samplers/dream", "cmidd/compute/kmeans") / choices <= MOST, str(steps)
 
 
+def test_a_run_on_the_second_of_two_devices_leaves_the_first_alone(tmp_path):
+    words = ["device=cuda:1", "method.iterations=2", "method.batch_real=4", "cmi.lambda=1"]
+    with pretended_device("cuda", 1):
+        assert (run_here(tmp_path, "dm", *GPU, *words) / "DONE").exists()
+
+
 def test_a_run_is_resumed_and_its_set_evaluated(tmp_path):
     words = [*GPU, "method.iterations=4", "method.batch_real=4", "checkpoint_seconds=0"]
     with pretended_device("cuda") as counts:

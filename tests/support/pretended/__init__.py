@@ -25,16 +25,18 @@ GIB = 2**30
 
 
 @contextlib.contextmanager
-def pretended_device(kind: Literal["cuda", "mps"]) -> Iterator[Counts]:
-    """A machine with one GPU until the end of the block; yields what is counted there.
+def pretended_device(kind: Literal["cuda", "mps"], index: int = 0) -> Iterator[Counts]:
+    """A machine with a GPU until the end of the block; yields what is counted there.
+
+    With an ``index`` it has others before it, which torch takes where nothing is said, and to use them raises.
 
     A wait is: the value of a tensor (``item``, ``bool``, ``tolist``, ``equal``), a size that depends on values
     (``nonzero``, a boolean mask, ``unique``, ``bincount``), a copy to the host, a copy to the device of what is not
     pinned or not ``non_blocking``, indices that lie on the CPU, ``synchronize``.
     """
-    world = World(torch.device(kind, 0))
+    world = World(torch.device(kind, index))
     with contextlib.ExitStack() as stack:
-        for module, names in _answers(kind, world.counts).items():
+        for module, names in _answers(world).items():
             for name, value in names.items():
                 stack.enter_context(patch.object(module, name, value, create=True))
         stack.enter_context(_backward_seen(world))
@@ -51,20 +53,20 @@ def _generators(world: World, real: type[torch.Generator]) -> type[torch.Generat
     class Generator(real):  # type: ignore[misc, valid-type]
         def __new__(cls, device: torch.device | str = "cpu") -> Any:
             made = real()
-            if torch.device(device).type == world.device.type:
+            if world.is_there(torch.device(device)):
                 world.generators.append(made)
             return made
 
     return Generator
 
 
-def _answers(kind: str, counts: Counts) -> dict[Any, dict[str, Any]]:
+def _answers(world: World) -> dict[Any, dict[str, Any]]:
     """What torch's modules say of the device, by module and name."""
 
     def synchronize(*_: Any) -> None:
-        counts.sync("synchronize")
+        world.counts.sync("synchronize")
 
-    if kind == "mps":
+    if world.device.type == "mps":
         memory: dict[str, Any] = {"current_allocated_memory": lambda: 0, "driver_allocated_memory": lambda: 0}
         memory |= {"recommended_max_memory": lambda: 16 * GIB, "empty_cache": lambda: None}
         return {
@@ -79,7 +81,7 @@ def _answers(kind: str, counts: Counts) -> dict[Any, dict[str, Any]]:
         torch.optim.Optimizer: {name: lambda _: None for name in asked if hasattr(torch.optim.Optimizer, name)},
         torch.cuda: {
             "is_available": lambda: True,
-            "device_count": lambda: 1,
+            "device_count": lambda: 1 + world.device.index,
             "current_device": lambda: 0,
             "get_device_name": lambda *_: properties.name,
             "get_device_properties": lambda *_: properties,

@@ -54,7 +54,7 @@ class Calls(TorchFunctionMode):
         if kwargs.get("pin_memory"):
             return self._pin(self._asked(func, args, {**kwargs, "pin_memory": False}))
         device = None if kwargs.get("device") is None else torch.device(kwargs["device"])
-        if device is not None and device.type == self.world.device.type:
+        if device is not None and self.world.is_there(device):
             return self._made_there(func, args, kwargs)
         if func in LIKE and device is not None and device.type == "cpu" and self._is_there(args[0]):
             raise NotImplementedError(f"{func.__name__} of a tensor of the device on the CPU")
@@ -103,7 +103,7 @@ class Calls(TorchFunctionMode):
             return tensor.to(device, dtype=dtype)
         non_blocking, copy = (*flags, False, False)[:2]
         copy, non_blocking = options.pop("copy", copy), options.pop("non_blocking", non_blocking)
-        return self._move(tensor, device.type != "cpu", dtype, copy, non_blocking, **options)
+        return self._move(tensor, self.world.is_there(device), dtype, copy, non_blocking, **options)
 
     def _move(
         self,

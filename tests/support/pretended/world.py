@@ -23,6 +23,12 @@ class World:
         self.asked = False  # whether the program itself asked for the tensor that is being made
         self.moving = False  # whether the modes only look on
 
+    def is_there(self, device: torch.device) -> bool:
+        """Whether what is asked for on ``device`` is to lie on the pretended one."""
+        if device.type == self.device.type and (device.index or 0) != self.device.index:
+            raise WrongDevice(f"{device} is another device than {self.device}, which this machine computes on")
+        return device.type == self.device.type
+
     def put(self, tensor: Tensor) -> Tensor:
         """Say that a tensor lies on the device."""
         if self.device.type == "mps" and tensor.dtype == torch.float64:

@@ -21,6 +21,7 @@ from cmidd.networks import build_network
 from cmidd.utils.errors import SettingError
 from cmidd.utils.random_streams import Streams
 from tests.support.graph_stand_in import stand_in
+from tests.support.pretended import pretended_device
 
 SHAPE, CLASSES = (3, 8, 8), 4
 RANDOM = torch.Generator().manual_seed(0)
@@ -158,6 +159,15 @@ def test_further_shapes_are_computed_without_a_graph(made):
             given = torch.full((size,), float(size))
             assert torch.equal(graphed(given)[0], 2 * given)
     assert [graph.replays for graph in made] == [2] * MOST_SHAPES
+
+
+def test_a_graph_is_captured_on_the_device_of_its_tensors_whichever_is_torchs_current_one(monkeypatch):
+    stand_in(monkeypatch, computing=1)
+    graphed = Graphed(lambda images: (2 * images,))
+    with pretended_device("cuda", 1), using(Engine(graphs=True)):
+        for value in (1.0, 2.0):
+            found = graphed(torch.full((3,), value, device="cuda:1"))[0].cpu()
+            assert torch.equal(found, torch.full((3,), 2 * value))
 
 
 def test_only_cuda_has_graphs():
