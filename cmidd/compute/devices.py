@@ -15,6 +15,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
+from cmidd.compute.capabilities import lacking_code
 from cmidd.utils.errors import SettingError
 
 log = logging.getLogger(__name__)
@@ -37,10 +38,12 @@ def pick_device(name: str) -> torch.device:
     """``auto`` is a CUDA device where there is one, else the CPU: nobody has tested what a Mac's GPU computes.
 
     Raises:
-        SettingError: when there is no such device.
+        SettingError: when there is no such device, or this torch has no code for it.
     """
     if name == "auto":
-        name = "cuda" if _has_cuda() else "cpu"
+        if lacks := lacking_code(torch.device("cuda")):
+            log.warning("device=auto: the CPU, for %s", lacks)
+        name = "cuda" if _has_cuda() and not lacks else "cpu"
         if name == "cpu" and _has_mps():
             log.info("device=auto: the CPU; device=mps is this Mac's GPU, which no test has seen (docs/laptops.md)")
     if name == "cpu":
@@ -54,6 +57,12 @@ def pick_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
         there_are = "1 CUDA device" if count == 1 else f"{count} CUDA devices"
         raise SettingError(f"device={name}: {there_are} here, counted from cuda:0; use cuda:{count - 1} or auto")
+    return _computing(device)
+
+
+def _computing(device: torch.device) -> torch.device:
+    if lacks := lacking_code(device):
+        raise SettingError(f"device={device}: {lacks}, or use device=cpu")
     return device
 
 
@@ -81,7 +90,7 @@ def claimed_device(name: str) -> Iterator[torch.device]:
     properties = map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))  # pragma: no cover (GPU)
     gpus = [str(one.uuid) for one in properties]  # pragma: no cover (GPU)
     with free_one(gpus, Path(tempfile.gettempdir()) / f"cmidd-gpus-{_user()}") as number:  # pragma: no cover (GPU)
-        yield torch.device("cuda", number)
+        yield _computing(torch.device("cuda", number))
         torch.cuda.empty_cache()
 
 

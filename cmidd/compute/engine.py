@@ -17,6 +17,7 @@ import torch
 from pydantic import Field
 
 from cmidd.compute import compilers
+from cmidd.compute.capabilities import has_tf32, lacking_for_triton
 from cmidd.compute.devices import autocasts
 from cmidd.utils.errors import SettingError
 from cmidd.utils.setting_types import Count
@@ -87,21 +88,22 @@ def choose(settings: EngineSettings, device: torch.device, values: float) -> Eng
         SettingError: when the device or this machine cannot do what is asked for.
     """
     precision, compiling = settings.precision, settings.compile
-    if precision == "tf32" and device.type != "cuda":
-        raise SettingError(f"engine.precision=tf32: {device} has no TF32; use float32, bf16 or auto")
+    if precision == "tf32" and not has_tf32(device):
+        where = "a GPU before Ampere" if device.type == "cuda" else device
+        raise SettingError(f"engine.precision=tf32: {where} has no TF32; use float32, bf16 or auto")
     if precision == "bf16" and not autocasts(device):
         raise SettingError("engine.precision=bf16: this macOS has no bfloat16 on mps, from 14 on it does; use float32")
     if settings.deterministic and device.type == "mps":
         raise SettingError("engine.deterministic=true: torch promises no same bits on mps; use device=cpu, or false")
     wanted = values > LONG_RUN_VALUES.get(device.type, math.inf) if compiling == "auto" else compiling
-    lacks = compilers.lacking(device.type) if wanted else None
+    lacks = (lacking_for_triton(device) or compilers.lacking(device.type)) if wanted else None
     if lacks and compiling is True:
         raise SettingError(f"engine.compile=true: no {lacks} here; use auto or false")
     if lacks:
         log.warning("engine.compile=auto: no %s here, so this long run is not compiled and takes longer", lacks)
     compiling = wanted and not lacks
     if precision == "auto":
-        precision = "tf32" if device.type == "cuda" else "float32"
+        precision = "tf32" if has_tf32(device) else "float32"
     if settings.graphs and device.type != "cuda":
         raise SettingError(f"engine.graphs=true: {device} has no CUDA graphs; give engine.graphs=false")
     if settings.deterministic and settings.at_once not in ("auto", 1):

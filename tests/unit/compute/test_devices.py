@@ -22,9 +22,12 @@ CPU, MPS = torch.device("cpu"), torch.device("mps")
 def machine(monkeypatch):
     """Makes this a machine with so many CUDA devices, and with or without the GPU of a Mac."""
 
-    def has(cuda: int, mps: bool) -> None:
+    def has(cuda: int, mps: bool = False, *, of: tuple[int, int] = (9, 0), built: str = "sm_75 sm_90") -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: of)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Card")
+        monkeypatch.setattr(torch.cuda, "get_arch_list", built.split)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
 
     return has
@@ -59,6 +62,60 @@ def test_a_device_that_is_not_there_is_refused_with_what_there_is(machine, name,
 def test_the_last_card_is_taken(machine):
     machine(cuda=2, mps=False)
     assert pick_device("cuda:1") == torch.device("cuda:1")
+
+
+@pytest.mark.parametrize(
+    ("of", "built", "way"),
+    [
+        (
+            (7, 0),
+            "sm_75 sm_80 sm_86 sm_90 sm_100 sm_120",
+            "has no code for Card, of compute capability 7.0 (for 7.5 to 12.0)",
+        ),
+        (
+            (12, 0),
+            "sm_50 sm_80 sm_90a",
+            "of compute capability 12.0 (for 5.0 to 9.0); install one that is built for a later",
+        ),
+    ],
+    ids=["V100", "RTX 50"],
+)
+def test_a_card_that_torch_has_no_code_for_is_said_before_its_first_kernel_fails(machine, caplog, of, built, way):
+    machine(cuda=1, of=of, built=built)
+    assert pick_device("auto") == CPU
+    assert caplog.messages[0].startswith("device=auto: the CPU, for this torch") and way in caplog.text
+    with pytest.raises(SettingError, match=r"^device=cuda: this torch .*, or use device=cpu$") as error:
+        pick_device("cuda")
+    assert way in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("of", "built"),
+    [((7, 5), "sm_75"), ((8, 9), "sm_80 sm_86"), ((12, 1), "sm_90 compute_120"), ((9, 0), "sm_90a"), ((9, 0), "")],
+)
+def test_machine_code_of_its_generation_or_code_to_be_compiled_is_enough(machine, of, built):
+    machine(cuda=1, of=of, built=built)
+    assert pick_device("auto").type == "cuda"
+
+
+def test_a_card_before_ampere_computes_in_float32_and_is_said_to(machine):
+    machine(cuda=1, of=(7, 5))
+    assert choose(EngineSettings(), torch.device("cuda"), values=1).precision == "float32"
+    with pytest.raises(SettingError, match=r"engine\.precision=tf32: a GPU before Ampere has no TF32"):
+        choose(EngineSettings("tf32"), torch.device("cuda"), values=1)
+    machine(cuda=1, of=(8, 0))
+    assert choose(EngineSettings(), torch.device("cuda"), values=1).precision == "tf32"
+
+
+def test_a_card_too_old_for_triton_computes_a_long_run_uncompiled(machine, monkeypatch, caplog):
+    monkeypatch.setattr("cmidd.compute.compilers.lacking", lambda device: None)
+    machine(cuda=1, of=(6, 1), built="sm_60")
+    assert not choose(EngineSettings(), torch.device("cuda"), values=1e12).compile
+    assert "no GPU that Triton compiles for (of compute capability 7.0 at least, not 6.1) here, so this" in caplog.text
+    with pytest.raises(SettingError, match=r"engine\.compile=true: no GPU that Triton compiles for"):
+        choose(EngineSettings(compile=True), torch.device("cuda"), values=1)
+    machine(cuda=1, of=(7, 0))
+    assert choose(EngineSettings(), torch.device("cuda"), values=1e12).compile
 
 
 def test_on_a_mac_a_long_run_is_float32_and_not_compiled_and_tf32_is_refused(monkeypatch):
