@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from cmidd.analysis.results import Result
-from cmidd.compute.engine import Engine, using
+from cmidd.compute.engine import Engine, fitted, using
 from cmidd.runs.build import make_context
 from cmidd.runs.run import evaluate_set
 from cmidd.runs.settings import Settings
@@ -57,7 +57,8 @@ def verify(result: Result, device: torch.device, **free: Any) -> Verification:
     assert result.set_path is not None
     synthetic = load_synthetic(result.set_path, device)
     refuse_other_classes(synthetic.classes, context.data.classes, str(result.set_path), context.data.name)
-    with using(Engine(**checked(Engine, result.record.engine or {}, f"{result.path}: engine"))):
+    engine = Engine(**checked(Engine, result.record.engine or {}, f"{result.path}: engine"))
+    with using(fitted(engine, context.data.device)):
         measured = evaluate_set(context, synthetic, settings.evaluation, result.record.last["iteration"])
     return Verification(result.path, result.accuracies, measured)
 

@@ -96,7 +96,7 @@ def choose(settings: EngineSettings, device: torch.device, values: float) -> Eng
     if settings.deterministic and device.type == "mps":
         raise SettingError("engine.deterministic=true: torch promises no same bits on mps; use device=cpu, or false")
     wanted = values > LONG_RUN_VALUES.get(device.type, math.inf) if compiling == "auto" else compiling
-    lacks = (lacking_for_triton(device) or compilers.lacking(device.type)) if wanted else None
+    lacks = _lacking(device) if wanted else None
     if lacks and compiling is True:
         raise SettingError(f"engine.compile=true: no {lacks} here; use auto or false")
     if lacks:
@@ -121,6 +121,22 @@ def choose(settings: EngineSettings, device: torch.device, values: float) -> Eng
             "of slower gradients; an operation that cannot be had so stops the run and is named"
         )
     return Engine(precision, compiling, deterministic, at_once, settings.graphs)
+
+
+def fitted(engine: Engine, device: torch.device) -> Engine:
+    """An engine that was chosen on another device, as ``device`` can be it: only the order of sums may change."""
+    compiling, at_once = engine.compile, engine.at_once
+    if compiling and (lacks := _lacking(device)):
+        log.warning("begun compiled; no %s here, so it goes on uncompiled and takes longer", lacks)
+        compiling = False
+    if at_once == "auto" and device.type != "cuda":
+        at_once = 1
+    return replace(engine, compile=compiling, at_once=at_once, graphs=engine.graphs and device.type == "cuda")
+
+
+def _lacking(device: torch.device) -> str | None:
+    """What torch.compile lacks for ``device``."""
+    return lacking_for_triton(device) or compilers.lacking(device.type)
 
 
 _engine = Engine()

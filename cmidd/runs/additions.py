@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from cmidd.compute.devices import claimed_device
-from cmidd.compute.engine import Engine, using
+from cmidd.compute.engine import Engine, fitted, using
 from cmidd.compute.recipe import stated
 from cmidd.core.context import Context
 from cmidd.core.match import Match
@@ -45,7 +45,7 @@ def add_to_finished(settings: Settings, record: RunRecord) -> RunRecord:
     if not steps:
         return record
     engine = Engine(**checked(Engine, record.engine or {}, f"{path}: engine"))
-    with claimed_device(settings.device) as device, using(engine):
+    with claimed_device(settings.device) as device, using(fitted(engine, device)):
         context = make_context(settings, device)
         refuse_other_images(settings, context)
         for step in steps:

@@ -13,7 +13,7 @@ import torch
 from cmidd.buffers.experts import ExpertSettings
 from cmidd.buffers.teacher_files import refuse_unfit
 from cmidd.buffers.teachers import TeacherPools
-from cmidd.compute.engine import Engine, choose
+from cmidd.compute.engine import Engine, choose, fitted
 from cmidd.core.context import Context, new_network
 from cmidd.core.regularizer import Regularizer
 from cmidd.core.sampler import Sampler
@@ -131,16 +131,18 @@ def _networks(settings: Settings) -> list[dict[str, Any]]:
 
 
 def chosen_engine(settings: Settings, context: Context) -> Engine:
-    """The engine that the run began with, with what is asked for otherwise from here on, or :func:`fitting_engine`."""
+    """The engine that the run began with, as this device can be it, with what is asked for otherwise from here on, or
+    :func:`fitting_engine`.
+    """
     kept, asked = settings.folder / "engine.json", settings.engine
     begun = Engine(**files.read_json(kept)) if kept.exists() else None
     switches = (asked.deterministic, asked.graphs) == (begun.deterministic, False) if begun else False
     if begun and switches and asked.compile in ("auto", begun.compile) and asked.at_once in ("auto", begun.at_once):
-        return begun
+        return fitted(begun, context.data.device)
     engine = fitting_engine(settings, context)
     if begun:  # Precision changes the result.
         compiling = begun.compile if asked.compile == "auto" else engine.compile
-        engine = replace(engine, precision=begun.precision, compile=compiling)
+        engine = fitted(replace(engine, precision=begun.precision, compile=compiling), context.data.device)
     files.write_json(kept, asdict(engine))
     return engine
 

@@ -7,6 +7,8 @@ import logging
 import pytest
 import torch
 
+from cmidd.analysis.results import read_results
+from cmidd.analysis.verify import verify
 from cmidd.cli.compose import compose
 from cmidd.compute.engine import Engine
 from cmidd.runs.build import chosen_engine
@@ -177,3 +179,34 @@ def test_compilation_may_change_on_the_way_and_precision_stays(tmp_path):
     assert files.read_json(kept)["compile"] is False
     unasked = compose([*TINY, "method=dm", f"results_root={tmp_path}"])
     assert chosen_engine(unasked, Context) == Engine("bf16", compile=False)
+
+
+def test_a_run_of_a_gpu_goes_on_on_a_cpu_without_what_that_lacks(tmp_path, monkeypatch, caplog):
+    """A CPU takes longer for several networks at once, and this one has no compiler."""
+    monkeypatch.setattr("cmidd.compute.compilers.lacking", lambda device: "compiler")
+    of_gpu = {"precision": "tf32", "compile": True, "deterministic": False, "at_once": "auto", "graphs": False}
+    settings = compose([*TINY, "method=dm", f"results_root={tmp_path}"])
+    kept = settings.folder / "engine.json"
+    files.write_json(kept, of_gpu)
+
+    class Context:
+        class data:
+            num_classes, image_shape, device = 10, (1, 8, 8), torch.device("cpu")
+
+    assert chosen_engine(settings, Context) == Engine("tf32", compile=False, at_once=1)
+    assert "begun compiled; no compiler here, so it goes on uncompiled" in caplog.text
+    assert files.read_json(kept) == of_gpu  # For the way back.
+
+
+def test_a_finished_run_of_a_gpu_is_verified_and_added_to_on_a_cpu_without_a_compiler(tmp_path, monkeypatch):
+    def compile_nothing(*_, **__):
+        raise AssertionError("there is no compiler")
+
+    folder = run_here(tmp_path / "results", "dm")
+    files.write_json(folder / "result.json", content(folder) | {"engine": {"compile": True, "at_once": "auto"}})
+    monkeypatch.setattr("cmidd.compute.compilers.lacking", lambda device: "compiler")
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    (result,) = read_results([tmp_path / "results"])
+    assert verify(result, torch.device("cpu"), buffers_root=str(tmp_path / "buffers")).verdict == "equal"
+    again(tmp_path / "results", "evaluation.baselines=[random]")
+    assert "random" in content(folder)["baselines"]
