@@ -96,6 +96,15 @@ def test_a_run_is_resumed_and_its_set_evaluated(tmp_path):
     assert (waits[1] - waits[0]) / 20 <= 1, f"{counts.lines()}"
 
 
+def test_the_networks_of_an_evaluation_are_trained_at_once(tmp_path):
+    folder, launched = run_here(tmp_path, "dm", *SMALL, "method.iterations=1", "method.batch_real=4"), []
+    for repeats in (1, 3):
+        with pretended_device("cuda") as counts:
+            evaluate(folder, "training.epochs=10", repeats=repeats, device="cuda")
+            launched.append(counts.kernels)
+    assert launched[1] < 2.5 * launched[0], launched
+
+
 def _accuracies(folder: Path) -> list[float]:
     return files.read_json(folder / "result.json")["last"]["accuracies"]
 

@@ -170,11 +170,12 @@ def _refuse_unfit(request: Request, asked: Asked) -> None:
 
 @contextlib.contextmanager
 def _engine(request: Request, device: torch.device) -> Iterator[str]:
-    """Compute as the engine that was typed says, or as always; yields what caches call it."""
-    if not request.below("engine"):
-        yield engine.current().label
-        return
-    with engine.using(engine.choose(request.run.engine, device, 0.0)):
+    """Compute as the engine that was typed says, or as always, but for as many networks at once as a GPU takes; yields
+    what caches call it.
+    """
+    typed = bool(request.below("engine"))
+    own = engine.fitted(dataclasses.replace(engine.current(), at_once="auto"), device)
+    with engine.using(engine.choose(request.run.engine, device, 0.0) if typed else own):
         yield engine.current().label
 
 
