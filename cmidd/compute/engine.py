@@ -9,9 +9,9 @@ import contextlib
 import logging
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import torch
 from pydantic import Field
@@ -23,6 +23,7 @@ from cmidd.utils.errors import SettingError
 from cmidd.utils.setting_types import Count
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 Precision = Literal["float32", "tf32", "bf16"]
 # From how many image values on compiling pays, by the device. It costs about a minute: on two cores plain passes of so
 # many take ten. On an H200 it cost 44 s and saved 10 to 16 ms of a step of DM with its 8.2e6 values
@@ -155,19 +156,54 @@ def using(engine: Engine) -> Iterator[None]:
         SettingError: when CUDA has no deterministic form of an operation, and the engine asks for it.
     """
     global _engine
-    before = _engine, torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    _engine = engine
-    # Convolutions only: distances of k-means in TF32 choose other images (26 of 200 at CIFAR10). Those of bf16 too,
-    # where it leaves them in float32 (second derivatives, features of MIM4DD): TF32 has three more bits than bf16.
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = engine.precision != "float32"
+    before, _engine = _engine, engine
     try:
-        with _deterministic() if engine.deterministic else contextlib.nullcontext():
+        with _convolutions_in(engine.precision), _deterministic() if engine.deterministic else contextlib.nullcontext():
             yield
     finally:
-        _engine = before[0]
-        torch.set_float32_matmul_precision(before[1])
-        torch.backends.cudnn.allow_tf32 = before[2]
+        _engine = before
+
+
+@contextlib.contextmanager
+def _convolutions_in(precision: Precision) -> Iterator[None]:
+    """Convolutions in TF32, but for ``float32``; all else in float32, whatever of torch's names it was set by before.
+
+    Of convolutions only: distances of k-means in TF32 choose other images (26 of 200 at CIFAR10). Those of bf16 too,
+    where it leaves them in float32 (second derivatives, features of MIM4DD): TF32 has three more bits than bf16.
+    """
+    backends = torch.backends
+    switches = (
+        backends.cuda.matmul,
+        backends.mkldnn.matmul,
+        backends.mkldnn.conv,
+        backends.cudnn.conv,
+        backends.cudnn.rnn,
+    )
+    before = [switch.fp32_precision for switch in switches]
+    products, convolutions = _unless_newer(torch.get_float32_matmul_precision), _unless_newer(_tf32_of_cudnn)
+    torch.set_float32_matmul_precision("highest")
+    backends.cudnn.allow_tf32 = precision != "float32"
+    for switch in switches[2:] if precision == "float32" else switches[2:3]:
+        switch.fp32_precision = "ieee"  # Else it would be as torch.backends.fp32_precision has it.
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(products or "highest")
+        backends.cudnn.allow_tf32 = bool(convolutions)
+        for switch, value in zip(switches, before, strict=True):
+            switch.fp32_precision = value
+
+
+def _tf32_of_cudnn() -> bool:
+    return torch.backends.cudnn.allow_tf32
+
+
+def _unless_newer(read: Callable[[], T]) -> T | None:
+    """What torch's older names say; None where the newer ones (``fp32_precision``) have set it, which they refuse."""
+    try:
+        return read()
+    except RuntimeError:
+        return None
 
 
 @contextlib.contextmanager

@@ -235,6 +235,33 @@ def test_products_of_matrices_are_float32_whatever_was_set_outside():
         torch.set_float32_matmul_precision("highest")
 
 
+NEWER = {  # Torch's names since 2.9, which its older ones do not go with.
+    "all": torch.backends,
+    "products": torch.backends.cuda.matmul,
+    "convolutions": torch.backends.cudnn.conv,
+}
+
+
+@pytest.mark.parametrize("names", NEWER.values(), ids=NEWER)
+def test_what_was_set_by_torchs_newer_names_is_neither_computed_in_nor_lost(names):
+    def convolutions():
+        return torch.backends.cudnn.conv.fp32_precision
+
+    before = names.fp32_precision
+    names.fp32_precision = "tf32"
+    outside = convolutions(), torch.backends.cuda.matmul.fp32_precision
+    try:
+        for precision, inside in (("float32", "ieee"), ("tf32", "tf32")):
+            with engine.using(Engine(precision)):
+                assert (convolutions(), torch.backends.cuda.matmul.fp32_precision) == (inside, "ieee")
+            assert (convolutions(), torch.backends.cuda.matmul.fp32_precision) == outside
+            assert names.fp32_precision == "tf32"
+    finally:
+        names.fp32_precision = before
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
+
+
 def test_cublas_is_told_of_determinism_before_it_is_first_used():
     """At import, for a context of CUDA may be there before a run's settings are known."""
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"]
