@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from cmidd.utils.errors import SettingError
 from cmidd.utils.text import in_bytes
 
-# How torch's allocators, cuBLAS and Windows say it; numpy and Python raise MemoryError.
+# How torch's allocators, CUDA's libraries and Windows say it; numpy and Python raise MemoryError. cuBLAS that finds no
+# room for itself at its first use says that it was not initialised.
 NO_MEMORY = re.compile(
-    r"out of memory|can't allocate memory|not enough memory|CUBLAS_STATUS_ALLOC_FAILED", re.IGNORECASE
+    r"out of memory|can't allocate memory|not enough memory|CU(BLAS|DNN)_STATUS_ALLOC_FAILED|"
+    r"CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED|CUBLAS_STATUS_NOT_INITIALIZED when calling .cublasCreate",
+    re.IGNORECASE,
 )
 ASKED_FOR = re.compile(r"(?:tried|unable) to allocate ([\d.]+) (\w+)", re.IGNORECASE)
 NOT_ON_MPS = re.compile(r"The operator '([^']+)' is not currently (?:implemented|supported).* (?:for|on) the MPS")
@@ -44,7 +47,7 @@ def _said(error: Exception, ways: str) -> str | None:
         )
     if not isinstance(error, MemoryError) and not NO_MEMORY.search(text):
         return None
-    device = "cuda" if re.search("CUDA|CUBLAS|HIP", text) else "mps" if "MPS" in text else "cpu"
+    device = "cuda" if re.search("CUDA|CUBLAS|CUDNN|HIP", text) else "mps" if "MPS" in text else "cpu"
     asked = f" ({_amount(*found.groups())} more were asked for)" if (found := ASKED_FOR.search(text)) else ""
     return (
         f"device={device}: out of memory{asked}; {ways}; what a checkpoint holds is kept, and with more memory the "

@@ -17,6 +17,9 @@ MPS = (
     "to allocate 256.00 MiB on private pool. Use PYTORCH_MPS_HIGH_WATERMARK_RATIO=0.0 to disable upper limit."
 )
 CUBLAS = "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"
+FULL = "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"
+CUDNN = "cuDNN error: CUDNN_STATUS_ALLOC_FAILED"
+CUDNN_9 = "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"
 MISSING = (
     "The operator 'aten::linalg_eigh' is not currently implemented for the MPS device. As a temporary fix, you can set "
     "the environment variable `PYTORCH_ENABLE_MPS_FALLBACK=1` to use the CPU as a fallback for this op."
@@ -35,12 +38,15 @@ def fail(error):
             "device=cuda: out of memory (2.50 GiB more were asked for); ipc",
         ),
         (lambda: fail(RuntimeError(CUBLAS)), "device=cuda: out of memory; ipc"),
+        (lambda: fail(RuntimeError(FULL)), "device=cuda: out of memory; ipc"),
+        (lambda: fail(RuntimeError(CUDNN)), "device=cuda: out of memory; ipc"),
+        (lambda: fail(RuntimeError(CUDNN_9)), "device=cuda: out of memory; ipc"),
         (lambda: fail(RuntimeError(MPS)), "device=mps: out of memory (256.00 MiB more were asked for); ipc"),
         (lambda: torch.empty(10**15), "device=cpu: out of memory (4000000.0 GB more were asked for); ipc"),
         (lambda: np.empty(10**15), "device=cpu: out of memory (7.11 PiB more were asked for); ipc"),
         (lambda: fail(MemoryError()), "device=cpu: out of memory; ipc"),
     ],
-    ids=["CUDA", "cuBLAS", "mps", "torch on the CPU", "numpy", "Python"],
+    ids=["CUDA", "cuBLAS", "cuBLAS on a full card", "cuDNN", "cuDNN 9", "mps", "torch on the CPU", "numpy", "Python"],
 )
 def test_memory_that_runs_out_names_the_device_and_the_settings_to_lower(work, said):
     with pytest.raises(SettingError) as error, named_shortage("ipc"):
