@@ -134,15 +134,16 @@ def chosen_engine(settings: Settings, context: Context) -> Engine:
     """The engine that the run began with, as this device can be it, with what is asked for otherwise from here on, or
     :func:`fitting_engine`.
     """
-    kept, asked = settings.folder / "engine.json", settings.engine
+    kept, asked, device = settings.folder / "engine.json", settings.engine, context.data.device
     begun = Engine(**files.read_json(kept)) if kept.exists() else None
-    switches = (asked.deterministic, asked.graphs) == (begun.deterministic, False) if begun else False
+    graphs = begun is not None and begun.graphs and device.type == "cuda"
+    switches = (asked.deterministic, asked.graphs) == (begun.deterministic, graphs) if begun else False
     if begun and switches and asked.compile in ("auto", begun.compile) and asked.at_once in ("auto", begun.at_once):
-        return fitted(begun, context.data.device)
+        return fitted(begun, device)
     engine = fitting_engine(settings, context)
     if begun:  # Precision changes the result.
         compiling = begun.compile if asked.compile == "auto" else engine.compile
-        engine = fitted(replace(engine, precision=begun.precision, compile=compiling), context.data.device)
+        engine = fitted(replace(engine, precision=begun.precision, compile=compiling), device)
     files.write_json(kept, asdict(engine))
     return engine
 

@@ -1,5 +1,6 @@
 """Settings without effect on the result: a run with them gives the same bits, and a finished one is not repeated."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -12,7 +13,9 @@ from cmidd.analysis.verify import verify
 from cmidd.cli.compose import compose
 from cmidd.compute.engine import Engine
 from cmidd.runs.build import chosen_engine
+from cmidd.runs.memory import ways_to_save
 from cmidd.utils import files
+from cmidd.utils.errors import SettingError
 from tests.support.runs import TINY, again, run_here, run_until
 
 BESIDE = {
@@ -179,6 +182,39 @@ def test_compilation_may_change_on_the_way_and_precision_stays(tmp_path):
     assert files.read_json(kept)["compile"] is False
     unasked = compose([*TINY, "method=dm", f"results_root={tmp_path}"])
     assert chosen_engine(unasked, Context) == Engine("bf16", compile=False)
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_graphs_that_are_asked_for_no_more_are_no_more_and_those_asked_for_later_are(tmp_path, begun):
+    words = [*TINY, "method=dm", f"results_root={tmp_path}"]
+    settings, otherwise = (compose([*words, f"engine.graphs={each}"]) for each in (begun, not begun))
+    kept = settings.folder / "engine.json"
+    of_begin = {"precision": "bf16", "compile": False, "deterministic": False, "at_once": "auto", "graphs": begun}
+    files.write_json(kept, of_begin)
+
+    class Context:
+        class data:
+            num_classes, image_shape, device = 10, (1, 8, 8), torch.device("cuda")
+
+    assert chosen_engine(settings, Context) == Engine(**of_begin)
+    Context.data.device = torch.device("cpu")
+    with pytest.raises(SettingError, match=r"cpu has no CUDA graphs") if begun else contextlib.nullcontext():
+        assert not chosen_engine(settings, Context).graphs
+    Context.data.device = torch.device("cuda")
+    assert chosen_engine(otherwise, Context) == Engine(**of_begin | {"graphs": not begun})
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["engine.graphs=true"], "give engine.graphs=false, with which this run goes on; or lower one of method."),
+        (["engine.at_once=3"], "give engine.at_once=1, with which this run goes on; or lower one of method."),
+        (["engine.graphs=true", "engine.at_once=3"], "give engine.graphs=false and engine.at_once=1, with which "),
+        ([], "lower one of method."),
+    ],
+)
+def test_memory_that_runs_out_names_first_what_makes_no_other_run(words, said):
+    assert ways_to_save(compose(["method=dm", *words])).startswith(said)
 
 
 def test_a_run_of_a_gpu_goes_on_on_a_cpu_without_what_that_lacks(tmp_path, monkeypatch, caplog):
