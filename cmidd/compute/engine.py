@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import torch
 from pydantic import Field
@@ -171,7 +171,7 @@ def _convolutions_in(precision: Precision) -> Iterator[None]:
     Of convolutions only: distances of k-means in TF32 choose other images (26 of 200 at CIFAR10). Those of bf16 too,
     where it leaves them in float32 (second derivatives, features of MIM4DD): TF32 has three more bits than bf16.
     """
-    backends = torch.backends
+    backends: Any = torch.backends
     switches = (
         backends.cuda.matmul,
         backends.mkldnn.matmul,
