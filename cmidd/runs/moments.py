@@ -3,11 +3,13 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from cmidd.synthetic import pictures
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils import files
 
+T = TypeVar("T")
 FOLDER = "moments"  # in that of the run
 MOST = 10
 SIDE = 64  # pixels of an image, at most: they are to be looked at, not trained on
@@ -49,10 +51,10 @@ class Moments:
         return self.folder / f"{iteration:06d}.png"
 
 
-def spread(iterations: Sequence[int], most: int = MOST) -> list[int]:
+def spread(every: Sequence[T], most: int = MOST) -> list[T]:
     """At most so many of them, the first and the last included, evenly spread."""
-    last, count = len(iterations) - 1, min(most, len(iterations))
-    return [iterations[round(number * last / max(1, count - 1))] for number in range(count)]
+    last, count = len(every) - 1, min(most, len(every))
+    return [every[round(number * last / max(1, count - 1))] for number in range(count)]
 
 
 def moments_of(folder: Path) -> dict[int, Path]:

@@ -1,4 +1,4 @@
-"""Titles of runs, as pictures and figures have them."""
+"""Titles of runs, as pictures, figures and the page have them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,9 +7,14 @@ from cmidd.data.published import title_of
 from cmidd.runs.identity import BASELINE, dataset_name, strength, system
 
 
+def in_images(ipc: int) -> str:
+    """A number of images per class, in words."""
+    return f"{ipc} image{'' if ipc == 1 else 's'} per class"
+
+
 def setting_title(dataset: str, ipc: int) -> str:
     """What methods are compared on: ``CIFAR10, 10 images per class``."""
-    return f"{title_of(dataset)}, {ipc} image{'' if ipc == 1 else 's'} per class"
+    return f"{title_of(dataset)}, {in_images(ipc)}"
 
 
 def method_title(system: str, strength: str) -> str:

@@ -13,8 +13,9 @@ from cmidd.analysis.cells import Cell, in_words, more_than_cmi
 from cmidd.analysis.comparison import difference
 from cmidd.analysis.report import images as report_images
 from cmidd.analysis.results import Result
-from cmidd.data.published import title_of
 from cmidd.runs.identity import BASELINE
+from cmidd.runs.moments import spread
+from cmidd.runs.titles import setting_title
 from cmidd.utils import files
 from cmidd.utils.checking import shown
 from cmidd.utils.text import duration, summary
@@ -41,16 +42,11 @@ def cards(results: Sequence[Result], folder: Path | None = None) -> dict[str, li
     made: list[dict[str, Any]] = []
     for (dataset, system, ipc, seed), members in sorted(together.items()):
         members.sort(key=lambda each: (each.strength != BASELINE, each.weight is None, each.weight, each.strength))
-        title = f"{system.upper()}, {title_of(dataset)}, {in_images(ipc)}, seed {seed}"
+        title = f"{system.upper()}, {setting_title(dataset, ipc)}, seed {seed}"
         numbers = range(len(runs), len(runs) + len(members))
         runs += [_run(result, title, folder, album, room) for result in members]
         made.append({"title": title, "runs": [*numbers], "pair": _pair(members, album)})
     return {"runs": runs, "cards": made, "images": album.addresses()}
-
-
-def in_images(ipc: int) -> str:
-    """A number of images per class, in words."""
-    return f"{ipc} image{'s' if ipc > 1 else ''} per class"
 
 
 def cmi_words(strength: str) -> str:
@@ -92,12 +88,9 @@ def _run(
 
 def _moments(result: Result, album: report_images.Album, most: int, size: int) -> list[dict[str, int]]:
     """Moments of a run, evenly spread from the first to the last."""
-    paths = [*report_images.moment_paths(result).items()]
-    if len(paths) > most:
-        paths = [paths[round(at * (len(paths) - 1) / (most - 1))] for at in range(most)]
     return [
         {"iteration": at, "image": album.add(partial(report_images.opened, path), path.stat().st_size, size)}
-        for at, path in paths
+        for at, path in spread([*report_images.moment_paths(result).items()], most)
         if report_images.readable(path)
     ]
 

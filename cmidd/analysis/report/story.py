@@ -6,11 +6,12 @@ from typing import Any
 
 from cmidd.analysis.cells import Cell, Key, more_than_cmi
 from cmidd.analysis.comparison import Difference, difference
-from cmidd.analysis.report.runs import cmi_words, in_images
+from cmidd.analysis.report.runs import cmi_words
 from cmidd.analysis.results import Result
 from cmidd.analysis.tables.table import Column, Table
 from cmidd.data.published import title_of
 from cmidd.runs.identity import BASELINE
+from cmidd.runs.titles import in_images, setting_title
 
 Place = tuple[str, int]
 """A data set, and how many images per class."""
@@ -49,7 +50,7 @@ def _sentence(place: Place, results: Sequence[Result], found: Mapping[Key, Cell]
     here = {key: cell for key, cell in found.items() if key[1:3] == place}
     best = max(here, key=lambda key: here[key].mean)
     name = _label(best[0], best[3])
-    parts = [f"{_counted(count, 'run')} on {title_of(place[0])}, {in_images(place[1])}"]
+    parts = [f"{_counted(count, 'run')} on {setting_title(*place)}"]
     parts.append(f"{'best is ' if len(here) > 1 else ''}{name}: {here[best].text}")
     gains = [
         difference(here[base].sample, cell.sample)
@@ -92,9 +93,9 @@ def _chart(place: Place, table: Table, results: Sequence[Result], found: Mapping
     here = {key: cell for key, cell in found.items() if key[1:3] == place}
     best = {key[0]: max(cell.mean for other, cell in here.items() if other[0] == key[0]) for key in here}
     order = sorted(here, key=lambda key: (-best[key[0]], key[0], key[3] != BASELINE, here[key].results[0].weight or 0))
-    bars = [_bar(key, here[key], place, table, key == next(k for k in order if k[0] == key[0])) for key in order]
+    bars = [_bar(key, here[key], table, key == next(k for k in order if k[0] == key[0])) for key in order]
     lines = _lines(place, table, results)
-    title = f"{title_of(place[0])}, {in_images(place[1])}"
+    title = setting_title(*place)
     said = [
         f"{bar['label']} {bar['text']}" + (f", published {bar['paper_text']}" if bar["paper"] else "") for bar in bars
     ]
@@ -109,7 +110,7 @@ def _chart(place: Place, table: Table, results: Sequence[Result], found: Mapping
     }
 
 
-def _bar(key: Key, cell: Cell, place: Place, table: Table, first: bool) -> dict[str, Any]:
+def _bar(key: Key, cell: Cell, table: Table, first: bool) -> dict[str, Any]:
     """A line of a chart; ``first`` of its method carries the method's name, the others stand below it."""
     system, _, _, strength = key
     published = _published(key, cell, table)
