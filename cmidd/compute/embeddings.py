@@ -30,9 +30,9 @@ def mean_embedding_distance(real: Tensor, real_labels: Tensor, synthetic: Tensor
 
 
 def class_means(values: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Mean of ``values`` ``[N, D]`` over the members of each class, ``[C, D]``."""
-    sums = values.new_zeros(num_classes, values.shape[1]).index_add(0, labels, values)
-    return sums / class_sizes(labels, num_classes)[:, None]
+    """Mean of ``values`` ``[N, ...]`` over the members of each class, ``[C, ...]``."""
+    sums = values.new_zeros(num_classes, *values.shape[1:]).index_add(0, labels, values)
+    return sums / class_sizes(labels, num_classes).view(-1, *[1] * (values.dim() - 1))
 
 
 class Embedder:

@@ -167,4 +167,4 @@ def matching_loss(
     if ce_weight == 0:
         return distance
     errors = F.cross_entropy(network.classifier(synthetic), labels, reduction="none")
-    return distance + ce_weight * class_means(errors[:, None], labels, len(distance)).flatten()
+    return distance + ce_weight * class_means(errors, labels, len(distance))

@@ -176,7 +176,7 @@ class NCFM(Method):
     def _errors(self, data: Split, num_classes: int) -> Tensor:
         """The mean cross-entropy of each class ``[C]``."""
         errors = F.cross_entropy(logits_in_chunks(self.network, data.images), data.labels, reduction="none")
-        return class_means(errors[:, None], data.labels, num_classes).flatten()
+        return class_means(errors, data.labels, num_classes)
 
     def state(self) -> dict[str, Tensor]:
         plateau, lr = self._plateau, self._counted.param_groups[0]["lr"]

@@ -75,7 +75,7 @@ def local_covariances(maps: Tensor, labels: Tensor) -> Tensor:
     ``X`` ``[D, L]`` is an image's map less the class's mean map. The reference divides neither by the number of
     locations nor by B - 1: its weights belong to this scale.
     """
-    centred = maps - _class_means(maps, labels)[labels]
+    centred = maps - class_means(maps, labels, num_classes_of(labels))[labels]
     covariances = []
     for members in class_members(labels, num_classes_of(labels)):
         columns = centred[members].transpose(0, 1).flatten(1)  # [D, B * L]
@@ -85,10 +85,6 @@ def local_covariances(maps: Tensor, labels: Tensor) -> Tensor:
 
 def class_scatter(features: Tensor, labels: Tensor) -> Tensor:
     """Sum over a class's images of the squared distance of their features ``[N, M]`` to its mean, ``[C]``."""
-    means = _class_means(features, labels)
+    means = class_means(features, labels, num_classes_of(labels))
     distances = (features - means[labels]).square().sum(1)
     return distances.new_zeros(len(means)).index_add(0, labels, distances)
-
-
-def _class_means(values: Tensor, labels: Tensor) -> Tensor:
-    return class_means(values.flatten(1), labels, num_classes_of(labels)).unflatten(1, values.shape[1:])

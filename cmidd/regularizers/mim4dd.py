@@ -61,4 +61,4 @@ def label_nce(synthetic: Tensor, labels: Tensor, real: Tensor, real_labels: Tens
     similarity = F.normalize(synthetic, dim=1) @ F.normalize(real, dim=1).T / temperature
     other = labels[:, None] != real_labels[None]
     own_share = similarity.log_softmax(1).masked_fill(other, -torch.inf).logsumexp(1)
-    return class_means(-own_share[:, None], labels, num_classes_of(real_labels)).flatten()
+    return class_means(-own_share, labels, num_classes_of(real_labels))
