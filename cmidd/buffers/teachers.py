@@ -150,8 +150,7 @@ class FilePool(TeacherPool):
     @staticmethod
     def _accuracy(context: Context, name: str, network: Network, content: str) -> float:
         made_by = {**context.made_by, "network": name, "content": content}
-        folder = context.buffers / "teachers" / "accuracies"
-        path = cache.kept(lambda key: folder / f"{cache.fingerprint(key)}.json", made_by)
+        path = cache.kept(context.buffers / "teachers" / "accuracies", "", ".json", made_by)
 
         def make(_: list[int]) -> None:
             measured = accuracy(network, context.data.test)

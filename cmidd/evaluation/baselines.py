@@ -70,11 +70,7 @@ def baseline_file(context: Context, protocol: EvaluationProtocol, ipc: int, kind
         made_by = {**shared, "data": context.data_key, "ipc": ipc, "training": training}
     if kind in RULES:
         made_by["features"] = asdict(protocol.features)
-
-    def path_of(key: dict[str, Any]) -> Path:
-        return context.buffers / "baselines" / f"{context.data.name}_{kind}_{cache.fingerprint(key)}.json"
-
-    return cache.kept(path_of, made_by), made_by
+    return cache.kept(context.buffers / "baselines", f"{context.data.name}_{kind}_", ".json", made_by), made_by
 
 
 def _make_missing(context: Context, protocol: EvaluationProtocol, ipc: int, kind: str) -> None:

@@ -64,12 +64,8 @@ def sets_file(context: Context, protocol: EvaluationProtocol, ipc: int, kind: st
     """Where the images that a rule chose are kept, and what they depend on."""
     made_by = {**context.made_by, "network": context.network, "features": asdict(protocol.features)}
     made_by |= {"data": context.data_key, "kind": kind, "sets": number_of_sets(protocol, ipc, kind), "ipc": ipc}
-
-    def path_of(key: dict[str, Any]) -> Path:
-        name = f"{context.data.name}_{kind}_{cache.fingerprint(key)}.safetensors"
-        return context.buffers / "baselines" / "sets" / name
-
-    return cache.kept(path_of, made_by), made_by
+    folder, stem = context.buffers / "baselines" / "sets", f"{context.data.name}_{kind}_"
+    return cache.kept(folder, stem, ".safetensors", made_by), made_by
 
 
 def _choose(context: Context, protocol: EvaluationProtocol, ipc: int, kind: str) -> Tensor:

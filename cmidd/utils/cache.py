@@ -4,7 +4,7 @@ import contextlib
 import glob
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def kept(path_of: Callable[[dict[str, Any]], Path], made_by: dict[str, Any]) -> Path:
-    """The path of what these settings make; or where it lies if an earlier version made it compiled, which names the
-    same thing: compilation only reorders sums, and was in the key.
+def kept(folder: Path, stem: str, suffix: str, made_by: dict[str, Any]) -> Path:
+    """The file of what these settings make, named by ``stem`` and their :func:`fingerprint`; or where it lies if an
+    earlier version made it compiled, which names the same thing: compilation only reorders sums, and was in the key.
     """
-    own, earlier = path_of(made_by), path_of(compiled(made_by))
+    own, earlier = (folder / f"{stem}{fingerprint(key)}{suffix}" for key in (made_by, compiled(made_by)))
     return earlier if earlier.exists() and not own.exists() else own
 
 

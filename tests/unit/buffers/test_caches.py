@@ -175,11 +175,14 @@ def test_a_buffer_of_another_precision_is_refused_though_it_was_compiled(tmp_pat
 
 
 def test_what_is_there_under_its_own_key_is_taken_before_what_was_made_compiled(tmp_path):
-    def path_of(key):
-        return tmp_path / key.get("engine", "none")
+    keys = ({}, {"engine": "float32, compiled"})
+    own, compiled = (tmp_path / f"digits_random_{cache.fingerprint(key)}.json" for key in keys)
 
-    assert cache.kept(path_of, {}) == tmp_path / "none"
-    (tmp_path / "float32, compiled").touch()
-    assert cache.kept(path_of, {}) == tmp_path / "float32, compiled"
-    (tmp_path / "none").touch()
-    assert cache.kept(path_of, {}) == tmp_path / "none"
+    def found():
+        return cache.kept(tmp_path, "digits_random_", ".json", {})
+
+    assert found() == own
+    compiled.touch()
+    assert found() == compiled
+    own.touch()
+    assert found() == own
