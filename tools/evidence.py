@@ -21,6 +21,7 @@ from cmidd.synthetic.places import SET
 from cmidd.utils import files
 from cmidd.utils.checking import shown
 from cmidd.utils.errors import SettingError, one_line_errors
+from cmidd.utils.text import table_row
 
 EVIDENCE = Path(__file__).parents[1] / "results" / "evidence"
 MOST_PIXELS = 500
@@ -89,7 +90,7 @@ HEAD = (
 
 def ratios(results: list[Result]) -> str:
     """How large the gradients of weighted terms are beside the loss's, in the first steps of every stage."""
-    lines = ["| " + " | ".join(HEAD) + " |", "| --- | --- |" + " ---: |" * (len(HEAD) - 2)]
+    lines = [table_row(HEAD), "| --- | --- |" + " ---: |" * (len(HEAD) - 2)]
     for result in results:
         stages = result.record.weights or []
         for stage, name in ((number, name) for number, terms in enumerate(stages) for name in terms):
@@ -103,7 +104,7 @@ def ratios(results: list[Result]) -> str:
                 f"{weight / max(measured):.2g} to {weight / min(measured):.2g} ({len(measured)})",
                 f"{statistics.median(measured):.4g}",
             ]
-            lines.append("| " + " | ".join(cells) + " |")
+            lines.append(table_row(cells))
     return "\n".join(lines)
 
 

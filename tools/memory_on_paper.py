@@ -22,6 +22,7 @@ from cmidd.compute.gradients import class_gradients
 from cmidd.data.split import Split
 from cmidd.networks import blank_network
 from cmidd.runs.settings import Settings
+from cmidd.utils.text import table_row
 
 CLASSES, EACH, SHAPE, META = 100, 500, (3, 32, 32), torch.device("meta")
 HELD = 60_000 * 3 * 32 * 32 + 60_000 * 8  # the data set: uint8 pixels, int64 labels
@@ -159,7 +160,7 @@ def gib(words: list[str], step: Callable[[Settings, Split], None], ipc: int) -> 
 
 
 if __name__ == "__main__":
-    print("| GiB, CIFAR100 | " + " | ".join(f"IPC {ipc}" for ipc in IPCS) + " |")
+    print(table_row(["GiB, CIFAR100", *(f"IPC {ipc}" for ipc in IPCS)]))
     print("| --- |" + " ---: |" * len(IPCS))
     for title, (words, step) in STEPS.items():
-        print(f"| {title} | " + " | ".join(f"{gib(words, step, ipc):.1f}" for ipc in IPCS) + " |", flush=True)
+        print(table_row([title, *(f"{gib(words, step, ipc):.1f}" for ipc in IPCS)]), flush=True)

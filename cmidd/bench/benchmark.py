@@ -31,6 +31,7 @@ from cmidd.utils.checking import checked
 from cmidd.utils.errors import SettingError
 from cmidd.utils.provenance import provenance
 from cmidd.utils.setting_types import Count, Device, NonNegative, PathText
+from cmidd.utils.text import table_row
 
 log = logging.getLogger(__name__)
 Each = TypeVar("Each")
@@ -185,7 +186,7 @@ HEADER = (
     "peak memory above data and libraries, MiB",
     "share of data / augmentation / regulariser / backward / forward and rest, per cent",
 )
-HEAD = ("| " + " | ".join(HEADER) + " |", "| --- " * len(HEADER) + "|")
+HEAD = (table_row(HEADER), "| --- " * len(HEADER) + "|")
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -196,7 +197,7 @@ def _line(row: dict[str, Any]) -> str:
     fields += [f"{row['floor_seconds']:.3g}", f"{row['over_floor']:.1f}x"]
     fields += [f"{row['first_step_seconds']:.3g}", f"{row['peak_memory_mib']:.0f}"]
     fields.append(" / ".join(f"{100 * row['shares'].get(part, 0):.0f}" for part in (*PARTS, "rest")))
-    return "| " + " | ".join(map(str, fields)) + " |"
+    return table_row(fields)
 
 
 def measure(workload: Workload, mode: str, steps: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import statistics
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -9,6 +10,11 @@ def summary(values: list[float]) -> str:
     """Mean and sample standard deviation with their n."""
     spread = f" +- {statistics.stdev(values):.2f}" if len(values) > 1 else ""
     return f"{statistics.fmean(values):.2f}{spread} (n={len(values)})"
+
+
+def table_row(cells: Iterable[object]) -> str:
+    """A row of a Markdown table; the text of a cell is shown as it is if it is escaped (:func:`escape_markdown`)."""
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def escape_markdown(text: str) -> str:

@@ -18,7 +18,7 @@ from cmidd.evaluation.train_on_set import TrainingStage, training_steps
 from cmidd.utils import files
 from cmidd.utils.errors import SettingError
 from cmidd.utils.provenance import provenance
-from cmidd.utils.text import escape_markdown, summary
+from cmidd.utils.text import escape_markdown, summary, table_row
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ def table(measured: Sequence[MeasuredSet]) -> list[str]:
     head += [f"best of {tests} tests, picked on the {'/'.join(tested_on)} set"] if tests > 1 else []
     scored = any(row.scores is not None for each in measured for row in each.rows)
     head += SCORES if scored else []
-    lines = [_title(measured), "", f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+    lines = [_title(measured), "", table_row(head), f"|{' --- |' * len(head)}"]
     for each in measured:
         data = each.asked.subject.data
         shown = f"{data.name}, {data.held_out} set" if len(tested_on) > 1 else data.name
@@ -158,7 +158,7 @@ def table(measured: Sequence[MeasuredSet]) -> list[str]:
             cells = [*map(escape_markdown, [*names, row.title]), summary(row.accuracies)]
             cells += [summary(row.best) if each.asked.protocol.tests > 1 else ""] if tests > 1 else []
             cells += [] if row.scores is None else row.scores.table_cells()
-            lines.append(f"| {' | '.join(cells)} |")
+            lines.append(table_row(cells))
     lines += ["", f"{ABOUT} The whole training set: {_real_from(measured)}."] if scored else []
     for each in measured:
         where = f"{each.asked.path}: " if several else ""

@@ -17,7 +17,7 @@ from cmidd.analysis.evaluations.records import (
 )
 from cmidd.analysis.results import records
 from cmidd.evaluation.scores import ABOUT, SCORES, score_text
-from cmidd.utils.text import command_line, escape_markdown
+from cmidd.utils.text import command_line, escape_markdown, table_row
 
 KIND = "scores"  # of configs/command/table/scores.yaml, whose rows are what is there
 HEAD = ("set", "network", *SCORES, "n")
@@ -75,10 +75,10 @@ def scores_markdown(scored: list[ScoredSet]) -> str:
     if not scored:
         wanted = f"{command_line('evaluate')} synthetic=<set> scores=true"
         return f"No evaluation there has scores of the test set yet; this makes some:\n\n```bash\n{wanted}\n```\n"
-    lines = [f"| {' | '.join(HEAD)} |", "| --- | --- |" + " ---: |" * (len(HEAD) - 2)]
+    lines = [table_row(HEAD), "| --- | --- |" + " ---: |" * (len(HEAD) - 2)]
     for each in scored:
         names = [escape_markdown(each.name), escape_markdown(each.network)]
-        lines.append(f"| {' | '.join([*names, *(score_text(each.runs(name)) for name in SCORES), str(each.n)])} |")
+        lines.append(table_row([*names, *(score_text(each.runs(name)) for name in SCORES), each.n]))
     real = sorted({each.scores["real_hard_from"] for each in scored})
     lines += ["", f"{ABOUT} The whole training set: {'; '.join(map(escape_markdown, real))}.", ""]
     lines += [f"- {escape_markdown(each.sentence)}" for each in scored]

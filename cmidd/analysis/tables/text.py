@@ -8,7 +8,7 @@ from cmidd.analysis.cells import BaselineCell, Cell
 from cmidd.analysis.tables.table import NOT_SHOWN, Column, Entry, Row, Table
 from cmidd.data.published import title_of
 from cmidd.utils.noise import RULE
-from cmidd.utils.text import escape_markdown
+from cmidd.utils.text import escape_markdown, table_row
 
 
 def header(table: Table) -> list[str]:
@@ -56,9 +56,9 @@ def _texts(table: Table, entry: Entry) -> list[str]:
 
 def markdown(table: Table) -> str:
     """The table, what the marks mean, and the commands for the missing cells."""
-    lines = ["| " + " | ".join(header(table)) + " |", "| --- |" + " ---: |" * len(table.columns)]
+    lines = [table_row(header(table)), "| --- |" + " ---: |" * len(table.columns)]
     for (name,), *texts in lines_of(table):
-        lines.append("| " + " | ".join([escape_markdown(name), *("<br>".join(text) for text in texts)]) + " |")
+        lines.append(table_row([escape_markdown(name), *("<br>".join(text) for text in texts)]))
     lines += [
         "",
         "Accuracy on the test set, per cent: ours, mean ± standard deviation over n trained networks of the last "
