@@ -18,7 +18,7 @@ from cmidd.data.dataset import Dataset
 from cmidd.networks import NETWORKS, TORCHVISION, Network, OfTorchvision, blank_network, blank_of_torchvision
 from cmidd.utils import files, tensor_files
 from cmidd.utils.checking import mapping, own_of
-from cmidd.utils.errors import SettingError
+from cmidd.utils.errors import SettingError, reason
 from cmidd.utils.nested import differences
 
 log = logging.getLogger(__name__)
@@ -88,9 +88,9 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds for a damaged or unsafe file
-            reason = " ".join(str(error).split())[:200]
             raise SettingError(
-                f"cmi.teachers: {path}: cannot be read as tensors ({reason}); save it with torch.save of a state_dict()"
+                f"cmi.teachers: {path}: cannot be read as tensors ({reason(error)}); save it with torch.save of a "
+                "state_dict()"
             ) from error
     else:
         state, about = tensor_files.read_tensors(path)

@@ -21,7 +21,7 @@ from cmidd.data.npz_files import UNREADABLE, opened_npz
 from cmidd.data.published import OF_PICTURES, PUBLISHED, Published
 from cmidd.data.split import Source, Split
 from cmidd.utils import tensor_files
-from cmidd.utils.errors import SettingError
+from cmidd.utils.errors import SettingError, reason
 
 SUFFIXES = (".npz", ".safetensors")
 REQUIRED = ("train_images", "train_labels", "test_images", "test_labels")
@@ -214,5 +214,6 @@ def _picture(cell: Mapping[str, Any]) -> Tensor:
 
 
 def _damaged(path: Path, error: BaseException) -> SettingError:
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
-    return SettingError(f"{path}: cannot be read ({reason}); make it again, with numbers only (no pickled objects)")
+    return SettingError(
+        f"{path}: cannot be read ({reason(error)}); make it again, with numbers only (no pickled objects)"
+    )

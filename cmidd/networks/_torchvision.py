@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from cmidd.networks._network import Network
-from cmidd.utils.errors import SettingError
+from cmidd.utils.errors import SettingError, reason
 
 TORCHVISION = "torchvision/"
 
@@ -55,6 +55,6 @@ def blank_of_torchvision(name: str, image_shape: tuple[int, int, int], num_class
         if features.shape != (2, network.classifier.in_features):
             raise ValueError("what comes before its last linear layer is no vector")
     except (RuntimeError, ValueError, IndexError, AssertionError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise SettingError(f"cmi.teacher={name}: takes no images of {shape} ({reason}); choose another") from error
+        why = reason(error)
+        raise SettingError(f"cmi.teacher={name}: takes no images of {shape} ({why}); choose another") from error
     return network

@@ -12,6 +12,11 @@ class SettingError(ValueError):
     """
 
 
+def reason(error: BaseException) -> str:
+    """What another library's error says, in a line that is not too long; the kind of one that says nothing."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
     """For scripts without Hydra: what a user can mend is one line and exit code 2."""

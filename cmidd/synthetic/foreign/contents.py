@@ -10,7 +10,7 @@ from torch import Tensor
 from cmidd.data.npz_files import UNREADABLE, opened_npz
 from cmidd.synthetic.foreign.imported import KINDS
 from cmidd.synthetic.soft_labels import SoftLabels
-from cmidd.utils.errors import SettingError
+from cmidd.utils.errors import SettingError, reason
 
 
 def load(path: Path) -> Any:
@@ -51,8 +51,7 @@ def load_arrays(path: Path, *names: str) -> list[Tensor]:
 
 
 def unreadable(path: Path, error: BaseException) -> SettingError:
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
-    return SettingError(f"synthetic={path}: cannot be read as tensors: {reason}; give {KINDS}")
+    return SettingError(f"synthetic={path}: cannot be read as tensors: {reason(error)}; give {KINDS}")
 
 
 def dense_tensor(path: Path, value: Any) -> Tensor:
