@@ -12,14 +12,13 @@ from typing_extensions import TypedDict
 
 from cmidd.buffers import teacher_files
 from cmidd.buffers.shelf import Shelf
-from cmidd.compute.kept import KeptTraining, train_all_kept
+from cmidd.compute.kept import KeptTraining, load_trained, train_all_kept
 from cmidd.compute.recipe import TrainingRecipe, stated
 from cmidd.compute.together import how_many_at_once
 from cmidd.compute.training import accuracy, refuse_diverged
 from cmidd.core.context import Context
 from cmidd.networks import Network
 from cmidd.utils import cache, clock, files, locks, tensor_files
-from cmidd.utils.cache import check_tensors
 from cmidd.utils.checking import validate
 from cmidd.utils.errors import SettingError
 from cmidd.utils.random_streams import Streams
@@ -93,9 +92,7 @@ class TeacherPool:
         for path in paths:
             files.remove_unfinished(path)
             network = context.new_network(torch.Generator(), name).to(self.shelf.home)
-            check_tensors([path], {key: list(value.shape) for key, value in network.state_dict().items()}, made_by)
-            tensors, about = tensor_files.read_tensors(path)
-            network.load_state_dict(tensors)
+            about = load_trained(network, path, made_by)
             self.networks.append(self.shelf.keep(network))
             accuracies += [about["accuracy"]] if "accuracy" in about else []
         tested = f"accuracy on {context.data.held_out} {summary(accuracies)}" if accuracies else "accuracy not measured"

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cmidd.compute.recipe import TrainingRecipe
 from cmidd.compute.together import new_training
 from cmidd.data.split import Split
-from cmidd.utils import files, tensor_files
+from cmidd.utils import cache, files, tensor_files
 from cmidd.utils.errors import SettingError
 from cmidd.utils.random_streams import Streams
 
@@ -114,6 +114,19 @@ def _taken_from(tensors: dict[str, Tensor], names: Iterable[str]) -> dict[str, l
     """What the optimiser remembered, taken out of the tensors of a file."""
     found = {name: [key for key in sorted(tensors) if re.fullmatch(rf"{name}_\d{{4,}}", key)] for name in names}
     return {name: [tensors.pop(key) for key in keys] for name, keys in found.items()}
+
+
+def load_trained(network: nn.Module, path: Path, made_by: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a network the numbers of the file that its training ended in; returns what the file's header says.
+
+    Raises:
+        SettingError: when the file is damaged, or of another network or training.
+    """
+    shapes = {name: list(value.shape) for name, value in network.state_dict().items()}
+    cache.check_tensors([path], shapes, made_by)
+    tensors, about = tensor_files.read_tensors(path)
+    network.load_state_dict(tensors)
+    return about
 
 
 class Written:

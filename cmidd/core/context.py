@@ -65,8 +65,7 @@ class Context:
 
     def blank_network(self, name: str | None = None) -> Network:
         """As :meth:`new_network`, without numbers: for its shapes."""
-        shape, num_classes = self.data.image_shape, self.data.num_classes
-        return blank_network(image_shape=shape, num_classes=num_classes, **self.options_of(name))
+        return blank_of(self.data, self.options_of(name))
 
     def matching_network(self, generator: torch.Generator) -> Network:
         """A network to match in: a random one, or one trained through the earlier stages of the set."""
@@ -81,3 +80,12 @@ def new_network(data: Dataset, options: dict[str, Any], generator: torch.Generat
     """A random network for the images of ``data`` on their device; ``options`` hold its ``name``."""
     shape, num_classes = data.image_shape, data.num_classes
     return build_network(image_shape=shape, num_classes=num_classes, generator=generator, device=data.device, **options)
+
+
+def blank_of(data: Dataset, options: dict[str, Any]) -> Network:
+    """As :func:`new_network`, without numbers, which costs nothing: for its shapes, or to refuse what does not fit.
+
+    Raises:
+        SettingError: as :func:`cmidd.networks.blank_network`.
+    """
+    return blank_network(image_shape=data.image_shape, num_classes=data.num_classes, **options)

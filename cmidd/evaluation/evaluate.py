@@ -7,13 +7,12 @@ from typing import Any
 
 from cmidd.compute.together import how_many_at_once
 from cmidd.compute.training import Teacher, accuracy, predictions, share_right
-from cmidd.core.context import new_network
+from cmidd.core.context import blank_of, new_network
 from cmidd.data.dataset import Dataset
 from cmidd.data.split import Split
 from cmidd.evaluation.class_order import Confusion
 from cmidd.evaluation.selection import Tests, moments
 from cmidd.evaluation.train_on_set import Optimizer, TrainingStage, digest, train_through, training_passes
-from cmidd.networks import blank_network
 from cmidd.utils import cache, files
 from cmidd.utils.checking import validate
 from cmidd.utils.random_streams import Streams
@@ -103,7 +102,7 @@ def evaluate_tests(
 
 def _at_once(data: Dataset, network: dict[str, Any], stages: Sequence[TrainingStage]) -> int:
     """How many networks are trained through the stages at once."""
-    blank = blank_network(image_shape=data.image_shape, num_classes=data.num_classes, **network)
+    blank = blank_of(data, network)
     return min(how_many_at_once(blank, recipe, images) for images, recipe in stages)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cmidd.compute.kept import train_kept
+from cmidd.compute.kept import load_trained, train_kept
 from cmidd.compute.training import predictions, refuse_diverged
 from cmidd.core.context import Context
 from cmidd.data.split import Split
@@ -92,8 +92,6 @@ def feature_networks(context: Context, settings: FeatureSettings) -> list[Watche
     for path in paths:
         files.remove_unfinished(path)
         network = WatchedNetwork(context.new_network(torch.Generator()), len(train), train.device)
-        shapes = {name: list(value.shape) for name, value in network.state_dict().items()}
-        cache.check_tensors([path], shapes, made_by)
-        network.load_state_dict(tensor_files.read_tensors(path)[0])
+        load_trained(network, path, made_by)
         networks.append(network.eval().requires_grad_(False))
     return networks

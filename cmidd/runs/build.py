@@ -14,7 +14,7 @@ from cmidd.buffers.experts import ExpertSettings
 from cmidd.buffers.teacher_files import refuse_unfit
 from cmidd.buffers.teachers import TeacherPools
 from cmidd.compute.engine import Engine, choose, fitted
-from cmidd.core.context import Context, new_network
+from cmidd.core.context import Context, blank_of, new_network
 from cmidd.core.regularizer import Regularizer
 from cmidd.core.sampler import Sampler
 from cmidd.core.teachers import Teachers
@@ -22,7 +22,6 @@ from cmidd.data.dataset import Dataset
 from cmidd.data.load import load_dataset
 from cmidd.loop.balance import Ratio
 from cmidd.methods import METHODS
-from cmidd.networks import blank_network
 from cmidd.regularizers import REGULARIZERS
 from cmidd.runs.identity import EARLIER
 from cmidd.runs.settings import Settings
@@ -99,7 +98,7 @@ def context_of(settings: Settings, data: Dataset) -> Context:
     streams = Streams(settings.seed)
     data.check_ipc(settings.ipc)
     for options in _networks(settings):
-        blank_network(image_shape=data.image_shape, num_classes=data.num_classes, **options)
+        blank_of(data, options)
     cmi = settings.cmi
     if settings.taught and cmi.teachers is not None and cmi.teachers.path is not None:
         refuse_unfit(cmi.teachers.path, cmi.pool, cmi.teacher, data, settings.network)

@@ -10,10 +10,10 @@ from torch import Tensor
 from cmidd.buffers.teacher_files import refuse_unfit
 from cmidd.compute import passes
 from cmidd.compute.training import Teacher
-from cmidd.core.context import Context
+from cmidd.core.context import Context, blank_of
 from cmidd.data.dataset import Dataset
 from cmidd.evaluation.subject import Subject
-from cmidd.networks import Network, blank_network
+from cmidd.networks import Network
 from cmidd.runs.build import data_key, make_teachers
 from cmidd.runs.settings import Settings
 from cmidd.samplers.random import RandomSampler
@@ -33,8 +33,7 @@ def refuse_unfit_teachers(settings: Settings, data: Dataset, network: dict[str, 
     if cmi.teachers is not None and cmi.teachers.path is not None:
         refuse_unfit(cmi.teachers.path, cmi.pool, cmi.teacher, data, network)
     else:
-        options = network if network["name"] == cmi.teacher else {"name": cmi.teacher}
-        blank_network(image_shape=data.image_shape, num_classes=data.num_classes, **options)
+        blank_of(data, network if network["name"] == cmi.teacher else {"name": cmi.teacher})
 
 
 def teacher_of(settings: Settings, subject: Subject) -> tuple[Teacher, dict[str, Any]]:

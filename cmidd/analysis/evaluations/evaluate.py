@@ -17,10 +17,10 @@ from cmidd.analysis.evaluations.table import MeasuredSet, Row, of_reordered, pla
 from cmidd.compute import engine
 from cmidd.compute.devices import pick_device
 from cmidd.compute.losses import refuse_unlabelled
+from cmidd.core.context import blank_of
 from cmidd.evaluation.class_order import Confusion, permuted
 from cmidd.evaluation.evaluate import evaluate_tests
 from cmidd.evaluation.train_on_set import digest, stages_of, training_passes
-from cmidd.networks import blank_network
 from cmidd.runs.teaching import refuse_unfit_teachers, teacher_of
 from cmidd.synthetic.places import place_of
 from cmidd.synthetic.synthetic_set import SyntheticSet
@@ -148,7 +148,7 @@ def _refuse_unfit(request: Request, asked: Asked) -> None:
     data, protocol = asked.subject.data, asked.protocol
     networks = networks_of(request, asked)
     for options in networks.values():
-        blank_network(image_shape=data.image_shape, num_classes=data.num_classes, **options)
+        blank_of(data, options)
     stages = stages_of(asked.subject.synthetic, asked.subject.recipe)
     for images, recipe in stages:
         refuse_unlabelled(recipe, images.soft, is_taught=asked.taught)
