@@ -12,7 +12,7 @@ import torch
 from cmidd.buffers import teachers
 from cmidd.buffers.experts import Experts
 from cmidd.buffers.teachers import TeacherPool
-from cmidd.compute import engine, passes
+from cmidd.compute import engine, engine_passes
 from cmidd.compute.engine import Engine
 from cmidd.core.context import Context
 from cmidd.utils import cache, files
@@ -128,7 +128,7 @@ def test_teachers_that_an_earlier_version_made_compiled_are_read_and_others_are_
     now, before, tmp_path, monkeypatch, as_before
 ):
     monkeypatch.setattr(teachers, "train_all_kept", lambda *_, **__: None)
-    monkeypatch.setattr(passes, "current", Engine)  # No pass is compiled: what is tested are the keys.
+    monkeypatch.setattr(engine_passes, "current", Engine)  # No pass is compiled: what is tested are the keys.
     with as_before(before):
         old = TeacherPool(context(tmp_path), "convnet", 2, 1)
     (folder,) = (tmp_path / "teachers").iterdir()
