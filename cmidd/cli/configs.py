@@ -23,6 +23,7 @@ ROOMS = {
 }
 # No group that a user chooses from: settings of the other commands, and published values by method and data set.
 APART = ("command",)
+PAPERS = "table1"  # The paper's own table goes before others that have its data sets.
 LINE = re.compile(r"(?P<indent> *)(?P<default>- )?(?P<name>[\w/ ]+): *(?P<value>[^#]*?) *(?:# (?P<about>.*))?")
 
 
@@ -44,6 +45,12 @@ def options(group: str) -> list[str]:
     """What may be chosen in a group: its files, and the plug-ins of that kind."""
     files = {path.stem for path in (CONFIGS / group).glob("*.yaml")}
     return sorted(files | (names(*ROOMS[group]) if group in ROOMS else set()))
+
+
+def tables() -> list[Path]:
+    """The layouts of tables, the paper's first, the others by name."""
+    found = (CONFIGS / "command" / "table").glob("*.yaml")
+    return sorted(found, key=lambda path: (path.stem != PAPERS, path.stem))
 
 
 def described(path: Path, prefix: str = "") -> Iterator[Described]:

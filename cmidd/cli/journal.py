@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from cmidd.cli.configs import CONFIGS
+from cmidd.cli.configs import PAPERS, tables
 from cmidd.utils import files
 from cmidd.utils.text import command_line, duration
 
@@ -101,15 +101,16 @@ def _accuracies(done: list[dict[str, Any]], entries: list[dict[str, Any]]) -> li
 
 
 def _next(done: list[dict[str, Any]]) -> str | None:
-    """The command that makes something of the runs: the table that has their data set, or else the page."""
+    """The command that makes something of the runs: the table that has their data sets and the fewest others, unless it
+    is the paper's, or else the page.
+    """
     found = [entry for entry in done if entry.get("dataset")]
     if not found:
         return None
-    paths = sorted((CONFIGS / "command" / "table").glob("*.yaml"), key=lambda path: path.stem != "table1")
-    layouts = {path.stem: OmegaConf.to_container(OmegaConf.load(path)) for path in paths}
     sets, root = {entry["dataset"] for entry in found}, _above([entry["results_root"] for entry in found])
-    fitting = [name for name, layout in layouts.items() if sets <= _datasets(layout)]
-    command, words = ("table", [f"table={fitting[0]}"]) if fitting else ("report", [])
+    columns = {path.stem: _datasets(OmegaConf.to_container(OmegaConf.load(path))) for path in tables()}
+    fitting = [(name != PAPERS, len(there), name) for name, there in columns.items() if sets <= there]
+    command, words = ("table", [f"table={min(fitting)[2]}"]) if fitting else ("report", [])
     words += [] if root == "results" else [f"results_root={root}"]
     return f"{command_line(command)} {shlex.join(words)}".rstrip()
 

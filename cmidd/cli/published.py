@@ -6,15 +6,12 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from cmidd.analysis.tables.table import Column, Row, read_layout
-from cmidd.cli.configs import CONFIGS
-
-FIRST = "table1"  # of the paper
+from cmidd.cli.configs import tables
 
 
 def published_layouts() -> Iterator[tuple[tuple[Column, ...], tuple[Row, ...]]]:
     """The layout of every table that has columns of data sets, the paper's first."""
-    folder = CONFIGS / "command" / "table"
-    for path in sorted(folder.glob("*.yaml"), key=lambda path: (path.stem != FIRST, path.stem)):
+    for path in tables():
         layout: Any = OmegaConf.to_container(OmegaConf.load(path))
         if "columns" in layout:
             yield read_layout(layout)
