@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 from cmidd.compute.recipe import stated, with_hard_labels
 from cmidd.core.context import Context
 from cmidd.evaluation.chosen_images import KINDS, RULES, chosen_images
-from cmidd.evaluation.evaluate import accuracy_of_one, in_pieces
+from cmidd.evaluation.evaluate import TrainAndTest, accuracy_of_one, in_pieces
 from cmidd.evaluation.protocols import EvaluationProtocol, Kind
 from cmidd.utils import cache, clock, files, locks
 from cmidd.utils.checking import validate
@@ -97,6 +97,6 @@ def _measure_baseline(context: Context, protocol: EvaluationProtocol, ipc: int, 
         else:
             images = data.train[sets[repeat % len(sets)].to(data.device)]
             own, stage = streams.child("draw", repeat).child("repeat", 0), (images, with_hard_labels(protocol.training))
-        return accuracy_of_one(data, context.network, [stage], own, what)
+        return accuracy_of_one(TrainAndTest(data, context.network, [stage]), own, what)
 
     return in_pieces(kept, kind, protocol.repeats, measure)

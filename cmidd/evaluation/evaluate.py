@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,35 @@ Pieces = dict[Name, Accuracies]
 """What is measured so far of an evaluation or baseline that is not finished."""
 
 
+@dataclass(frozen=True)
+class TrainAndTest:
+    """How a network is trained from scratch and tested; an evaluation does it once for every repeat.
+
+    Attributes:
+        data: whose held-out images test it.
+        network: its ``name`` with its options.
+        stages: what it is trained on, in turn, and how.
+        optimizer: what a stage after the first begins with.
+        teacher: gives the labels of stages whose recipes ask for one.
+        tests: how many, at equal distances of the training; the last is the same for any number.
+        held_out: real images on which every test is repeated, to choose the one that counts.
+    """
+
+    data: Dataset
+    network: dict[str, Any]
+    stages: Sequence[TrainingStage]
+    optimizer: Optimizer = "fresh"
+    teacher: Teacher | None = None
+    tests: int = 1
+    held_out: Split | None = None
+
+    @property
+    def at_once(self) -> int:
+        """How many networks are trained at once."""
+        blank = blank_of(self.data, self.network)
+        return min(how_many_at_once(blank, recipe, images) for images, recipe in self.stages)
+
+
 def evaluate(
     data: Dataset,
     network: dict[str, Any],
@@ -39,29 +69,21 @@ def evaluate(
     """Accuracy (per cent, on the held-out split) of ``repeats`` networks trained from scratch through ``stages``.
 
     Args:
-        network: the ``name`` of a network with its options.
-        optimizer, teacher, kept, made_by: as for :func:`evaluate_tests`.
+        network, optimizer, teacher: as :class:`TrainAndTest` has them.
+        kept, made_by: as for :func:`evaluate_tests`.
     """
-    tested = evaluate_tests(
-        data, network, stages, repeats, streams, optimizer=optimizer, teacher=teacher, kept=kept, made_by=made_by
-    )
-    return [each.figure for each in tested]
+    how = TrainAndTest(data, network, stages, optimizer, teacher)
+    return [each.figure for each in evaluate_tests(how, repeats, streams, kept=kept, made_by=made_by)]
 
 
 def evaluate_tests(
-    data: Dataset,
-    network: dict[str, Any],
-    stages: Sequence[TrainingStage],
+    how: TrainAndTest,
     repeats: int,
     streams: Streams,
     *,
-    optimizer: Optimizer = "fresh",
-    teacher: Teacher | None = None,
     kept: Path | None = None,
     made_by: Mapping[str, Any] | None = None,
     confusion: Confusion | None = None,
-    tests: int = 1,
-    held_out: Split | None = None,
 ) -> list[Tests]:
     """As :func:`evaluate`, with all tests of each network.
 
@@ -69,81 +91,44 @@ def evaluate_tests(
         kept: a file in which each network's are kept as soon as they are measured; those that a like evaluation left
             there are not measured again. Whoever has the accuracies elsewhere removes it.
         made_by: what they depend on beside the network, the stages and the streams; the teacher, where they have one.
-        optimizer, teacher, confusion, tests, held_out: as for :func:`tests_of_each`.
+        confusion: as for :func:`tests_of_each`.
     """
 
     def measure(some: range) -> list[list[float]]:
         what = f"evaluating, network {some[0] + 1}{'' if len(some) == 1 else f' to {some[-1] + 1}'} of {repeats}"
-        own = [streams.child("repeat", repeat) for repeat in some]
-        found = tests_of_each(
-            data,
-            network,
-            stages,
-            own,
-            what,
-            optimizer=optimizer,
-            confusion=confusion,
-            teacher=teacher,
-            tests=tests,
-            held_out=held_out,
-        )
+        found = tests_of_each(how, [streams.child("repeat", repeat) for repeat in some], what, confusion)
         return [[*each.tested, *each.held_out] for each in found]
 
-    width, at_once = tests if held_out is None else 2 * tests, _at_once(data, network, stages)
+    tests, at_once = how.tests, how.at_once
+    width = tests if how.held_out is None else 2 * tests
     if kept is None:
         groups = (range(first, min(first + at_once, repeats)) for first in range(0, repeats, at_once))
         return [Tests.of(row, tests) for group in groups for row in measure(group)]
-    key = {**(made_by or {}), "network": network, "lessons": digest(stages), "streams": streams.seed}
-    key |= {} if optimizer == "fresh" else {"optimizer": optimizer}
+    key = {**(made_by or {}), "network": how.network, "lessons": digest(how.stages), "streams": streams.seed}
+    key |= {} if how.optimizer == "fresh" else {"optimizer": how.optimizer}
     key |= {} if width == 1 else {"tests": tests, "numbers": width}
     rows = rows_in_pieces(kept, cache.fingerprint(key), repeats, width, measure, at_once)
     return [Tests.of(row, tests) for row in rows]
 
 
-def _at_once(data: Dataset, network: dict[str, Any], stages: Sequence[TrainingStage]) -> int:
-    """How many networks are trained through the stages at once."""
-    blank = blank_of(data, network)
-    return min(how_many_at_once(blank, recipe, images) for images, recipe in stages)
-
-
-def accuracy_of_one(
-    data: Dataset,
-    network: dict[str, Any],
-    stages: Sequence[TrainingStage],
-    streams: Streams,
-    what: str,
-    *,
-    teacher: Teacher | None = None,
-) -> float:
+def accuracy_of_one(how: TrainAndTest, streams: Streams, what: str) -> float:
     """Accuracy (per cent) of one new network, as :func:`tests_of_each`."""
-    return tests_of_each(data, network, stages, [streams], what, teacher=teacher)[0].figure
+    return tests_of_each(how, [streams], what)[0].figure
 
 
 def tests_of_each(
-    data: Dataset,
-    network: dict[str, Any],
-    stages: Sequence[TrainingStage],
-    streams: Sequence[Streams],
-    what: str,
-    *,
-    optimizer: Optimizer = "fresh",
-    confusion: Confusion | None = None,
-    teacher: Teacher | None = None,
-    tests: int = 1,
-    held_out: Split | None = None,
+    how: TrainAndTest, streams: Sequence[Streams], what: str, confusion: Confusion | None = None
 ) -> list[Tests]:
-    """The tests of new networks, one for each of ``streams``, trained through ``stages`` at once.
+    """The tests of new networks, one for each of ``streams``, trained at once.
 
     Args:
         what: what the progress bar says.
         confusion: counts what the networks call the images at their end; changes no accuracy.
-        teacher: gives the labels of stages whose recipes ask for one.
-        tests: how many, at equal distances of the training; the last is the same for any number.
-        held_out: real images on which every test is repeated, to choose the one that counts.
     """
-    trained = [new_network(data, network, own("network")) for own in streams]
+    data, stages, held_out = how.data, how.stages, how.held_out
+    trained = [new_network(data, how.network, own("network")) for own in streams]
     found = [Tests([], []) for _ in trained]
-    wanted = moments(training_passes(stages), tests)
+    wanted = moments(training_passes(stages), how.tests)
 
     def after(passes: int) -> None:
         if passes in wanted:
@@ -152,7 +137,7 @@ def tests_of_each(
                 own.held_out.extend([] if held_out is None else [accuracy(one, held_out)])
 
     between = after if wanted else None
-    train_through(trained, stages, streams, what=what, optimizer=optimizer, teacher=teacher, after=between)
+    train_through(trained, stages, streams, what=what, optimizer=how.optimizer, teacher=how.teacher, after=between)
     for one, own in zip(trained, found, strict=True):
         predicted = predictions(one, data.test)
         if confusion is not None:

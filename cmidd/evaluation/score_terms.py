@@ -10,7 +10,7 @@ from cmidd.compute.recipe import TrainingRecipe, with_hard_labels
 from cmidd.compute.training import Teacher
 from cmidd.data.augmentation import Augmentation
 from cmidd.data.split import Split
-from cmidd.evaluation.evaluate import accuracy_of_one, evaluate, in_pieces
+from cmidd.evaluation.evaluate import TrainAndTest, accuracy_of_one, evaluate, in_pieces
 from cmidd.evaluation.protocols import EvaluationProtocol
 from cmidd.evaluation.scores import TERMS, Scores
 from cmidd.evaluation.subject import Subject
@@ -132,7 +132,8 @@ class _Measuring:
         def measure(repeat: int) -> float:
             images, own = self._drawn(repeat, recipe), streams.child("repeat", repeat)
             what = f"random images, network {repeat + 1} of {self.repeats}"
-            return accuracy_of_one(self.subject.data, self.network, [(images, stage)], own, what, teacher=self.teacher)
+            how = TrainAndTest(self.subject.data, self.network, [(images, stage)], teacher=self.teacher)
+            return accuracy_of_one(how, own, what)
 
         if self.kept is None:
             return [measure(repeat) for repeat in range(self.repeats)]

@@ -19,7 +19,7 @@ from cmidd.compute.devices import pick_device
 from cmidd.compute.losses import refuse_unlabelled
 from cmidd.core.context import blank_of
 from cmidd.evaluation.class_order import Confusion, permuted
-from cmidd.evaluation.evaluate import evaluate_tests
+from cmidd.evaluation.evaluate import TrainAndTest, evaluate_tests
 from cmidd.evaluation.train_on_set import digest, stages_of, training_passes
 from cmidd.runs.teaching import refuse_unfit_teachers, teacher_of
 from cmidd.synthetic.places import place_of
@@ -97,20 +97,11 @@ def measure(request: Request, asked: Asked, kept: Path | None = None) -> Measure
             _warn_of_batch_norm(title, options, asked)
             log.info("training %d x %s", protocol.repeats, title)
             confusion = Confusion.of(data.num_classes)
-            tests = evaluate_tests(
-                data,
-                options,
-                stages,
-                protocol.repeats,
-                Streams(request.run.seed).child(title),
-                optimizer=subject.optimizer,
-                kept=kept,
-                made_by=made_by,
-                confusion=confusion,
-                teacher=teacher,
-                tests=protocol.tests,
-                held_out=subject.held_out,
+            how = TrainAndTest(
+                data, options, stages, subject.optimizer, teacher, protocol.tests, held_out=subject.held_out
             )
+            streams = Streams(request.run.seed).child(title)
+            tests = evaluate_tests(how, protocol.repeats, streams, kept=kept, made_by=made_by, confusion=confusion)
             if (moved := permuted(confusion)) is not None:
                 log.warning("%s: %s", title, moved.said(data.classes))
             rows.append(row := Row(title, tests, moved))

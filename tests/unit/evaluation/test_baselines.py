@@ -217,7 +217,7 @@ def test_where_nothing_may_be_written_what_was_measured_before_is_read(world, mo
 
 def test_each_network_is_trained_on_the_images_of_its_set(world, tmp_path, monkeypatch):
     trained = []
-    monkeypatch.setattr(of_baselines, "accuracy_of_one", lambda data, _, stages, *__: trained.append(stages) or 50.0)
+    monkeypatch.setattr(of_baselines, "accuracy_of_one", lambda how, *_: trained.append(how.stages) or 50.0)
     two = replace(PROTOCOL, features=replace(FEATURES, networks=2), baselines=("herding",))
     baselines(replace(world, buffers=tmp_path), two, 1)
     sets = chosen_images(replace(world, buffers=tmp_path), two, 1, "herding")
