@@ -17,8 +17,8 @@ WORD = re.compile(r"(\+{0,2})([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
 
 
 def as_of_a_run(words: list[str]) -> list[str]:
-    """The words with settings under the names that they have for a run; ``method=datm``, whose sets are read and which
-    is no method here, becomes the method whose recipes are nearest, and ``maker=datm``.
+    """The words with settings under the names that they have for a run; ``method=tesla``, whose sets are read and which
+    is no method here, becomes the method whose recipes are nearest, and ``maker=tesla``.
 
     Raises:
         SettingError: for several networks, or one with settings, under the name of the group.
