@@ -15,7 +15,7 @@ from cmidd.compute.engine import Engine, EngineSettings, choose, in_any_order, u
 from cmidd.data.image_ops import bilinear
 from cmidd.utils import files
 from cmidd.utils.errors import SettingError
-from tests.support.runs import ROOT, TINY, TINY_METHOD, run_here
+from tests.support.runs import ROOT, TINY, TINY_METHOD, distill, run_here
 
 pytestmark = pytest.mark.no_cover  # Others go through the same lines; tracing composes four times as long.
 
@@ -42,17 +42,18 @@ def test_a_method_with_cmi_depends_on_its_seed_and_on_nothing_else(tmp_path, met
 
 
 def test_two_processes_make_the_same_experts_teachers_and_set(tmp_path):
-    words = [*TINY, *TINY_METHOD["mtt"], *SHORT, "evaluation.baselines=[random]"]
-    started = []
-    for seed in ("1", "2"):
-        (tmp_path / seed).mkdir()
-        command = [sys.executable, str(ROOT / "scripts" / "distill.py"), *words]
-        environment = os.environ | {"PYTHONHASHSEED": seed}
-        started.append(subprocess.Popen(command, cwd=tmp_path / seed, env=environment, stdout=subprocess.DEVNULL))
-    assert [process.wait(timeout=240) for process in started] == [0, 0]
+    words = [*TINY_METHOD["mtt"], *SHORT, "evaluation.baselines=[random]"]
+    folders = [tmp_path / name for name in ("new", "forked")]
+    for folder in folders:
+        folder.mkdir()
+    command = [sys.executable, str(ROOT / "scripts" / "distill.py"), *TINY, *words]
+    environment = os.environ | {"PYTHONHASHSEED": "12345"}  # That of the other one is random.
+    new = subprocess.Popen(command, cwd=folders[0], env=environment, stdout=subprocess.DEVNULL)
+    assert distill(folders[1], *words).returncode == 0
+    assert new.wait(timeout=240) == 0
     made = [
         {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*") if path.is_file()}
-        for folder in (tmp_path / "1", tmp_path / "2")
+        for folder in folders
     ]
     timed = ("result.json", "checkpoint.safetensors", "distill.log")
     same = {path for path in made[0] if path.name not in timed}

@@ -1,8 +1,6 @@
 """Processes that start the same run, buffer or teachers at once leave what a lone one leaves."""
 
 import json
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,22 +9,13 @@ import torch
 import torchvision
 
 from cmidd.data.sources import from_torchvision
+from tests.support.forked import as_main, forked
 from tests.support.runs import ROOT, SHORT, TINY, TINY_METHOD
 
 
 def race(number, script, *words):
-    command = [
-        sys.executable,
-        "-m",
-        "tests.support.race_runs",
-        str(number),
-        script,
-        *TINY,
-        *TINY_METHOD["mtt"],
-        *SHORT,
-        *words,
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    runs, all_words = ROOT / "tests" / "support" / "race_runs.py", [*TINY, *TINY_METHOD["mtt"], *SHORT, *words]
+    done = forked(as_main, runs, str(number), script, *all_words, cwd=None)
     assert done.returncode == 0, done.stderr
     print(script, done.stdout)
     return json.loads(done.stdout.splitlines()[-1])

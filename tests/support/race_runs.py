@@ -1,4 +1,4 @@
-"""Processes that start the same thing at once: ``python -m tests.support.race_runs NUMBER SCRIPT WORDS ...``.
+"""Processes that start the same thing at once: ``race_runs.py NUMBER SCRIPT WORDS ...``.
 
 Forks NUMBER children that do what scripts/SCRIPT.py does with WORDS, all at the same moment, and then a lone one in
 folders of its own; what they leave must be the same. Prints as JSON how many of them did, skipped or refused the work.
