@@ -13,6 +13,7 @@ from cmidd.analysis.results import Result
 from cmidd.runs.identity import REPEATED, TEACHERS, WITHOUT_EFFECT, identity_differences, matters
 from cmidd.utils.checking import shown
 from cmidd.utils.nested import at
+from cmidd.utils.noise import deviation
 
 MOST_NAMED = 3  # of what differs, and of the files of what is not shown
 
@@ -51,7 +52,7 @@ class Measured(ABC):
     @property
     def spread(self) -> float:
         """Sample standard deviation over all networks; 0 for a single one."""
-        return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else 0.0
+        return deviation(self.accuracies)
 
     @property
     def text(self) -> str:

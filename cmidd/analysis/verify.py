@@ -16,6 +16,7 @@ from cmidd.runs.settings import Settings
 from cmidd.synthetic.classes import refuse_other_classes
 from cmidd.synthetic.load import load_synthetic
 from cmidd.utils.checking import checked
+from cmidd.utils.noise import deviation, within_spreads
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,9 @@ class Verification:
         """``equal``, or ``within the spread`` (means within two joint standard deviations), or ``DIFFERENT``."""
         if self.stored == self.measured:
             return "equal"
-        spreads = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in (self.stored, self.measured)]
-        gap = abs(statistics.fmean(self.stored) - statistics.fmean(self.measured))
-        return "within the spread" if gap <= 2 * (spreads[0] ** 2 + spreads[1] ** 2) ** 0.5 else "DIFFERENT"
+        gap = statistics.fmean(self.stored) - statistics.fmean(self.measured)
+        alike = within_spreads(gap, deviation(self.stored), deviation(self.measured))
+        return "within the spread" if alike else "DIFFERENT"
 
 
 def sample(results: Sequence[Result], count: int, seed: int = 0) -> list[Result]:

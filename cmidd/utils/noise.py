@@ -1,4 +1,6 @@
-"""The noise of a difference of two means: its standard error, and Welch's test, or that of pairs."""
+"""The spread of values, and the noise of a difference of two means: its standard error, and Welch's test, or that of
+pairs.
+"""
 
 import math
 import statistics
@@ -23,6 +25,16 @@ class Noise:
 
     def __str__(self) -> str:
         return "p < 0.001" if self.p < 0.001 else f"p = {self.p:.2g}"
+
+
+def deviation(values: Sequence[float]) -> float:
+    """Sample standard deviation; 0 of a single value."""
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def within_spreads(difference: float, one: float, other: float) -> bool:
+    """Whether two means are within two joint standard deviations of each other, as tables mark it (≈)."""
+    return abs(difference) <= 2 * math.hypot(one, other)
 
 
 def noise_of(one: Sequence[float], other: Sequence[float]) -> Noise | None:

@@ -12,6 +12,7 @@ from cmidd.analysis.figures.lines import Line, draw_lines
 from cmidd.analysis.figures.style import LOOKS, Drawing, Look
 from cmidd.analysis.results import Result
 from cmidd.utils import files
+from cmidd.utils.noise import deviation
 
 
 def accuracy_curves(groups: Mapping[str, Cell], lines: Sequence[Line] = ()) -> Drawing | str:
@@ -70,7 +71,7 @@ def cmi_curves(groups: Mapping[str, Cell]) -> Drawing | str:
 
 def _band(axis: Axes, x: Sequence[float], values: Sequence[Sequence[float]], label: str, look: Look) -> None:
     means = np.array([statistics.fmean(some) for some in values])
-    spreads = np.array([statistics.stdev(some) if len(some) > 1 else 0.0 for some in values])
+    spreads = np.array([deviation(some) for some in values])
     axis.plot(x, means, label=label, markevery=max(1, len(x) // 12), **look)
     axis.fill_between(x, means - spreads, means + spreads, color=look["color"], alpha=0.18, linewidth=0)
 

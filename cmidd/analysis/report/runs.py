@@ -18,6 +18,7 @@ from cmidd.runs.moments import spread
 from cmidd.runs.titles import setting_title
 from cmidd.utils import files
 from cmidd.utils.checking import shown
+from cmidd.utils.noise import deviation
 from cmidd.utils.text import duration, summary
 
 Point = tuple[float, float | None, float, float]  # iteration, seconds, value, spread
@@ -135,7 +136,7 @@ def _pair(members: Sequence[Result], album: report_images.Album) -> dict[str, An
 
 def _curves(result: Result) -> list[dict[str, Any]]:
     evaluated = [
-        (float(at), statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
+        (float(at), statistics.fmean(values), deviation(values))
         for at, values in sorted(result.evaluations.items(), key=lambda item: int(item[0]))
     ]
     curves = [("test accuracy, per cent", evaluated)]

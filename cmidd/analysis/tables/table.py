@@ -1,6 +1,5 @@
 """The paper's table with our figures beside."""
 
-import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from cmidd.evaluation.protocols import Kind
 from cmidd.runs.identity import BASELINE, system
 from cmidd.utils.checking import checked
 from cmidd.utils.errors import SettingError
+from cmidd.utils.noise import within_spreads
 from cmidd.utils.setting_types import Count, Name
 from cmidd.utils.text import command_line
 
@@ -108,7 +108,7 @@ class Entry:
     def within(self) -> bool | None:
         if self.difference is None or self.published is None or self.published[1] is None or self.ours is None:
             return None
-        return abs(self.difference) <= 2 * math.hypot(self.ours.spread, self.published[1])
+        return within_spreads(self.difference, self.ours.spread, self.published[1])
 
 
 @dataclass(frozen=True)
