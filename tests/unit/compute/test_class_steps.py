@@ -53,3 +53,20 @@ def test_a_scale_is_that_of_the_learning_rate():
     steps.step()
     # A step of 0.05, and momentum's half and quarter of it in the idle ones that are left to a class.
     torch.testing.assert_close(leaf.detach().flatten()[[0, 2, 4]], 1 - 0.05 * torch.tensor([1.75, 1.5, 1.0]))
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+def test_a_halved_scale_is_half_the_learning_rate_of_every_step(kind):
+    generator = torch.Generator().manual_seed(0)
+    start, gradient = (torch.randn(6, 2, generator=generator, dtype=torch.float64) for _ in range(2))
+    reached = []
+    for lr, scale in ((0.1, 0.5), (0.05, 1.0)):
+        leaf = start.clone().requires_grad_()
+        steps = joint(leaf, kind)
+        steps.param_groups[0]["lr"], steps.scale = lr, scale
+        for _ in range(3):
+            steps.prepare()
+            leaf.grad = gradient.clone()
+            steps.step()
+        reached.append(leaf.detach())
+    torch.testing.assert_close(*reached)

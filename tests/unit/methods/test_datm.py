@@ -177,6 +177,21 @@ def test_the_curriculum_is_the_published_one(golden, method_of):
         assert found == expected.tolist()
 
 
+def test_segments_start_at_every_epoch_from_the_least_to_below_the_bound_of_their_iteration(method_of):
+    method = method_of(min_start_epoch=2, first_max_start_epoch=3, max_start_epoch=5, curriculum_iterations=100)
+    asked = []
+    method.trained.segment = lambda *wanted: asked.append(wanted)
+
+    def starts(first):
+        asked.clear()
+        for iteration in range(first, first + 40):
+            method._segment(iteration)
+        assert all(end == start + method.expert_epochs for _, start, end in asked)
+        return {start for _, start, _ in asked}
+
+    assert [starts(first) for first in (0, 55, 100)] == [{2}, {2, 3}, {2, 3, 4}]
+
+
 def test_a_network_is_trained_on_the_soft_labels_as_published(golden):
     classes, images = int(golden["classes"]), golden["trace_images"]
     shape = tuple(images.shape[1:])
