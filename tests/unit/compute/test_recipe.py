@@ -56,6 +56,27 @@ def test_schedules_are_those_of_the_sources():
         theirs.step()
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 10, 301])
+def test_the_schedules_of_dc_and_of_idc_are_those_of_their_loops(epochs):
+    """DC utils.py, evaluate_synset: lr_schedule = [Epoch//2+1], epochs 0 .. Epoch; IDC train.py: milestones [2 *
+    epochs // 3, 5 * epochs // 6], gamma 0.2.
+    """
+    halfway, lr = [], 1.0
+    for epoch in range(epochs + 1):
+        halfway.append(lr)
+        if epoch in [epochs // 2 + 1]:
+            lr *= 0.1
+    assert TrainingRecipe(epochs=epochs, lr=1.0, schedule="halfway").learning_rates == pytest.approx(halfway)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 1.0)
+    theirs = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2 * epochs // 3, 5 * epochs // 6], gamma=0.2)
+    late = []
+    for _ in range(epochs):
+        late.append(theirs.get_last_lr()[0])
+        optimizer.step()
+        theirs.step()
+    assert TrainingRecipe(epochs=epochs, lr=1.0, schedule="late").learning_rates == pytest.approx(late)
+
+
 @pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
 def test_momentum_is_the_first_beta_of_adam(name, kind):
     optimizer = TrainingRecipe(optimizer=name, momentum=0.8, weight_decay=0.02, lr=0.3).new_optimizer(small())
