@@ -2,14 +2,18 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from cmidd import load_synthetic
 from cmidd.compute.recipe import TrainingRecipe
+from cmidd.core.match import Match
 from cmidd.evaluation.train_on_set import stages_of
 from cmidd.loop import distill as loop
+from cmidd.loop.divergence import Diverged, Watch
+from cmidd.loop.pace import Pace
 from cmidd.regularizers.cmi import CMI
 from cmidd.utils import tensor_files
 from cmidd.utils.errors import SettingError
@@ -61,6 +65,34 @@ def test_a_learned_step_size_that_turns_negative_or_explodes_stops(tmp_path, lr_
     assert re.match(rf"method\.lr_lr=1e\+06: the learned step size, at the start \S+, became {what}\d", message)
     assert iteration_in(message) == 1
     assert kept is None
+
+
+@pytest.mark.parametrize(
+    ("start", "reached", "syn_lr", "term", "blamed"),
+    [
+        (0.5, 99.0, 0.02, 0.0, None),
+        (0.5, 101.0, 0.02, 0.0, "method.lr_img=2: the images, at the start up to 0.5, reached 101"),
+        (3.0, 299.0, 0.02, 0.0, None),
+        (3.0, -301.0, 0.02, 0.5, "method.lr_img=2: the images, at the start up to 3, reached 301"),
+        (3.0, 301.0, 0.02, -2.0, "method.lr_img=2, t=7: the images, at the start up to 3, reached 301"),
+        (3.0, 3.0, 99.0, 0.0, None),
+        (3.0, 3.0, 101.0, 0.0, "method.lr_lr=5: the learned step size, at the start 0.02, became 101"),
+    ],
+)
+def test_images_and_a_step_size_may_grow_a_hundredfold_or_to_a_hundred(start, reached, syn_lr, term, blamed):
+    """Named beside is a term that weighs more than the loss, which is 3; the term's weight is 2."""
+    leaf, rate = torch.tensor([start, -0.1]), torch.tensor(0.02)
+    optimizer = torch.optim.SGD([{"params": [leaf]}, {"params": [rate]}], lr=1.0)
+    method, arguments = SimpleNamespace(unsteady=("lr_img",)), {"lr_img": 2.0, "lr_lr": 5.0}
+    synthetic = SimpleNamespace(syn_lr=rate)
+    watch = Watch(method, synthetic, optimizer, lambda name: 2.0, lambda name: f"{name}=7", arguments)
+    leaf[0], rate[()] = reached, syn_lr
+    watch.note(41, {name: torch.tensor(value) for name, value in (("loss", 3.0), ("t", term), ("total", 3.0))})
+    if blamed is None:
+        watch.check()
+    else:
+        with pytest.raises(Diverged, match=f"^{re.escape(blamed)} in iteration 42; choose a smaller value$"):
+            watch.check()
 
 
 def test_a_network_that_diverges_is_named_by_its_own_learning_rate(tmp_path):
@@ -164,6 +196,34 @@ def test_rollback_gives_up_after_three_in_a_row(tmp_path, monkeypatch):
     monkeypatch.undo()
     folder = run_here(tmp_path / "results", "dm", *SHORT, *words)
     assert json.loads((folder / "result.json").read_text())["rollbacks"] == 3
+
+
+def test_rollbacks_of_twentieths_that_were_passed_do_not_count_to_those_in_a_row(tmp_path):
+    streams, leaf, bad = Streams(0), torch.ones(2, 1, 2, 2), [(12, 0), (22, 1), (32, 2), (42, 3), (52, 4)]
+
+    class Plain:
+        unsteady, main_steps = ("lr_img",), 1
+
+        def optimizer(self):
+            return torch.optim.SGD([leaf.requires_grad_()], lr=0.1)
+
+        def matches(self, iteration):
+            if (iteration, streams.attempt) in bad:
+                raise Diverged("method.lr_img=0.1")
+            yield Match(leaf.square().sum(), leaf, torch.tensor([0, 1]))
+
+        def state(self):
+            return {}
+
+        def load_state(self, tensors):
+            pass
+
+    observer = SimpleNamespace(metrics=lambda row: None, forget=lambda iteration: None)
+    pace = Pace(60, 1000, evaluate_last=False, on_nan="rollback")
+    synthetic = SimpleNamespace(leaf=leaf, syn_lr=None)
+    given = Plain(), synthetic, [], streams, pace, tmp_path / "checkpoint.safetensors", observer
+    found = loop.distill(*given, remembering={}, arguments={"lr_img": 0.1})
+    assert (found["iteration"], found["rollbacks"], found["rollbacks_in_a_row"]) == (60, 5, 0)
 
 
 def test_without_trouble_rollback_changes_nothing(tmp_path):
