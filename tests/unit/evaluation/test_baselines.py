@@ -215,10 +215,14 @@ def test_where_nothing_may_be_written_what_was_measured_before_is_read(world, mo
         baselines(world, PROTOCOL, 3)
 
 
-def test_each_network_is_trained_on_the_images_of_its_set(world, tmp_path, monkeypatch):
+@pytest.mark.parametrize("training", [SHORT, TrainingRecipe(epochs=1, loss="kl", temperature=2.0, hard_share=0.5)])
+def test_each_network_is_trained_on_the_images_of_its_set_which_have_hard_labels(
+    world, tmp_path, monkeypatch, training
+):
     trained = []
     monkeypatch.setattr(of_baselines, "accuracy_of_one", lambda how, *_: trained.append(how.stages) or 50.0)
-    two = replace(PROTOCOL, features=replace(FEATURES, networks=2), baselines=("herding",))
+    features = replace(FEATURES, networks=2)
+    two = replace(PROTOCOL, features=features, baselines=("herding",), training=training)
     baselines(replace(world, buffers=tmp_path), two, 1)
     sets = chosen_images(replace(world, buffers=tmp_path), two, 1, "herding")
     for repeat, ((images, recipe),) in enumerate(trained):

@@ -169,6 +169,12 @@ def test_hard_labels_need_four_terms_and_what_was_measured_is_not_measured_again
     assert augmented == ["none"] * 4 + ["flip"] * 2
 
 
+@pytest.mark.parametrize("mixing", ["cutmix", "mixup"])
+def test_without_augmentation_batches_are_not_mixed_either(trained, mixing):
+    measure_scores(subject(**{mixing: 0.5}), NETWORK, protocol(1), Streams(0), real=[95.0])
+    assert [getattr(stages[0][1], mixing) for stages, _ in trained] == [0.0, 0.0, 0.5, 0.5]
+
+
 def test_random_images_are_as_many_real_ones_of_each_class_anew_for_each_run_and_the_same_in_every_term(trained):
     measure_scores(subject(), NETWORK, protocol(), Streams(0), real=[95.0], syn_any=[70.0, 72.0])
     plain, augmented = ([stages[0][0] for stages, _ in trained[at : at + 2]] for at in (2, 4))

@@ -29,6 +29,23 @@ def test_mixed_initialisation_equals_the_reference(golden_set):
     torch.testing.assert_close(IDC.tile(golden["mix_init_pool"]), golden["idc_mix_init"], rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize("shape", [(8, 8), (28, 28), (7, 11)])
+def test_where_the_factor_does_not_divide_the_side_the_first_cells_are_larger(shape):
+    """IDC, condense.py, Synthesizer.init: h_r = s + 1 where i < remained."""
+    pool = torch.rand(2 * 9, 3, *shape, generator=torch.Generator().manual_seed(0))
+    expected, (height, width) = torch.zeros(2, 3, *shape), (divmod(side, 3) for side in shape)
+    k = top = 0
+    for i in range(3):
+        rows, left = height[0] + (i < height[1]), 0
+        for j in range(3):
+            columns = width[0] + (j < width[1])
+            part = torch.nn.functional.interpolate(pool[2 * k : 2 * (k + 1)], size=(rows, columns))
+            expected[:, :, top : top + rows, left : left + columns] = part
+            left, k = left + columns, k + 1
+        top += rows
+    assert torch.equal(Formation(factor=3).tile(pool), expected)
+
+
 @pytest.mark.parametrize("formation", [IDC, IDM, Formation(factor=3, stored_as="pixels")])
 def test_a_set_of_flat_images_decodes_to_them_with_the_right_labels(formation):
     data = load_dataset("digits")
