@@ -30,10 +30,10 @@ def record(folder, method, dataset, ipc, weight, seed, accuracies, **more):
     return path
 
 
-def baseline(folder, kind, method, dataset, ipc, accuracies, changed=None):
+def baseline(folder, kind, method, dataset, ipc, accuracies, changed=None, **more):
     """What ``baselines.py`` leaves, as far as the table reads it."""
     path = folder / dataset / "baselines" / f"{kind}_{method}_{ipc}_{len(accuracies)}.baseline.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     record = {"baseline": kind, "method": method, "dataset": dataset, "ipc": ipc, "accuracies": accuracies}
-    path.write_text(json.dumps({**record, "tested_on": "test", "differs_from_recipe": changed or {}}))
+    path.write_text(json.dumps({**record, "tested_on": "test", "differs_from_recipe": changed or {}, **more}))
     return path

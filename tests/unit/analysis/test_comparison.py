@@ -76,7 +76,13 @@ def test_of_one_network_nothing_is_said_of_the_noise():
 
 
 @pytest.mark.parametrize(
-    ("values", "inside"), [((48.0, 52.0, 50.0), True), ((50.0, 50.0, 50.0), True), ((53.0, 53.1, 52.9), False)]
+    ("values", "inside"),
+    [
+        ((48.0, 52.0, 50.0), True),
+        ((50.0, 50.0, 50.0), True),
+        ((53.0, 53.1, 52.9), False),
+        ((53.0, 53.0, 53.0), False),  # Without any spread, where Welch's test would divide by it.
+    ],
 )
 def test_a_difference_below_two_standard_errors_is_called_noise(values, inside):
     one = Sample(tuple((value,) for value in (50.0, 50.0, 50.0)))
@@ -120,10 +126,19 @@ def test_a_network_on_other_random_images_is_a_set_of_its_own(root):
     assert side(path, root).sample == Sample(((80.0, 82.0),))
 
 
+def test_networks_of_chosen_images_are_by_the_set_that_they_were_trained_on(root):
+    """Accuracy r is of set r modulo ``sets``."""
+    path = baseline(root, "kmeans", "dm", "cifar10", 10, [20.0, 30.0, 22.0, 32.0, 24.0], sets=2)
+    assert side(path, root).sample == Sample(((20.0, 22.0, 24.0), (30.0, 32.0)))
+    path = baseline(root, "herding", "dm", "cifar10", 10, [20.0, 22.0])
+    assert side(path, root).sample == Sample(((20.0, 22.0),))
+
+
 def evaluation(folder, **accuracies):
     path = folder / "synthetic.evaluation1.json"
     about = {"dataset": "cifar10", "ipc": 10, "network": {"name": "convnet", "width": 128}}
-    path.write_text(json.dumps({"accuracies": accuracies, "training": {"epochs": 300}, "synthetic": about}))
+    training = {"epochs": 300, "batch": 64}  # Of the batch a record of ours here says nothing, so it is no difference.
+    path.write_text(json.dumps({"accuracies": accuracies, "training": training, "synthetic": about}))
     return path
 
 
@@ -132,6 +147,8 @@ def test_of_an_evaluation_the_network_is_named_where_there_are_several(root):
     assert side(path, root).sample == Sample(((50.0, 51.0),))
     path = evaluation(root, convnet=[50.0, 51.0], mlp=[30.0])
     assert side(path, root, "mlp").sample == Sample(((30.0,),))
+    assert side(path, root, "mlp").protocol["network"] == {"name": "mlp"}  # The others are its run's own's.
+    assert side(path, root, "convnet").protocol["network"] == {"name": "convnet", "width": 128}
     for network in (None, "vgg11"):
         refused("compare", network, lambda n=network: side(path, root, n), "network=", "convnet, mlp")
 
@@ -160,6 +177,10 @@ def test_cells_of_a_system_with_the_same_seeds_are_compared_over_pairs_too(root)
         record(root / other, other, "cifar10", 10, 1.0, 6, [52.0])
         unlike = compared(side("dm:cifar10:10:0", root), side(f"{other}:cifar10:10:1", root / other))
         assert not any("pairs" in line for line in unlike)
+    for seed in range(3):
+        record(root / "noise", "dm", "cifar10", 10, 1.0, seed, [50.0 + seed], settings={"init": "noise"})
+    unlike = compared(side("dm:cifar10:10:0", root), side("dm:cifar10:10:1", root / "noise"))
+    assert not any("pairs" in line for line in unlike)
 
 
 def test_protocols_that_differ_are_named(root):
@@ -196,6 +217,15 @@ def test_unlike_data_and_numbers_of_images_are_refused(root):
     tuned = record(root / "tuning", "dm", "cifar10", 10, 0.0, 0, [90.0], tested_on="validation")
     pair = side("dm:cifar10:10", root), side(tuned, root)
     refused("compare", "validation", lambda: compared(*pair), "validation instead of test")
+    path = evaluation(root, convnet=[50.0, 51.0])
+    path.write_text(json.dumps({**json.loads(path.read_text()), "tested_on": "validation"}))
+    pair = side("dm:cifar10:10", root), side(path, root)
+    refused("compare", "validation of a set", lambda: compared(*pair), "validation instead of test")
+    contents = [
+        side(record(root / name, "dm", "folder", 10, 0.0, 0, [9.0], settings={"data": {"content": name}}), root)
+        for name in ("one", "other")
+    ]
+    refused("compare", "content", lambda: compared(*contents), "another content", "other instead of one")
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,20 @@ def test_of_baselines_that_disagree_that_of_the_recipe_is_shown_and_the_other_li
     ]
 
 
+def test_a_baseline_of_more_networks_does_not_outvote_that_of_the_recipe(tmp_path):
+    baseline(tmp_path, "random", "dc", "cifar10", 1, [13.0, 15.0])
+    baseline(tmp_path, "random", "dc", "cifar10", 1, [11.0] * 3, {"evaluation.training.epochs": [1, 300]})
+    assert row(table(tmp_path, layout=CIFAR), "Random, as DC evaluates", "cifar10", "1")["mean"] == "14.0"
+
+
+def test_of_a_group_that_is_not_shown_what_disagrees_in_it_is_listed_too(tmp_path):
+    run(tmp_path / "published", 1, [48.0], 300)
+    for name, value in (("a", 90.0), ("b", 80.0)):
+        trial(tmp_path / name, 0, [value], 40)
+    whys = ["iterations=40 instead of 300", "seed=0 once more, with other accuracies"]
+    assert [other.why for other in shown(tmp_path).others] == whys
+
+
 def test_a_baseline_found_twice_counts_once_and_one_of_a_row_is_listed_once(tmp_path):
     for root, values in (("a", [80.0]), ("b", [80.0]), ("c", [79.0])):
         baseline(tmp_path / root, "whole", None, "cifar10", None, values)

@@ -57,7 +57,7 @@ def test_a_row_has_the_scores_of_a_set_on_a_network_and_its_sentence(tmp_path):
     assert "population standard deviation" in text
     assert "The whole training set: scores_real=85." in text
     (line,) = csv.DictReader(io.StringIO(scores_csv([row])))
-    assert float(line["HLR"]) == pytest.approx(0.195)
+    assert (float(line["HLR"]), float(line["HLR_spread"])) == (pytest.approx(0.195), pytest.approx(0.005))
     assert (line["set"], line["mean"], line["n"]) == (str(run), "71.0", "2")
 
 

@@ -136,6 +136,18 @@ def test_a_run_that_left_its_recipe_says_so_and_is_not_the_best(tmp_path):
     assert "IDM & -- & -- & $\\mathbf{50.0}_{\\pm 0.0}$" in latex(made)
 
 
+def test_a_run_that_was_rolled_back_left_its_recipe(tmp_path):
+    record(tmp_path, "dm", "cifar10", 10, 0.0, 0, [48.0], rollbacks=2)
+    assert "[1]: not the recipe: rollbacks=2 instead of 0" in markdown(table(tmp_path))
+
+
+def test_a_baseline_that_was_tested_on_a_validation_part_does_not_count(tmp_path):
+    baseline(tmp_path, "random", "dc", "cifar10", 1, [13.0, 15.0])
+    baseline(tmp_path, "random", "dc", "cifar10", 1, [99.0] * 3, tested_on="validation")
+    made = table(tmp_path, layout=CIFAR)
+    assert (by_cell(made)["Random, as DC evaluates", "cifar10", 1]["mean"], made.not_shown) == ("14.0", [])
+
+
 def test_tuning_runs_and_replaced_runs_do_not_count(tmp_path):
     record(tmp_path, "dm", "cifar10", 10, 0.0, 0, [48.0])
     record(tmp_path / "tuning", "dm", "cifar10", 10, 0.0, 0, [99.0], tested_on="validation")
@@ -168,12 +180,14 @@ def test_two_thousand_records_take_under_five_seconds(tmp_path):
 
 def test_baselines_that_were_measured_alone_stand_beside_the_published_ones(tmp_path):
     baseline(tmp_path, "random", "dc", "cifar10", 1, [13.0, 15.0])
-    baseline(tmp_path, "whole", None, "cifar10", None, [80.0], {"evaluation.whole.epochs": [5, 50]})
+    changed = {"evaluation.whole.epochs": [5, 50], "engine.compile": [True, False]}
+    baseline(tmp_path, "whole", None, "cifar10", None, [80.0], changed)
     found = by_cell(table(tmp_path, layout=CIFAR))
     random = found["Random, as DC evaluates", "cifar10", 1]
     assert (random["mean"], random["n"], random["within_two_joint_sd"]) == ("14.0", "2", "True")
     assert {found["Whole data set", "cifar10", ipc]["mean"] for ipc in (1, 10, 50)} == {"80.0"}
-    assert "whole.epochs=5 instead of 50" in found["Whole data set", "cifar10", 10]["differs_from_recipe"]
+    said = found["Whole data set", "cifar10", 10]["differs_from_recipe"]
+    assert said.endswith("whole.epochs=5 instead of 50")  # The engine changes no result.
     missing = found["Random, as DC evaluates", "cifar100", 10]["command_if_missing"]
     assert missing == "python scripts/baselines.py method=dc 'evaluation.baselines=[random]' dataset=cifar100 ipc=10"
     assert found["Random, as DM evaluates", "cifar10", 1]["mean"] == ""
