@@ -178,7 +178,8 @@ def test_the_curriculum_is_the_published_one(golden, method_of):
 
 
 def test_segments_start_at_every_epoch_from_the_least_to_below_the_bound_of_their_iteration(method_of):
-    method = method_of(min_start_epoch=2, first_max_start_epoch=3, max_start_epoch=5, curriculum_iterations=100)
+    bounds = {"min_start_epoch": 2, "first_max_start_epoch": 3, "max_start_epoch": 5, "curriculum_iterations": 100}
+    method = method_of(expert_epochs=2, **bounds)
     asked = []
     method.trained.segment = lambda *wanted: asked.append(wanted)
 
@@ -186,7 +187,7 @@ def test_segments_start_at_every_epoch_from_the_least_to_below_the_bound_of_thei
         asked.clear()
         for iteration in range(first, first + 40):
             method._segment(iteration)
-        assert all(end == start + method.expert_epochs for _, start, end in asked)
+        assert all(end == start + 2 for _, start, end in asked)
         return {start for _, start, _ in asked}
 
     assert [starts(first) for first in (0, 55, 100)] == [{2}, {2, 3}, {2, 3, 4}]
