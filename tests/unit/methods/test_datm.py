@@ -76,7 +76,8 @@ def method_of(golden, tmp_path, monkeypatch):
         split, preprocessing = Split(pool.flatten(0, 1), labels), Normalize(0 * one, one)
         data = Dataset("golden", split, split, tuple(map(str, range(classes))), preprocessing)
         own = torch.arange(classes).repeat_interleave(ipc)
-        synthetic = SyntheticSet(golden["images"].clone(), own, preprocessing, data.classes)
+        start = golden["images"] if changes.get("init") == "real" else torch.zeros_like(golden["images"])
+        synthetic = SyntheticSet(start.clone(), own, preprocessing, data.classes)
         options = {"name": "convnet", "width": int(golden["width"]), "depth": int(golden["depth"])}
         context = Context(data, synthetic, Streams(0), tmp_path, options, {}, RandomSampler(data))
         monkeypatch.setattr(torch, "randperm", lambda count, generator=None: torch.arange(count))
