@@ -3,7 +3,7 @@
 import pytest
 from omegaconf import OmegaConf
 
-from cmidd.cli.compose import CONFIGS, compose
+from cmidd.cli.compose import CONFIGS, compose, composition, notes
 from cmidd.utils.errors import SettingError
 
 pytestmark = pytest.mark.no_cover  # Others go through the same lines; tracing composes four times as long.
@@ -137,3 +137,49 @@ def test_mtt_comes_with_and_without_zca():
     words = ["method=mtt", "dataset=cifar10"]
     assert compose([*words, "recipe=mtt_cifar10_zca", "ipc=50"]).dataset["zca"] is True
     assert compose([*words, "recipe=mtt_cifar10_no_zca", "ipc=10"]).dataset["zca"] is False
+
+
+@pytest.mark.parametrize(
+    ("dataset", "ipc", "published"),
+    [  # DATM/configs/{CIFAR-10,CIFAR-100}/ConvIN/IPC<n>.yaml
+        ("cifar10", 500, ("recognised", 40, 40, None, 60, 1000, 50, 10)),
+        ("cifar10", 1000, ("recognised", 100, 40, None, 60, 1000, 50, 10)),
+        ("cifar100", 100, ("recognised", 80, 30, None, 70, 1000, 50, 10)),
+    ],
+)
+def test_datm_has_its_published_settings_for_large_sets_too(dataset, ipc, published):
+    method = composed(["method=datm", f"dataset={dataset}", f"ipc={ipc}"])["method"]
+    names = ("init", "syn_steps", "min_start_epoch", "first_max_start_epoch", "max_start_epoch", "batch_syn", "lr_img")
+    assert tuple(method[name] for name in (*names, "lr_y")) == published
+    assert all("experts.training.alpha" in note for note in notes), notes  # FTD's, which end at 50
+
+
+@pytest.mark.parametrize(
+    "dataset", ["imagenette", "imagewoof", "imagemeow", "imagesquawk", "imagefruit", "imageyellow"]
+)
+def test_ncfm_on_subsets_of_imagenet_trains_its_networks_for_80_epochs_on_cropped_images(dataset):
+    settings = compose(["method=ncfm", f"dataset={dataset}"])
+    assert (settings.arguments["models"].training.epochs, settings.dataset["fit"]) == (80, "crop")
+    assert compose(["method=dm", f"dataset={dataset}"]).dataset["fit"] == "squash"
+
+
+def test_plug_ins_have_their_published_settings_for_tiny_imagenet():
+    staged = compose(["method=mtt", "dataset=tiny_imagenet", "schedule=pdd"])
+    names = ("syn_steps", "expert_epochs", "max_start_epoch", "lr_img", "lr_lr", "batch_syn")
+    assert [staged.arguments[name] for name in names] == [20, 2, 20, 10000, 1e-4, 64]
+    assert (staged.schedule["warm_epochs"], staged.dataset["zca"]) == (1000, False)
+    for ipc, lr in ((10, 5e-3), (50, 1e-6)):
+        dream = compose(["method=idc", "dataset=tiny_imagenet", "sampler=dream", f"ipc={ipc}"]).arguments
+        assert (dream["lr_img"], dream["net_images"], dream["batch_real"], dream["net"].batch) == (lr, 1000, 64, 64)
+
+
+def test_the_depth_for_tiny_imagenet_is_said_to_be_published_where_it_is():
+    for method in ("datm", "ncfm", "mtt"):
+        assert composed([f"method={method}", "dataset=tiny_imagenet"])["network"]["depth"] == 4
+        assert not [note for note in notes if "depth" in note]
+
+
+def composed(words):
+    """The settings of a run; what is said of them is in ``notes``."""
+    notes.clear()
+    return composition(words).settings
