@@ -17,13 +17,17 @@ class Maker:
         protocol: which of ``configs/evaluation`` it is published with; None: the method's own.
         dataset: what its code says of the data set where the recipe says otherwise.
         statistics: by data set, whose channel statistics its code normalises with where the recipe says others.
+        networks: settings of networks, by their names, that its code has where they are others by themselves.
     """
 
     method: str
     protocol: str | None = None
     dataset: Mapping[str, Any] = field(default_factory=dict)
     statistics: Mapping[str, str] = field(default_factory=dict)
+    networks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
+
+BATCH_NORM = {name: {"norm": "batchnorm"} for name in ("convnet", "resnet18")}
 
 MAKERS = {
     **{name: Maker(name, name) for name in ("dc", "dsa", "dm", "mtt", "idc", "idm")},
@@ -32,9 +36,10 @@ MAKERS = {
     **{name: Maker("dm", "dm") for name in ("datadam", "glad", "ld3m")},
     "dream": Maker("idc", "idc"),
     "ncfm": Maker("ncfm", "ncfm"),
-    # validation/main.py:111-113, for all of its data sets
-    "rded": Maker("dm", "rded", statistics={"cifar10": "imagenet", "cifar100": "imagenet"}),
-    "sre2l": Maker("dm", "sre2l", statistics={"cifar100": "cifar10"}),  # *small_dataset/relabel_cifar.py:54-61
+    # validation/main.py:111-113, for all of its data sets; synthesize/utils.py:169-208
+    "rded": Maker("dm", "rded", statistics={"cifar10": "imagenet", "cifar100": "imagenet"}, networks=BATCH_NORM),
+    # *small_dataset/relabel_cifar.py:54-61, 77
+    "sre2l": Maker("dm", "sre2l", statistics={"cifar100": "cifar10"}, networks=BATCH_NORM),
     "kip": Maker("dm"),
     "frepo": Maker("dm"),
 }

@@ -1,5 +1,7 @@
 """Another's set as it is evaluated: what its files and their maker say, a recipe, and what was typed."""
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -13,6 +15,7 @@ from cmidd.synthetic import foreign
 from cmidd.synthetic.foreign import Imported
 from cmidd.utils.errors import SettingError
 
+log = logging.getLogger(__name__)
 FACTOR = "method.formation.factor"
 # These train at the step size that was learned with the images.
 LEARNED = ("mtt", "datm")
@@ -30,9 +33,11 @@ def foreign_set(request: Request, path: str, place: Path, device: torch.device) 
         raise SettingError(f"synthetic={place}: no such file or folder; give {foreign.KINDS}")
     words = _guessed(request, place)
     found: list[tuple[Settings, EvaluationProtocol]] = []
+    networks: dict[str, Mapping[str, str]] = {}
 
     def recipe_of(imported: Imported | None, ipc: int) -> Recipe:
         found.append(_settings(request, place, [*words, *_ipc(request, place, imported, ipc)], imported))
+        networks.update({} if imported is None else imported.networks)
         settings, protocol = found[-1]
         return Recipe(settings.dataset, settings.network, settings.formation, protocol.training, protocol.optimizer)
 
@@ -42,7 +47,7 @@ def foreign_set(request: Request, path: str, place: Path, device: torch.device) 
     where = place_to_read(*found[-1], device)
     subject = foreign_subject(place, recipe_of, where, maker=maker, factor=factor)
     settings, protocol = found[-1]
-    return finished(request, Asked(path, subject, settings, protocol))
+    return finished(request, Asked(path, subject, settings, protocol, networks))
 
 
 def _guessed(request: Request, place: Path) -> list[str]:
@@ -78,6 +83,9 @@ def _settings(
     said = [f"dataset.{key}={_text(value)}" for key, value in decided.items()]
     before = [*before, *said, *_loss(request, imported)]
     settings = request.composed(before, leaving)
+    if as_made := _network(request, imported, settings.network["name"]):
+        log.info("%s: networks have %s, as in its maker's code", place, " ".join(as_made))
+        settings = request.composed([*before, *as_made], leaving)
     own = settings.method["name"]
     named = name or (imported.protocol if imported.protocol != own else None)
     protocol = protocol_of(request, settings, before, named)
@@ -88,6 +96,12 @@ def _settings(
             "evaluation.training.lr=..."
         )
     return settings, protocol
+
+
+def _network(request: Request, imported: Imported, network: str) -> list[str]:
+    """Settings of the network as words, as its maker's code has them, where they were not typed."""
+    names = {f"network.{key}": value for key, value in imported.networks.get(network, {}).items()}
+    return [f"{name}={value}" for name, value in names.items() if name not in request.typed]
 
 
 def _loss(request: Request, imported: Imported) -> list[str]:

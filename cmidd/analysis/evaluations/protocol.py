@@ -1,8 +1,8 @@
 """The protocol by which a set is evaluated: that of its method, or one that was chosen, with its own values."""
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -27,12 +27,14 @@ class Asked:
         path: the set's, as it was given.
         settings: those of a run like the one that made it, with what was typed.
         protocol: how networks are trained on it, and how many; its ``training`` is the subject's.
+        networks: settings of networks, by their names, as the code of another's set has them.
     """
 
     path: str
     subject: Subject
     settings: Settings
     protocol: EvaluationProtocol
+    networks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def taught(self) -> bool:

@@ -1,5 +1,6 @@
 """A set of others as it was read, with all that its files say."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -81,3 +82,8 @@ class Imported:
         """
         found = {} if self.maker is None else MAKERS[self.maker].statistics
         return {"statistics": found[dataset]} if dataset in found else {}
+
+    @property
+    def networks(self) -> Mapping[str, Mapping[str, str]]:
+        """Settings of networks, by their names, as its maker's code has them."""
+        return {} if self.maker is None else MAKERS[self.maker].networks

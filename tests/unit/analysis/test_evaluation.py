@@ -22,7 +22,7 @@ from cmidd.synthetic.formation import Formation
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils.random_streams import Streams
 from tests.support.evaluations import asked, evaluated, subject
-from tests.support.layouts import banded
+from tests.support.layouts import banded, picture
 from tests.support.refusals import refused
 from tests.support.runs import Killed
 
@@ -171,6 +171,37 @@ def test_pictures_are_normalised_as_in_their_makers_code_unless_it_is_typed(said
     request = asked("synthetic=pictures", *words.split())
     settings, _ = _settings(request, Path("pictures"), ["method=dm", "ipc=1"], found)
     assert settings.dataset["statistics"] == STATISTICS[said]
+
+
+NORMS = {
+    ("rded", ""): "batchnorm",
+    ("sre2l", "network=resnet18"): "batchnorm",
+    ("rded", "network.norm=instancenorm"): "instancenorm",
+    ("rded", "network=vgg11"): "instancenorm",  # There VGG11 has no norm at all.
+    ("dm", "network=resnet18"): "instancenorm",
+}
+
+
+@pytest.mark.parametrize("said", NORMS, ids=" ".join)
+def test_networks_have_the_norm_of_a_sets_makers_code_unless_it_is_typed(said, caplog):
+    caplog.set_level("INFO")
+    maker, words = said
+    found = Imported(images=torch.rand(10, 3, 32, 32), labels=torch.arange(10), stored_as="pixels", maker=maker)
+    request = asked("synthetic=pictures", "dataset=cifar10", *words.split())
+    settings, _ = _settings(request, Path("pictures"), ["method=dm", "ipc=1"], found)
+    assert settings.network["norm"] == NORMS[said]
+    assert ("as in its maker's code" in caplog.text) == (NORMS[said] == "batchnorm")
+
+
+def test_so_have_several_networks_that_are_asked_for_by_name(tmp_path):
+    place = tmp_path / "new"
+    for label in range(10):
+        picture(place / f"new{label:03d}" / f"class{label:03d}_id000.jpg", (25 * label,) * 3)
+    several = "networks=[resnet18,convnet,{name: resnet18, norm: instancenorm}]"
+    words = ["method=sre2l", "dataset=digits", "dataset.channels=3", "cmi.teacher=mlp", several]
+    request = asked(f"synthetic={place}", *words)
+    found = networks_of(request, subject(place, *words))
+    assert [options["norm"] for options in found.values()] == ["batchnorm", "batchnorm", "instancenorm"]
 
 
 # --- nothing is ignored
