@@ -135,7 +135,7 @@ PROTOCOLS = {  # as their code has them: epochs, optimiser, lr, weight decay, sc
     "idm": (1000, "sgd", 0.01, 5e-4, "halfway", 256, "hard"),
     "datm": (1000, "sgd", 0.01, 5e-4, "halfway", 128, "soft"),
     "rded": (300, "adamw", 0.001, 0.01, "half_cosine", 50, "kl"),
-    "sre2l": (200, "adamw", 0.001, 0.01, "cosine", 128, "kl"),
+    "sre2l": (400, "adamw", 0.001, 0.01, "cosine", 128, "kl"),
     "ncfm": (2000, "adamw", 0.001, 0.01, "fifths", 128, "hard"),
     "ncfm_soft": (2000, "adamw", 0.001, 0.01, "fifths", 128, "soft"),
 }
