@@ -179,6 +179,14 @@ def test_the_depth_for_tiny_imagenet_is_said_to_be_published_where_it_is():
         assert not [note for note in notes if "depth" in note]
 
 
+def test_no_protocol_of_decoded_images_flips_digits():
+    for method in ("idc", "ncfm"):
+        for dataset in ("digits", "mnist", "svhn"):
+            strategy = compose([f"method={method}", f"dataset={dataset}"]).evaluation.training.augment.strategy
+            assert strategy == "color_crop_scale_rotate", (method, dataset)
+    assert "flip" in compose(["method=ncfm", "dataset=cifar10"]).evaluation.training.augment.strategy
+
+
 def composed(words):
     """The settings of a run; what is said of them is in ``notes``."""
     notes.clear()
