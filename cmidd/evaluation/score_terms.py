@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from cmidd.compute.recipe import TrainingRecipe, with_hard_labels
 from cmidd.compute.training import Teacher
 from cmidd.data.augmentation import Augmentation
@@ -14,7 +16,7 @@ from cmidd.evaluation.evaluate import TrainAndTest, accuracy_of_one, evaluate, i
 from cmidd.evaluation.protocols import EvaluationProtocol
 from cmidd.evaluation.scores import TERMS, Scores
 from cmidd.evaluation.subject import Subject
-from cmidd.evaluation.train_on_set import digest, labelled, stages_of
+from cmidd.evaluation.train_on_set import TrainingStage, digest, labelled, stages_of
 from cmidd.utils import cache
 from cmidd.utils.errors import SettingError
 from cmidd.utils.random_streams import Streams
@@ -127,19 +129,30 @@ class _Measuring:
         )
 
     def _random(self, recipe: TrainingRecipe, streams: Streams) -> list[float]:
-        stage = stages_of(self.subject.synthetic, recipe)[-1][1]  # With the learned step size, where there is one.
+        data, optimizer = self.subject.data, self.subject.optimizer
 
         def measure(repeat: int) -> float:
-            images, own = self._drawn(repeat, recipe), streams.child("repeat", repeat)
-            what = f"random images, network {repeat + 1} of {self.repeats}"
-            how = TrainAndTest(self.subject.data, self.network, [(images, stage)], teacher=self.teacher)
+            own, what = streams.child("repeat", repeat), f"random images, network {repeat + 1} of {self.repeats}"
+            how = TrainAndTest(data, self.network, self._random_stages(repeat, recipe), optimizer, self.teacher)
             return accuracy_of_one(how, own, what)
 
         if self.kept is None:
             return [measure(repeat) for repeat in range(self.repeats)]
-        lessons = digest([(self._drawn(0, recipe), stage)])
+        lessons = digest(self._random_stages(0, recipe))
         key = {**self.made_by, "network": self.network, "random": lessons, "streams": streams.seed}
         return in_pieces(self.kept, cache.fingerprint(key), self.repeats, measure)
+
+    def _random_stages(self, repeat: int, recipe: TrainingRecipe) -> list[TrainingStage]:
+        """The random images of a run in as many stages as the set has, each with the set's learned step size, where
+        there is one: of every class the first ones, as many as the set has of it by then.
+        """
+        images, synthetic = self._drawn(repeat, recipe), self.subject.synthetic
+        each, classes = ipc_of(self.subject), self.subject.data.num_classes
+        position, found = torch.arange(len(images), device=images.device) % each, []
+        for number, (_, own) in enumerate(stages_of(synthetic, recipe)):
+            there = int((synthetic.stages <= number).sum()) // classes
+            found.append((images if there == each else images[position < there], own))
+        return found
 
     def _drawn(self, repeat: int, recipe: TrainingRecipe) -> Split:
         """The random images of a run, the same in all terms, with soft labels where the recipe trains on a set's."""

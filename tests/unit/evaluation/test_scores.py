@@ -184,6 +184,18 @@ def test_random_images_are_as_many_real_ones_of_each_class_anew_for_each_run_and
         assert torch.equal(one.images, other.images)
 
 
+def test_random_images_beside_a_set_in_stages_are_trained_on_in_as_many(trained):
+    of_pdd = dataclasses.replace(subject(), optimizer="carried")
+    of_pdd.synthetic.syn_lr = torch.tensor(0.125)
+    of_pdd.synthetic.begin_stage(*dataclasses.astuple(DATA.class_batches(1, Streams(2)("init")))[:2])
+    of_pdd.synthetic.syn_lr = torch.tensor(0.25)
+    measure_scores(of_pdd, NETWORK, protocol(1), Streams(0), real=[95.0])
+    assert [[(len(data), own.lr) for data, own in stages] for stages, _ in trained] == [[(20, 0.125), (30, 0.25)]] * 4
+    first, last = (data for data, _ in trained[1][0])
+    assert last.labels.tolist() == [label for label in range(10) for _ in range(3)]
+    assert torch.equal(first.images, last.images[torch.arange(30) % 3 < 2])
+
+
 SOFT = SoftLabels(torch.randn(20, 10, generator=torch.Generator().manual_seed(0)), "logits")
 
 
