@@ -123,10 +123,9 @@ def networks_of(request: Request, asked: Asked) -> dict[str, dict[str, Any]]:
         return {" ".join([own["name"], *words]): own}
     found = {}
     for given in request.own.networks:
-        named = isinstance(given, str)
-        options = {"name": given} if named else given
-        title = options["name"] if named else " ".join(f"{k}={v}" for k, v in given.items())
-        of_maker = asked.networks.get(given, {}) if named else {}
+        options = {"name": given} if isinstance(given, str) else given
+        title = options["name"] if isinstance(given, str) else " ".join(f"{k}={v}" for k, v in given.items())
+        of_maker = asked.networks.get(given, {}) if isinstance(given, str) else {}
         found[title] = own if options == {"name": own["name"]} else {**options, **of_maker}
     if own not in found.values() and (typed := [name for name in ("network", *changed) if name in request.typed]):
         raise SettingError(
