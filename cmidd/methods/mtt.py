@@ -17,6 +17,7 @@ from cmidd.core.match import Match
 from cmidd.core.method import Method
 from cmidd.data.augmentation import Augmentation, Plan, placed
 from cmidd.networks import Network
+from cmidd.utils.checking import keywords
 from cmidd.utils.errors import SettingError
 from cmidd.utils.setting_types import Count, Fraction, NonNegative, Positive
 from cmidd.utils.transfer import to_device
@@ -100,8 +101,14 @@ class MTT(Method):
 
     @classmethod
     def refuse(cls, settings: Mapping[str, Any], network: Network) -> None:
-        if any(True for _ in network.buffers()):
-            raise SettingError("network.norm=batchnorm: MTT cannot unroll running statistics; use instancenorm")
+        if buffers := [name for name, _ in network.named_buffers()]:
+            name, known = cls.__name__, "norm" in keywords(type(network))
+            raise SettingError(
+                f"network.norm=batchnorm: {name} cannot unroll running statistics; use instancenorm"
+                if known
+                else f"network: {name} cannot unroll running statistics or other buffers, and "
+                f"{type(network).__name__} has {buffers[0]}; use a network without"
+            )
         needed = epochs_read(settings["max_start_epoch"], settings["expert_epochs"])
         epochs = settings["experts"].training.epochs
         if epochs is not None and epochs < needed:

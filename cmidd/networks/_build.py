@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from cmidd.networks._copies import empty_copy
+from cmidd.networks._fit import refuse_signature, refuse_unfilled, refuse_unfit
 from cmidd.networks._network import Network
 from cmidd.utils.errors import SettingError
 from cmidd.utils.plugins import Plugins
@@ -43,7 +44,9 @@ def _structure(name: str, image_shape: tuple[int, int, int], num_classes: int, o
     except TypeError:  # An option that has no hash.
         return blank_network(name, image_shape, num_classes, **options)
     if not is_known:
-        _structures[key] = blank_network(name, image_shape, num_classes, **options)
+        blank = blank_network(name, image_shape, num_classes, **options)
+        refuse_unfilled(name, blank)
+        _structures[key] = blank
     return _structures[key]
 
 
@@ -54,10 +57,11 @@ def blank_network(name: str, image_shape: tuple[int, int, int], num_classes: int
     """A network without numbers, which costs nothing: does it fit such images?
 
     Raises:
-        SettingError: for an unknown name, or a network that such images do not fit.
+        SettingError: for an unknown name, a network that such images do not fit, or one that is none.
     """
     if name not in NETWORKS:
         raise SettingError(f"network={name}: unknown; choose one of {', '.join(sorted(NETWORKS))}")
+    refuse_signature(name, NETWORKS[name])
     try:
         with torch.device("meta"):
             network = NETWORKS[name](image_shape, num_classes, **options)
@@ -66,6 +70,7 @@ def blank_network(name: str, image_shape: tuple[int, int, int], num_classes: int
     except (RuntimeError, ValueError) as error:  # of a layer that cannot be so
         words = " ".join(f"network.{option}={value}" for option, value in options.items())
         raise SettingError(f"network={name}: {words}: {error}; choose others") from error
+    refuse_unfit(name, network, image_shape, num_classes)
     if (size := sum(parameter.numel() for parameter in network.parameters())) > MOST_PARAMETERS:
         raise SettingError(
             f"network={name}: has {size:,} parameters for images of {'x'.join(map(str, image_shape))}, at most "

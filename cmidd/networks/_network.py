@@ -39,7 +39,8 @@ class Network(nn.Module):
         """Draw PyTorch's default initialisation from ``generator`` instead of from the global state.
 
         Convolution and linear weights and biases are U(-1/sqrt(fan_in), 1/sqrt(fan_in)), which is what
-        ``kaiming_uniform_(a=sqrt(5))`` comes to; norms start at weight 1 and bias 0.
+        ``kaiming_uniform_(a=sqrt(5))`` comes to; norms start at weight 1 and bias 0, other layers of torch as they do
+        themselves. A network with parameters or buffers of its own overrides this to fill these as well.
         """
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
@@ -49,6 +50,11 @@ class Network(nn.Module):
                     module.bias.uniform_(-bound, bound, generator=generator)
             elif isinstance(module, nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d):
                 module.reset_parameters()
+            elif hasattr(module, "reset_parameters") and (module._parameters or module._buffers):
+                with torch.random.fork_rng(devices=[]):
+                    seed = torch.randint(2**62, (), generator=generator)
+                    torch.default_generator.manual_seed(int(seed))
+                    module.reset_parameters()
 
 
 def normalization(name: str, channels: int, height: int, width: int) -> nn.Module:
