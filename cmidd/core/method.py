@@ -53,7 +53,7 @@ class Method(ABC):
     @classmethod
     def images_per_iteration(cls, num_classes: int, ipc: int, settings: Mapping[str, Any]) -> int:
         """About how many images pass through networks in an iteration: it decides whether compiling them pays."""
-        return num_classes * (settings["batch_real"] + ipc)
+        return num_classes * (settings.get("batch_real", 0) + ipc)
 
     @classmethod
     def experts_read(cls, settings: Mapping[str, Any]) -> Any:

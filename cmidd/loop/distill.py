@@ -13,6 +13,7 @@ from cmidd.core.match import Match
 from cmidd.core.method import Method
 from cmidd.core.regularizer import Regularizer
 from cmidd.loop.balance import Balance, Ratio
+from cmidd.loop.contract import Held, matches_of, refuse_unmoved
 from cmidd.loop.divergence import CHECK_INTERVAL, Diverged, Watch
 from cmidd.loop.keeping import Keeping
 from cmidd.loop.pace import Observer, Pace
@@ -48,7 +49,10 @@ def distill(
 
     Raises:
         Diverged: when numbers went wrong; the last checkpoint stays.
+        SettingError: when a plug-in gives what its interface does not say.
     """
+    num_classes = len(synthetic.classes)
+    regularizers = [(weight, Held(term, num_classes)) for weight, term in regularizers]
     optimizer, given = method.optimizer(), {term.name: weight for weight, term in regularizers}
     balance = Balance(given, synthetic.leaf, pace.balance_steps, pace.measure)
     watch = Watch(method, synthetic, optimizer, balance.weight, balance.setting, arguments)
@@ -65,7 +69,7 @@ def distill(
         while (iteration := state.iteration) < total and not stopping:
             began, done = time.monotonic(), iteration + 1
             try:
-                match, metrics = _iteration(method, optimizer, regularizers, streams, balance, state)
+                match, metrics = _iteration(method, optimizer, regularizers, streams, balance, state, num_classes)
                 stopping = signals.asked_to_stop
                 saving = stopping or keeping.due(done)
                 state.check(everything=saving or rollback.marks(done), now=done % CHECK_INTERVAL == 0)
@@ -104,13 +108,14 @@ def _iteration(
     streams: Streams,
     balance: Balance,
     state: State,
+    num_classes: int,
 ) -> tuple[Match, dict[str, Tensor]]:
     """Take the steps of the next iteration; returns its last main match, and the metrics of that and of what is beside
     it.
     """
     iteration = state.iteration
     step = iteration * method.main_steps - state.about["declined"]
-    for each in method.matches(iteration):
+    for each in matches_of(method, iteration, num_classes):
         stepped = distillation_step(each, optimizer, regularizers, streams, iteration, balance, step)
         state.watch.note(iteration, stepped)
         state.about["declined"] += each.declined
@@ -181,5 +186,6 @@ def distillation_step(
         return {**metrics, "total": loss.detach()}
     optimizer.zero_grad(set_to_none=True)
     loss.backward(inputs=[leaf for group in optimizer.param_groups for leaf in group["params"]])
+    refuse_unmoved(optimizer)
     optimizer.step()
     return {**metrics, "total": loss.detach()}

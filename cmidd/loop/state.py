@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cmidd.compute.optimizer_state import remembered, restore
+from cmidd.loop.contract import refuse_memories, saved_state
 from cmidd.loop.divergence import Watch
 from cmidd.utils import tensor_files
 from cmidd.utils.errors import SettingError
@@ -49,6 +50,7 @@ class State:
     def __init__(
         self, optimizer: torch.optim.Optimizer, memories: Mapping[str, Remembering], streams: Streams, watch: Watch
     ) -> None:
+        refuse_memories(memories)
         self.optimizer, self.memories, self.streams, self.watch = optimizer, memories, streams, watch
         self.leaves: list[Tensor] = [leaf for group in optimizer.param_groups for leaf in group["params"]]
         self.step_sizes = [group["lr"] for group in optimizer.param_groups]
@@ -97,7 +99,7 @@ class State:
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"leaf_{number}": leaf for number, leaf in enumerate(self.leaves)}
         for name, memory in self.memories.items():
-            tensors.update({f"{name}/{key}": tensor for key, tensor in memory.state().items()})
+            tensors.update({f"{name}/{key}": tensor for key, tensor in saved_state(memory, memory.state()).items()})
         for number, leaf in enumerate(self.leaves):
             own = remembered(self.optimizer, leaf)
             tensors.update({f"{name}_{number}": value for name, value in own.items()})

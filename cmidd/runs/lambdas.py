@@ -64,6 +64,8 @@ def take_regularizers(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
         if name in {field.name for field in fields(Settings)}:
             raise SettingError(f"regularizer={name}: every run has a setting of that name; rename the plug-in")
         kind = REGULARIZERS[name]
+        if (said := getattr(kind, "name", None)) != name:
+            raise SettingError(f"regularizer={name}: {kind.__name__}.name is {said!r}; give the class name = {name!r}")
         given = mapping(config.pop(name), name)
         if "default" not in given:
             raise SettingError(f"{name}: not among the regularisers of this run; add regularizer={name}")

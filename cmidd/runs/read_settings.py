@@ -81,6 +81,7 @@ def read_settings(config: Mapping[str, Any], *, is_run: bool = True) -> Settings
         _refuse_undecoded(settings.formation, method, name)
         _refuse_without_gradient(settings)
         check_recipes(settings)
+        _refuse_sizes(settings)
         _refuse_spare_networks(settings.evaluation)
         for stage in range(len(settings.stage_sizes)):
             settings.arguments_in(stage)
@@ -92,7 +93,7 @@ def _method(config: Mapping[str, Any]) -> tuple[type[Method], dict[str, Any]]:
     given = mapping(config.get("method"), "method")
     kind: type[Method] = choose(METHODS, given.pop("name", None), "method")
     for key in given:
-        known(key, {*keywords(kind), *(each.name for each in fields(Common))}, "method")
+        known(key, {*keywords(kind), *(each.name for each in fields(Common))}, "method", kind)
     common = {each.name: given.pop(each.name) for each in fields(Common) if each.name in given}
     common = checked(Common, common, "method")
     del common["distinct"]  # It stays among the method's own.
@@ -171,6 +172,16 @@ def _refuse_without_gradient(settings: Settings) -> None:
                 f"{name}.ratio={given['ratio']:g}: {name} has no gradient at one training image per class{when}, so no "
                 f"weight gives it a ratio; choose a larger ipc{other}"
             )
+
+
+def _refuse_sizes(settings: Settings) -> None:
+    """Refuse a schedule whose stages do not have the images of the set among them."""
+    sizes = settings.stage_sizes
+    if any(not isinstance(size, int) or size < 1 for size in sizes) or sum(sizes) != settings.ipc:
+        raise SettingError(
+            f"schedule={settings.schedule['name']}: its sizes({settings.ipc}) are {sizes}; they are one or more in "
+            f"each stage, and ipc={settings.ipc} in all"
+        )
 
 
 def _refuse_spare_networks(protocol: EvaluationProtocol) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, is_dataclass
 from dataclasses import Field as DataclassField
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
@@ -31,7 +32,7 @@ def checked(function: Callable[..., Any], arguments: Mapping[str, Any], where: s
     names, model, hints = _model_of(function)
     arguments = mapping(arguments, where)
     for key in arguments:
-        known(key, names, where)
+        known(key, names, where, function)
     try:
         made = model(**arguments)
     except ValidationError as error:
@@ -49,8 +50,8 @@ def _model_of(function: Callable[..., Any]) -> tuple[list[str], type[BaseModel],
     typed: Any = function.func if isinstance(function, functools.partial) else function
     if isinstance(function, type):
         typed = next(vars(base)["__init__"] for base in function.__mro__ if "__init__" in vars(base))
-    hints = get_type_hints(typed, include_extras=True)
     settings = _settings_of(function)
+    hints = _hints(typed, [p.name for p in settings])
     # By aliases: a setting may have any name, also one that pydantic's models have.
     factories = {each.name: each.default_factory for each in dataclass_fields(function)}
     fields: dict[str, Any] = {}
@@ -61,6 +62,20 @@ def _model_of(function: Callable[..., Any]) -> tuple[list[str], type[BaseModel],
         fields[f"setting_{number}"] = hints.get(p.name, Any), Field(alias=p.name, **default)
     model = create_model("Settings", __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **fields)
     return [p.name for p in settings], model, hints
+
+
+def _hints(function: Callable[..., Any], names: list[str]) -> dict[str, Any]:
+    """The types of the settings alone: those of other parameters may be imported for type checkers only."""
+    own = {name: hint for name, hint in getattr(function, "__annotations__", {}).items() if name in names}
+    if not own:
+        return {}
+    try:
+        return get_type_hints(SimpleNamespace(__annotations__=own), inspect.unwrap(function).__globals__, None, True)
+    except NameError as error:
+        raise SettingError(
+            f"{function.__qualname__}: the type of a setting is not known where it runs ({error}); import it there, "
+            "not for type checkers alone"
+        ) from error
 
 
 def dataclass_fields(function: Any) -> Sequence[DataclassField[Any]]:
@@ -138,8 +153,8 @@ def own_of(table: Mapping[str, Any], given: Mapping[str, Any], where: str) -> di
     return checked(plugin, {key: value for key, value in given.items() if key != "name"}, where)
 
 
-def known(key: str, names: Iterable[str], where: str) -> None:
-    """Refuse a setting that is not among ``names``, with the closest one.
+def known(key: str, names: Iterable[str], where: str, of: Callable[..., Any] | None = None) -> None:
+    """Refuse a setting that is not among ``names``, with the closest one; ``of`` is the function that has them.
 
     Raises:
         SettingError: listing what there is.
@@ -148,9 +163,20 @@ def known(key: str, names: Iterable[str], where: str) -> None:
     if key in names:
         return
     prefix = f"{where}." if where else ""
+    if of is not None and key in _misplaced(of):
+        raise SettingError(
+            f"{prefix}{key}: unknown setting; settings of {of.__name__} stand behind a *, and this does not"
+        )
     close = difflib.get_close_matches(key, names, n=1)
     hint = f"did you mean {prefix.rpartition(': ')[2]}{close[0]}? " if close else ""  # Without the file's name.
     raise SettingError(f"{prefix}{shown(key)}: unknown setting; {hint}known: {', '.join(names)}")
+
+
+def _misplaced(function: Callable[..., Any]) -> list[str]:
+    """The parameters with defaults that are no settings, as they may be given without their names."""
+    parameters = inspect.signature(function).parameters.values()
+    own = set(keywords(function))
+    return [p.name for p in parameters if p.default is not p.empty and p.name not in own]
 
 
 def validate(path: Path, value: Any, kind: Any) -> Any:

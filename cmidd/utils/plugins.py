@@ -46,10 +46,11 @@ class Plugins(Mapping[str, T], Generic[T]):
                 f"{name}: the entry point {point.value} of an installed package cannot be imported "
                 f"({type(error).__name__}: {error}); repair or remove that package"
             ) from error
-        if not callable(plugin) or (isinstance(self.kind, type) and not issubclass(plugin, self.kind)):
+        of_kind = isinstance(plugin, type) and issubclass(plugin, self.kind) if isinstance(self.kind, type) else True
+        if not callable(plugin) or not of_kind:
             needed = self.kind.__name__ if isinstance(self.kind, type) else "function"
             raise SettingError(f"{name}: the entry point {point.value} is no {needed}; repair or remove that package")
-        return plugin
+        return _whole(plugin)
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted({*self.built_in, *names(self.room, self.group)}))
@@ -73,11 +74,17 @@ class Plugins(Mapping[str, T], Generic[T]):
                 f"{module.__file__}: defines {len(own)} subclasses of {self.kind.__name__}, a plug-in is one; start "
                 "the names of other files with an underscore"
             )
-        return own[0]
+        return _whole(own[0])
 
     def _is_own(self, value: Any, module: ModuleType) -> bool:
         of_kind = inspect.isclass(value) and isinstance(self.kind, type) and issubclass(value, self.kind)
         return of_kind and value.__module__ == module.__name__
+
+
+def _whole(plugin: Any) -> Any:
+    if missing := sorted(getattr(plugin, "__abstractmethods__", ())):
+        raise SettingError(f"{plugin.__module__}.{plugin.__name__}: does not define {', '.join(missing)}; add it")
+    return plugin
 
 
 def names(room: str, group: str | None = None) -> set[str]:

@@ -12,6 +12,7 @@ from cmidd.compute.gradients import class_gradients, cosine, gradients_one_by_on
 from cmidd.compute.recipe import TrainingRecipe
 from cmidd.core.context import Context
 from cmidd.core.match import Match
+from cmidd.core.method import Method
 from cmidd.data.augmentation import Augmentation
 from cmidd.data.load import load_dataset
 from cmidd.data.split import Split
@@ -203,6 +204,7 @@ def test_images_that_pass_through_networks_in_an_iteration():
     assert counted["idc"](10, 5, settings) == 1000
     assert counted["mtt"](10, 5, settings) == 350
     assert counted["mtt"](10, 5, {**settings, "batch_syn": 6}) == 42
+    assert Method.images_per_iteration(10, 5, {}) == 50  # one of somebody's own, without real batches
 
 
 def test_embeddings_that_the_objective_did_not_make_are_made_once_and_those_it_made_are_kept(context):

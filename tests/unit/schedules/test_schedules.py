@@ -200,6 +200,13 @@ def test_an_impossible_schedule_is_refused(words, message):
         compose(words)
 
 
+@pytest.mark.parametrize("sizes", [[2, 2], [0, 5], [2.5, 2.5]])
+def test_a_schedule_of_ones_own_divides_the_images_there_are(monkeypatch, sizes):
+    monkeypatch.setattr(PDD, "sizes", lambda self, ipc: sizes)
+    with pytest.raises(SettingError, match=r"^schedule=pdd: its sizes\(5\) are \[.*\]; .* ipc=5 in all$"):
+        compose(["schedule=pdd", "ipc=5"])
+
+
 def test_stages_that_fit_may_be_given_where_those_of_the_recipe_do_not(tmp_path):
     words = [*TINY, *TINY_METHOD["dm"], "schedule=pdd", "schedule.stages=2", "schedule.warm_epochs=1", "ipc=2"]
     done = distill(tmp_path, *words, "evaluation.baselines=[]", tiny=False)

@@ -10,6 +10,7 @@ from cmidd.core.regularizer import Regularizer
 from cmidd.methods import METHODS
 from cmidd.networks import NETWORKS
 from cmidd.regularizers import REGULARIZERS
+from cmidd.runs.lambdas import take_regularizers
 from cmidd.utils import plugins
 from cmidd.utils.checking import checked
 from cmidd.utils.errors import SettingError
@@ -87,3 +88,31 @@ def test_a_regulariser_named_like_a_setting_is_refused(monkeypatch, name):
     monkeypatch.setitem(REGULARIZERS.built_in, name, Odd)
     with pytest.raises(SettingError, match=f"regularizer={name}: every run has a setting of that name; rename"):
         compose(["method=dm"])
+
+
+def a_function():
+    raise AssertionError
+
+
+class Half(Method):
+    def __init__(self, context):
+        raise AssertionError
+
+
+def test_a_function_where_a_class_is_needed_is_refused(installed):
+    installed("cmidd.methods", "theirs", f"{__name__}:a_function")
+    with pytest.raises(SettingError, match=r"theirs: the entry point .*:a_function is no Method; repair"):
+        METHODS["theirs"]
+
+
+def test_what_a_class_forgets_is_named(installed):
+    installed("cmidd.methods", "theirs", f"{__name__}:Half")
+    with pytest.raises(SettingError, match=r"Half: does not define matches, param_groups; add it$"):
+        METHODS["theirs"]
+
+
+def test_a_term_is_called_as_it_is_asked_for(installed):
+    installed("cmidd.regularizers", "sharp", "cmidd.regularizers.cmi:CMI")
+    compose(["method=dm"])
+    with pytest.raises(SettingError, match=r"^regularizer=sharp: CMI.name is 'cmi'; give the class name = 'sharp'$"):
+        take_regularizers({"sharp": {"default": None}})
