@@ -133,6 +133,9 @@ def load_dataset(
     def decode(split: Labelled, part: str) -> Split:
         return decoded(split, cache, f"{name}_{part}") if isinstance(split, Pictures) else split.decoded()
 
+    if not isinstance(found, Source):
+        returned = type(found).__name__
+        raise SettingError(f"dataset={name}: its read returned a {returned}; return a Source (cmidd.data.split)")
     if zca and preprocessing is None:
         _refuse_large_whitening(found, channels)
     source: Source = found.decoded(decode)
@@ -185,7 +188,9 @@ def _checked_splits(source: Source, validation: float, where: str) -> tuple[Spli
     parts = {"training": train, "test": test} | ({"validation": source.validation} if source.validation else {})
     for part, split in parts.items():
         if flaw := _flaw(split, len(source.classes)):
-            raise SettingError(f"{where}: {part} set with {flaw}; put the published files there")
+            raise SettingError(
+                f"{where}: {part} set with {flaw}; put the published files there, or mend the read of your own"
+            )
     for part, split in parts.items():
         shapes = [list(each.images.shape[1:]) for each in (train, split)]
         if shapes[0] != shapes[1]:
@@ -198,6 +203,8 @@ def _checked_splits(source: Source, validation: float, where: str) -> tuple[Spli
     elif validation > 0:
         train, test = stratified_split(train, validation)
         where = f"dataset.validation={validation}"
+    if (lowest := min(int(split.labels.min()) for split in parts.values())) > 0:
+        raise SettingError(f"{where}: labels begin at {lowest}; give the classes the numbers 0, 1, 2, ...")
     for label, count in enumerate(train.labels.bincount(minlength=len(source.classes)).tolist()):
         if count == 0:
             raise SettingError(

@@ -16,6 +16,8 @@ from cmidd.utils import tensor_files
 from cmidd.utils.checking import checked, validate
 from cmidd.utils.errors import SettingError
 
+OF_OTHERS = (".pt", ".pth", ".pkl", ".npz")
+
 
 def load_synthetic(path: str | Path, device: torch.device | str = "cpu") -> SyntheticSet:
     """Read a synthetic set: ready images, labels, the matching test transform, the learned step size.
@@ -59,6 +61,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return exported.read(path)
     if not path.is_file():
         raise SettingError(f"{path}: no such file; give a {SET} that distill.py wrote, or the run's folder")
+    if path.suffix in OF_OTHERS:
+        raise SettingError(f"{path}: a set of others, which only evaluate.py reads; give a {SET} that distill.py wrote")
     return tensor_files.read_tensors(path)
 
 

@@ -17,7 +17,13 @@ DECIDES = ("method", "zca", "statistics")
 
 
 def guess(path: Path) -> tuple[str | None, str | None]:
-    """Our method for its maker and data set, as far as the name of a reference's file tells them."""
+    """Our method for its maker and data set, as far as the name of a reference's file tells them.
+
+    Raises:
+        SettingError: for a folder with such files in it, of which one is to be given.
+    """
+    if path.is_dir() and (inside := names.sets_in(path)):
+        raise SettingError(f"synthetic={path}: a folder; give the set in it, synthetic={path / inside[0]}")
     maker = names.maker_of(path)
     return MAKERS[maker].method if maker in MAKERS else maker, names.dataset_of(path)
 
@@ -39,8 +45,8 @@ def read(
         factor: tiles per side of its grids, where the user says so; None: what its files say, else as published.
 
     Raises:
-        SettingError: when it is absent, damaged or none of the known kinds, or has labels beyond the classes or none
-            of a class.
+        SettingError: when it is absent, damaged or none of the known kinds, or has labels beyond the classes or, where
+            they are hard, none of a class.
     """
     found = _read(path, classes, channels, factor)
     known = names.maker_of(path)
@@ -91,7 +97,8 @@ def _refuse_misshapen(path: Path, found: Imported, classes: int) -> None:
         raise SettingError(
             f"synthetic={path}: has label {int(beyond[0])}, the data set has {classes} classes; check dataset="
         )
-    if (there := len(found.labels.unique())) < classes:
+    # Soft labels that are learned may name another class first than the image stands for.
+    if (there := len(found.labels.unique())) < classes and found.soft_labels is None:
         raise SettingError(
             f"synthetic={path}: has images of {there} classes, the data set has {classes}; check dataset="
         )

@@ -28,6 +28,14 @@ def dataset_of(path: Path) -> str | None:
     return DATASETS.get(said.lower(), said.lower()) or None
 
 
+def sets_in(folder: Path) -> list[str]:
+    """The files of a folder that are sets by their names, those first that their makers call the best."""
+    kinds = (TENSORS, EXPERIMENTS, RELEASED, PAIRS, KIP, FREPO)
+    every = [path.name for path in folder.iterdir() if path.is_file()]
+    found = [name for name in every if name.endswith(".pkl") or any(kind.fullmatch(name) for kind in kinds)]
+    return sorted(found, key=lambda name: ("best" not in name, name))
+
+
 def maker_of(path: Path) -> str | None:
     """Who made a set, a word of :data:`cmidd.synthetic.makers.MAKERS` or another."""
     name = path.name

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from cmidd.analysis.grouping import cells
 from cmidd.analysis.results import read_results
-from cmidd.data.load import load_dataset
+from cmidd.data.load import DATASETS, load_dataset
 from cmidd.utils import files
 from cmidd.utils.errors import SettingError
 from tests.support.data_files import write_svhn
@@ -115,10 +115,20 @@ FLAWS = {
     "labels between": (put("train_labels", lambda a: a + np.float32(0.5)), "float32"),
     "a negative label": (put("train_labels", lambda a: a.astype(np.int64) - 1), "from -1"),
     "labels from 1000": (put("train_labels", lambda a: a.astype(np.int64) + 1000), "to 1002"),
+    "labels from one": (
+        lambda content: content.update({name: content[name] + 1 for name in content if name.endswith("labels")}),
+        "labels begin at 1; give the classes the numbers 0, 1, 2, ...",
+    ),
     "a class without images": (put("train_labels", lambda a: np.where(a == 1, 0, a)), "class '1'"),
     "test images of another size": (put("test_images", lambda a: a[:, :4]), "test images of"),
     "a pickled object": (put("train_labels", lambda a: a.astype(object)), "pickle"),
 }
+
+
+def test_a_reader_of_ones_own_that_returns_nothing_is_named(monkeypatch):
+    monkeypatch.setitem(DATASETS.built_in, "own", lambda root, download: None)
+    with pytest.raises(SettingError, match=r"^dataset=own: its read returned a NoneType; return a Source"):
+        load_dataset("own")
 
 
 @pytest.mark.parametrize("flaw", FLAWS)

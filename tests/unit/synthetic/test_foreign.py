@@ -99,6 +99,27 @@ def test_datm_has_logits_and_its_step_size(tmp_path):
     assert read(folder / "images_best.pt", method="datm").dataset_settings == {"zca": True}
 
 
+def test_learned_labels_may_name_other_classes_first_than_their_images_stand_for(tmp_path):
+    learned = LOGITS.clone()
+    learned[4:6, 3] = 100.0  # both images of class 2
+    save(tmp_path, images_best=IMAGES, labels_best=learned, lr_best=torch.tensor(0.03))
+    found = read(tmp_path / "images_best.pt")
+    assert found.labels.unique().tolist() == [0, 1, 3, 4]
+    assert torch.equal(found.soft_labels.values, learned)
+    save(tmp_path / "hard", images_best=IMAGES, labels_best=found.labels)
+    with pytest.raises(SettingError, match="has images of 4 classes, the data set has 5"):
+        read(tmp_path / "hard" / "images_best.pt")
+
+
+@pytest.mark.parametrize("name", ["images_best.pt", "res_DM_CIFAR10_ConvNet_2ipc.pt", "data.pt", "acc_0.5.pkl"])
+def test_of_a_folder_the_set_in_it_is_to_be_given(tmp_path, name):
+    for other in (name, "images_100.pt", "labels_best.pt", "args.txt"):
+        (tmp_path / other).touch()
+    first = name if name < "images_100" or "best" in name else "images_100.pt"
+    with pytest.raises(SettingError, match=rf"^synthetic={tmp_path}: a folder; .*, synthetic={tmp_path / first}$"):
+        foreign.guess(tmp_path)
+
+
 def test_a_step_size_beside_hard_labels_makes_no_set_of_datm(tmp_path):
     save(tmp_path, images_best=IMAGES, labels_best=LABELS, lr_best=torch.tensor(0.03))
     found = read(tmp_path / "images_best.pt")

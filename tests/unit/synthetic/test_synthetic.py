@@ -90,6 +90,11 @@ def test_what_is_no_set_of_ours_is_refused_with_its_name(data, tmp_path):
     path.write_bytes(b"nothing")
     with pytest.raises(SettingError, match="damaged or not a safetensors file"):
         load_synthetic(path)
+    torch.save(torch.rand(2), other := tmp_path / "images_best.pt")
+    with pytest.raises(
+        SettingError, match=r"images_best.pt: a set of others, which only evaluate.py reads; give a synth"
+    ):
+        load_synthetic(other)
     images, labels = torch.rand(2, 1, 8, 8), torch.arange(2)
     header = {"format": 1, "classes": ["0", "1"]}
     for tensors, about, flaw in (
