@@ -28,6 +28,7 @@ from cmidd.cli.first_look import look
 from cmidd.cli.journal import Journal
 from cmidd.cli.refusals import one_line
 from cmidd.cli.run_log import run_log
+from cmidd.cli.told_plugins import plugins_known
 from cmidd.cli.words import as_hydra_reads, refuse_options
 from cmidd.utils import files
 from cmidd.utils.errors import SettingError
@@ -93,7 +94,13 @@ def evaluation_app(load: Callable[[], Callable[[Composition], Any]], words: list
 
 def hydra_app(load: Callable[[], Callable[[dict[str, Any]], Any]], command: str, words: list[str]) -> None:
     """Run a command on the settings of ``configs/command/<command>.yaml``; ``load`` as for :func:`app`."""
-    _run_hydra(lambda config: load()(as_dict(config)), CONFIGS / "command", command, words)
+
+    def work(config: DictConfig) -> Any:
+        with plugins_known(True):
+            return load()(as_dict(config))
+
+    with plugins_known(False):
+        _run_hydra(work, CONFIGS / "command", command, words)
 
 
 class SweepJournal(Callback):

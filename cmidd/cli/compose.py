@@ -7,24 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
-from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 from omegaconf import DictConfig, Node, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from cmidd.cli.allowed_targets import check_all_configs
-from cmidd.cli.configs import CONFIGS, ROOMS, described, options
+from cmidd.cli.configs import CONFIGS, described, options
 from cmidd.cli.refusals import fresh_hydra, one_line, remember_compositions
+from cmidd.cli.told_plugins import tell_plugins
 from cmidd.runs.identity import strength
 from cmidd.utils.errors import SettingError
-from cmidd.utils.plugins import names
 
 if TYPE_CHECKING:
     from cmidd.runs.settings import Settings
 
 log = logging.getLogger(__name__)
-# What others refer to of a data set that has no file in configs/dataset: DSA's strategy, and CMI's teacher.
-DATASET = {"augment": "color_crop_cutout_flip_scale_rotate", "teacher": "convnet"}
 OWN_WEIGHT = "cmi.own"
 
 notes: list[str] = []
@@ -122,7 +119,7 @@ def _gpu_count() -> int:
 
 
 def prepare() -> None:
-    """Have Hydra know the resolvers, and every plug-in by its name; none is imported."""
+    """Have Hydra know the resolvers."""
     resolvers: dict[str, Callable[..., Any]] = {
         "gpu_count": _gpu_count,
         "pool_size": lambda given, size: size if given is None else None,
@@ -137,22 +134,6 @@ def prepare() -> None:
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True, use_cache=False)
-    for group, room in ROOMS.items():
-        for name in names(*room):
-            if group == "regularizer":
-                own = {"lambda": None, "ratio": None, "default": None}
-                _store(group, name, {name: OmegaConf.create(own, flags={"struct": False})}, "_global_")
-            else:
-                _store(group, name, {"name": name, **(DATASET if group == "dataset" else {})})
-    for name in names(*ROOMS["method"]):
-        _store("evaluation", name, {"defaults": ["default", "_self_"]})
-
-
-def _store(group: str, name: str, node: dict[str, Any], package: str | None = None) -> None:
-    """Register a plug-in that has no file in ``configs/``; any setting may be given, and is checked by its class."""
-    if not (CONFIGS / group / f"{name}.yaml").exists():
-        config = OmegaConf.create(node, flags=None if package else {"struct": False})
-        ConfigStore.instance().store(name, config, group, package)
 
 
 def compose(overrides: list[str], *, is_run: bool = True) -> "Settings":
@@ -247,3 +228,4 @@ def as_dict(config: DictConfig) -> dict[str, Any]:
 check_all_configs()
 remember_compositions()
 prepare()
+tell_plugins()

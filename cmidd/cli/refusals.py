@@ -99,6 +99,12 @@ def _no_group(word: str) -> str:
     return f"{word}: there is no such group of configs; choose one of {', '.join(there_are)}"
 
 
+def _not_chosen(group: str) -> str:
+    if group not in groups():
+        return _unknown(group)
+    return f"{group}: nothing is chosen there yet; give +{group}=<name>, one of {', '.join(options(group))}"
+
+
 def _nothing_chosen(group: str) -> str:
     return f"~{group}: nothing is chosen there; leave the word out"
 
@@ -115,7 +121,7 @@ def _another_value(said: str) -> str:
 
 def _settings_beside(name: str) -> list[str]:
     """The dotted names of all settings, of Hydra's where ``name`` is one of them."""
-    known: Any = OmegaConf.to_container(latest[0], resolve=False)
+    known: Any = OmegaConf.to_container(latest[0], resolve=False) if latest else {}
     return list(_dotted({key: known[key] for key in known if (key == "hydra") == name.startswith("hydra.")}))
 
 
@@ -160,6 +166,7 @@ def fresh_hydra(folder: Path = CONFIGS) -> Iterator[None]:
 # How Hydra says what it does not take; it advises to add what it does not know.
 SAID: dict[re.Pattern[str], Callable[[str], str]] = {
     re.compile(r"Could not delete '([^']+)'\. No match in the defaults list"): _nothing_chosen,
+    re.compile(r"Could not override '([^']+)'\. No match in the defaults list"): _not_chosen,
     re.compile(r"Could not (?:override|append|delete) '([^']+)'"): _unknown,
     re.compile(r"Could not delete from config\. '([^']+)' does not exist"): _nothing_to_take,
     re.compile(r"Could not delete from config\. The value of '(.+)\.$"): _another_value,

@@ -1,12 +1,16 @@
 """What is typed is taken or refused with the right name; what a recipe chose by itself is said once, and named."""
 
 import re
+from importlib.metadata import EntryPoint
 
 import pytest
 from hydra.core.config_store import ConfigStore
 
+from cmidd.cli.app import hydra_app
 from cmidd.cli.compose import compose, composition
 from cmidd.cli.configs import CONFIGS
+from cmidd.cli.told_plugins import plugins_known, tell_plugins
+from cmidd.utils import plugins
 from cmidd.utils.errors import SettingError
 from tests.support import compositions
 from tests.support.refusals import script
@@ -101,3 +105,27 @@ def test_a_plug_in_that_was_registered_since_is_found(tmp_path):
             assert kept == anew == {"method": {"seed": seed}}
     finally:
         del store.repo["method"]["late.yaml"]
+
+
+def test_a_method_of_ones_own_takes_no_setting_of_that_name_from_a_command(monkeypatch):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    points = {"theirs": EntryPoint("theirs", "cmidd.methods.dm:DM", "cmidd.methods")}
+    monkeypatch.setattr(plugins, "entry_points_of", lambda group: points if group == "cmidd.methods" else {})
+    seen = []
+
+    def load():
+        return lambda settings: seen.append((settings["method"], composition(["method=theirs"]).settings["method"]))
+
+    with plugins_known(True):
+        hydra_app(load, "figures", ["method=theirs", "dataset=digits"])
+    monkeypatch.undo()
+    tell_plugins()
+    assert seen == [("theirs", {"name": "theirs"})]
+
+
+@pytest.mark.parametrize("group, some", [("sweep", "dream, frontier, "), ("launch", "gpus, local, ")])
+def test_a_group_in_which_nothing_is_chosen_yet_takes_a_plus(group, some):
+    with pytest.raises(
+        SettingError, match=rf"^{group}: nothing is chosen there yet; give \+{group}=<name>, one of {some}"
+    ):
+        compose([f"{group}=table1"])
