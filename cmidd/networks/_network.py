@@ -50,11 +50,13 @@ class Network(nn.Module):
                     module.bias.uniform_(-bound, bound, generator=generator)
             elif isinstance(module, nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d):
                 module.reset_parameters()
-            elif hasattr(module, "reset_parameters") and (module._parameters or module._buffers):
+            elif (module._parameters or module._buffers) and callable(
+                reset := getattr(module, "reset_parameters", None)
+            ):
                 with torch.random.fork_rng(devices=[]):
                     seed = torch.randint(2**62, (), generator=generator)
                     torch.default_generator.manual_seed(int(seed))
-                    module.reset_parameters()
+                    reset()
 
 
 def normalization(name: str, channels: int, height: int, width: int) -> nn.Module:
