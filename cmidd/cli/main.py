@@ -26,18 +26,24 @@ UNREAD = 128 + 13  # A shell's code of what SIGPIPE ended, as ``head`` ends othe
 
 
 @contextlib.contextmanager
-def ending_unread() -> Iterator[None]:
-    """Where nobody reads on (``cmidd distill --help | head``), end without a word."""
+def ending_in_order() -> Iterator[None]:
+    """Where nobody reads on (``cmidd distill --help | head``), end without a word; at Ctrl-C with one.
+
+    What runs once torch is imported saves its state first (:mod:`cmidd.utils.interruption`).
+    """
     try:
         yield
         sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("stopped; the same command begins again", file=sys.stderr)
+        sys.exit(128 + 2)
     except BrokenPipeError:
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())  # Python writes what is left at its end.
         sys.exit(UNREAD)
 
 
-@ending_unread()
+@ending_in_order()
 def main() -> None:
     """Run ``cmidd``, as it is installed."""
     if "_ARGCOMPLETE" in os.environ:
@@ -62,7 +68,7 @@ def main() -> None:
             raise SettingError(_unknown(first))
 
 
-@ending_unread()
+@ending_in_order()
 def run(command: str) -> None:
     """Run one command on the words of this process."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":

@@ -22,7 +22,7 @@ def one_line_errors() -> Iterator[None]:
     """For scripts without Hydra: what a user can mend is one line and exit code 2."""
     try:
         yield
-    except BrokenPipeError:  # Nobody reads on: no error, and the command ends (cmidd.cli.main.ending_unread).
+    except BrokenPipeError:  # Nobody reads on: no error, and the command ends (cmidd.cli.main.ending_in_order).
         raise
     except (SettingError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)

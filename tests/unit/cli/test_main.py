@@ -73,6 +73,17 @@ def test_where_nobody_reads_on_it_ends_without_a_word(tmp_path, words, unbuffere
     assert (done.returncode, done.stderr) == (141, "")
 
 
+@pytest.mark.parametrize("words", [["distill", "method=dm"], ["export", "run", "folder"], ["table"]], ids=" ".join)
+def test_ctrl_c_while_a_command_is_still_starting_is_one_line(monkeypatch, capsys, words):
+    """The first seconds go into importing Hydra and torch."""
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "_run", interrupted)
+    assert here(monkeypatch, capsys, *words) == (130, "", "stopped; the same command begins again\n")
+
+
 def test_a_terminal_without_a_sign_for_a_character_shows_another(monkeypatch):
     """Pipes on Windows are cp1252, and tables say ≈."""
     stream = io.TextIOWrapper(io.BytesIO(), encoding="cp1252", newline="\n")
