@@ -154,14 +154,20 @@ def log_not_shown(by_strength: dict[str, Cell]) -> None:
         log.info("left out: %s", "; ".join(lines))
 
 
-def map_of(sets: dict[str, SyntheticSet], with_cmi: Result, settings: FigureSettings) -> Drawing:
-    """The map of embeddings in the first teacher of the run with CMI, which sees what teachers of CMI do."""
+def map_of(sets: dict[str, SyntheticSet], with_cmi: Result, settings: FigureSettings) -> Drawing | str:
+    """The map of embeddings in the first teacher of the run with CMI, which sees what teachers of CMI do; what it needs
+    where the data set cannot be read.
+    """
     run = rebuild(with_cmi, data=asdict(settings.data), buffers_root=settings.buffers_root)
     if run.cmi.teachers is not None:
         run = replace(run, cmi=replace(run.cmi, teachers=replace(run.cmi.teachers, path=settings.teachers)))
     else:
         run = replace(run, cmi=replace(run.cmi, pool=1))
-    context = make_context(run, pick_device(settings.device))
+    device = pick_device(settings.device)
+    try:
+        context = make_context(run, device)
+    except SettingError as error:  # The other figures do without.
+        return f"the data set: {error}"
     for title, synthetic in sets.items():
         refuse_other_classes(synthetic.classes, context.data.classes, title.partition("\n")[0], context.data.name)
     network = make_teachers(run, context)().at(0)

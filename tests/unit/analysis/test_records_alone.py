@@ -4,9 +4,12 @@ import shutil
 
 import pytest
 
+from cmidd.analysis.figures.style import Drawing
 from cmidd.analysis.grouping import cells
 from cmidd.analysis.results import read_results
-from cmidd.cli.commands import figures
+from cmidd.analysis.verify import Verification
+from cmidd.cli.commands import figures, table
+from cmidd.cli.compose import compose
 from tests.support.records import ROOT, record
 from tests.support.refusals import script, script_refused
 
@@ -82,3 +85,42 @@ def test_the_figure_of_sets_of_two_seeds_has_no_panel_of_their_difference(tmp_pa
     assert code == 0, (out, err)
     assert drawn["alike"] is False
     assert [title.partition("\n")[0] for title in drawn["sets"]] == ["DM, seed 0", "DM + CMI (weight 8000), seed 1"]
+
+
+def test_without_the_data_set_the_other_figures_are_drawn_and_said_to_be(tmp_path, monkeypatch):
+    """As of the kept records, on a machine where nobody has downloaded CIFAR10."""
+    for weight in (0, 1):
+        path = record(tmp_path / "results", "dm", "cifar10", 10, weight, 0, [48.0])
+        (path.parent / "synthetic.safetensors").touch()
+    image = Drawing((1, 1), lambda figure: None)
+    monkeypatch.setattr(figures, "images", lambda sets, **_: image)
+    monkeypatch.setattr(figures, "load_synthetic", lambda path: None)
+    words = ["method=dm", "dataset=cifar10"]
+    run = compose([*words, "data.download=false", "data.root=nowhere"])
+    monkeypatch.setattr(figures, "rebuild", lambda *_, **__: run)
+    code, out, err = script("figures", *words, "weight=1", cwd=tmp_path)
+    assert code == 0, err
+    assert "embeddings: not drawn, it needs the data set: dataset=cifar10: looked for" in out + err
+    folder = tmp_path / "results" / "figures" / "dm_cifar10_ipc10"
+    assert f"written: {folder.relative_to(tmp_path) / 'images.png'}" in out
+    assert (folder / "images.pdf").exists()
+
+
+def test_verifying_a_table_asks_for_the_data_of_its_own_sets_alone(tmp_path, monkeypatch):
+    """Beside those of the digits lies a set of CIFAR10, whose data are not here."""
+    for dataset in ("digits", "cifar10"):
+        path = record(tmp_path / "results", "dm", dataset, 10, 0, 0, [48.0])
+        (path.parent / "synthetic.safetensors").touch()
+    evaluated = []
+
+    def verify(result, device, **_):
+        evaluated.append(result.dataset)
+        return Verification(result.path, [48.0], [48.0])
+
+    monkeypatch.setattr(table, "verify", verify)
+    code, out, err = script("table", "table=digits", "--verify", cwd=tmp_path)
+    assert (code, evaluated) == (0, ["digits"]), err
+    assert ": equal" in out
+    code, out, err = script("table", "table=fashion_mnist", "--verify", cwd=tmp_path)
+    assert (code, evaluated) == (0, ["digits"]), err
+    assert "verify=3: no set of this table's runs is kept" in out + err
