@@ -13,8 +13,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from cmidd.cli.refusals import refuse_no_names
 from cmidd.utils.errors import SettingError
 
+OF_RUNS = ("distill", "evaluate")  # the configs whose groups are those of a run
 TARGETS = frozenset(
     {
         "cmidd.cli.app.SweepJournal",
@@ -44,6 +46,8 @@ def check_all_configs() -> None:
         return
 
     def checked(*arguments: Any, **named: Any) -> DictConfig:
+        if named.get("config_name") in OF_RUNS:
+            refuse_no_names(named.get("overrides", []))
         try:
             config = load(*arguments, **named)
         except (HydraException, OmegaConfBaseException):

@@ -17,9 +17,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from cmidd.cli.configs import CONFIGS, groups, options
+from cmidd.cli.words import NEEDED
+from cmidd.utils.errors import SettingError
 
 # Groups whose options lie beside the other settings: they are chosen by name, and no setting is called so.
 AT_THE_TOP = ("recipe", "regularizer")
+NO_NAME = re.compile(r"\[.*\]|[-+.\d][-+.\de]*|true|false|null|", re.IGNORECASE)
 latest: list[DictConfig] = []
 """What Hydra composed last, as it was when the words were applied: an unknown one is compared with its settings."""
 
@@ -77,7 +80,7 @@ def _dangling(error: OSError) -> str | None:
 def _unreadable(word: str) -> str:
     name, equals, value = word.partition("=")
     if not equals:
-        return f"{word}: a setting without a value; give {word}=<value>"
+        return _half(word)
     bare = value.replace("'", "")
     return (
         f"{word}: cannot be read; put a value with blanks, brackets, commas or quotes in quotes that the shell leaves "
@@ -85,9 +88,34 @@ def _unreadable(word: str) -> str:
     )
 
 
+def _half(word: str) -> str:
+    """Of a word without its equals sign: a name, or a value."""
+    meant = [f"{group}={word}" for group in NEEDED if word in options(group)]
+    if meant:
+        return f"{word}: a value without its setting; give {meant[0]}"
+    if re.search(r"[/:\\]", word) or Path(word).exists():
+        return f"{word}: a value without its setting; give <setting>={word}, --help says which settings there are"
+    return f"{word}: a setting without a value; give {word}=<value>, without blanks around the sign"
+
+
+def refuse_no_names(words: list[str]) -> None:
+    """Refuse words of a run that choose in a group what is no name, as ``cmi=0.1``: Hydra's messages name none of them.
+
+    Raises:
+        SettingError: for the first.
+    """
+    for word in words:
+        group, equals, value = word.lstrip("+").partition("=")
+        if group not in NEEDED or not equals or not NO_NAME.fullmatch(value):
+            continue
+        hint = f", or give the weight, cmi.lambda={value}" if group == "cmi" and value[:1].isdigit() else ""
+        raise SettingError(f"{word}: chooses one by its name; choose one of {', '.join(options(group))}{hint}")
+
+
 def _ambiguous(word: str) -> str:
     name, _, value = word.partition("=")
-    return f"{word}: several values; use --multirun for a run with each of them, or {name}=[{value}] for a list"
+    listed = "" if name in NEEDED else f", or {name}=[{value}] for a list"
+    return f"{word}: several values; use --multirun for a run with each of them{listed}"
 
 
 def _repeated(group: str) -> str:

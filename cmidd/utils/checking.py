@@ -15,6 +15,7 @@ from typing import Any, get_args, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
 from cmidd.utils.errors import SettingError
+from cmidd.utils.setting_types import DEVICE
 
 MOST_SHOWN = 200
 TRIED = re.compile(r".*\[|constrained-|(bool|int|float|str)$")  # how pydantic calls one of several types
@@ -112,6 +113,10 @@ def complaint(error: ValidationError, where: str) -> str:
     beside = [each for each in others if each["loc"][:-1] == first["loc"][:-1] and each["type"] == "literal_error"]
     values = [each["ctx"]["expected"] for each in beside if TRIED.match(str(each["loc"][-1]))]
     said = "Input should be true, false" if values and first["type"].startswith("bool_") else first["msg"]
+    if first["type"] in ("tuple_type", "list_type"):
+        said = "Input should be a list, with brackets: [a,b]"
+    elif first["type"] == "string_pattern_mismatch" and first["ctx"]["pattern"] == DEVICE:
+        said = "Input should be 'auto', 'cpu', 'cuda', 'cuda:<n>', 'mps' or 'free_gpu'"
     return f"{name}={shown(first['input'])}: {' or '.join([said, *values])}"
 
 

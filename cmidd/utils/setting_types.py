@@ -17,5 +17,6 @@ Count = Annotated[int, Field(strict=True, gt=0, le=10**9)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(strict=True, ge=0, lt=1)]
-Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d{1,3}|mps|free_gpu)$")]
+DEVICE = r"^(auto|cpu|cuda|cuda:\d{1,3}|mps|free_gpu)$"
+Device = Annotated[str, Field(pattern=DEVICE)]
 Side = Annotated[int, Field(strict=True, ge=8, le=1024)]

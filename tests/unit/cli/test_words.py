@@ -87,6 +87,13 @@ HYDRAS = {
     "cmi.lambda=(1": "cmi.lambda=(1: cannot be read; put a value",
     "ipc": "ipc: a setting without a value; give ipc=<value>",
     "ipc=1,10": "ipc=1,10: several values; use --multirun for a run with each of them, or ipc=[1,10] for a list",
+    "cmi=0.1": "cmi=0.1: chooses one by its name; choose one of balanced, none, paper, recipe, or give the weight, cmi",
+    "dataset=10": "dataset=10: chooses one by its name; choose one of arrays, cifar10",
+    "method=[dm,dc]": "method=[dm,dc]: chooses one by its name; choose one of datm, dc, dm",
+    "method=dm,dc": "method=dm,dc: several values; use --multirun for a run with each of them",
+    "method": "method: a setting without a value; give method=<value>, without blanks around the sign",
+    "dm": "dm: a value without its setting; give method=dm",
+    "results/evidence": "results/evidence: a value without its setting; give <setting>=results/evidence, --help says",
     "hydra.foo=1": "hydra.foo: unknown setting; choose one that is known in hydra: callbacks",
     "+hydra.foo=1": "+hydra.foo=1: Hydra has no setting foo there; choose one of callbacks",
     "++hydra.job.nam=x": "++hydra.job.nam=x: Hydra has no setting nam there; choose one of chdir",
@@ -100,6 +107,11 @@ HYDRAS = {
 def test_what_hydra_refuses_is_one_line_with_the_way_out(tmp_path, word):
     message = script_refused("words", "distill", ["ipc=1", word], tmp_path, HYDRAS[word])
     assert "hydra.cc" not in message
+
+
+def test_a_group_that_takes_one_name_is_not_offered_a_list(tmp_path):
+    said = script_refused("words", "distill", ["sampler=first,dream"], tmp_path, "use --multirun")
+    assert "for a list" not in said
 
 
 def test_groups_that_no_setting_is_called_like_are_known_too(tmp_path):

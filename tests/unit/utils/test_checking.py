@@ -10,6 +10,8 @@ SAID = {
     "dry_run=maesure": "dry_run=maesure: Input should be true, false or 'measure'",
     "engine.compile=ture": "engine.compile=ture: Input should be true, false or 'auto'",
     "engine.at_once=some": "engine.at_once=some: Input should be a valid integer or 'auto'",
+    "evaluation.baselines=whole": "evaluation.baselines=whole: Input should be a list, with brackets: [a,b]",
+    "device=gpu": "device=gpu: Input should be 'auto', 'cpu', 'cuda', 'cuda:<n>', 'mps' or 'free_gpu'",
     "engine.graphs=x": "engine.graphs=x: Input should be a valid boolean",
 }
 
