@@ -84,7 +84,7 @@ def locked(path: Path, *, wait: bool, below: Path | None = None) -> Iterator[boo
 def taken_by(path: Path) -> str:
     """Who holds the lock of ``path``, in words, where it is no flock and stays when that process is killed."""
     with contextlib.suppress(OSError, ValueError):
-        process, host, *_ = _file_of(path).read_text().split()
+        process, host, *_ = _file_of(path).read_text(encoding="utf-8").split()
         return f" (process {process} on {host}; if that is gone, remove {_file_of(path)})"
     return ""
 

@@ -18,7 +18,7 @@ from cmidd.compute.training import predictions, train
 from cmidd.data.augmentation import Augmentation
 from cmidd.data.split import Split
 from cmidd.evaluation import evaluate as evaluation
-from cmidd.evaluation.evaluate import evaluate_tests
+from cmidd.evaluation.evaluate import TrainAndTest, evaluate_tests
 from cmidd.evaluation.train_on_set import train_through
 from cmidd.networks import blank_network, build_network
 from cmidd.utils import tensor_files
@@ -124,7 +124,7 @@ def test_what_is_remembered_is_carried_from_stage_to_stage():
 def test_an_evaluation_at_once_has_the_accuracies_of_one_by_one_and_keeps_them_by_groups(tmp_path, monkeypatch):
     world, kept_in, groups = context(tmp_path, ipc=3, depth=1), tmp_path / "kept.json", []
     stages = [(world.synthetic.decode(), TrainingRecipe(epochs=3, augment=Augmentation("flip_scale")))]
-    worth = partial(evaluate_tests, world.data, world.network, stages, 5, Streams(0), tests=2)
+    worth = partial(evaluate_tests, TrainAndTest(world.data, world.network, stages, tests=2), 5, Streams(0))
     through = evaluation.train_through
     monkeypatch.setattr(
         evaluation, "train_through", lambda some, *a, **b: groups.append(len(some)) or through(some, *a, **b)

@@ -86,7 +86,7 @@ def test_only_steps_that_are_taken_count_to_those_in_which_a_weight_is_measured(
     balance = Balance({"term": Ratio(0.5)}, images, 5)
     state = State(optimizer, {}, Streams(0), SimpleNamespace(note=lambda *given: None))
     for _ in range(9):
-        _iteration(Method(), optimizer, [(Ratio(0.5), Linear())], Streams(0), balance, state)
+        _iteration(Method(), optimizer, [(Ratio(0.5), Linear())], Streams(0), balance, state, 2)
         state.advance(0.25)
     assert balance.measured["term"] == pytest.approx([2, 12, 22, 32, 42])
     assert [state.about[name] for name in ("iteration", "declined", "seconds")] == [9, 9, 2.25]

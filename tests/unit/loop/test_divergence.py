@@ -202,7 +202,7 @@ def test_rollbacks_of_twentieths_that_were_passed_do_not_count_to_those_in_a_row
     streams, leaf, bad = Streams(0), torch.ones(2, 1, 2, 2), [(12, 0), (22, 1), (32, 2), (42, 3), (52, 4)]
 
     class Plain:
-        unsteady, main_steps = ("lr_img",), 1
+        unsteady, main_steps, steps_per_iteration = ("lr_img",), 1, 1
 
         def optimizer(self):
             return torch.optim.SGD([leaf.requires_grad_()], lr=0.1)
@@ -220,7 +220,7 @@ def test_rollbacks_of_twentieths_that_were_passed_do_not_count_to_those_in_a_row
 
     observer = SimpleNamespace(metrics=lambda row: None, forget=lambda iteration: None)
     pace = Pace(60, 1000, evaluate_last=False, on_nan="rollback")
-    synthetic = SimpleNamespace(leaf=leaf, syn_lr=None)
+    synthetic = SimpleNamespace(leaf=leaf, syn_lr=None, classes=("zero", "one"))
     given = Plain(), synthetic, [], streams, pace, tmp_path / "checkpoint.safetensors", observer
     found = loop.distill(*given, remembering={}, arguments={"lr_img": 0.1})
     assert (found["iteration"], found["rollbacks"], found["rollbacks_in_a_row"]) == (60, 5, 0)

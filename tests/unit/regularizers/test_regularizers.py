@@ -104,7 +104,7 @@ def test_every_batch_passes_the_matching_network_once_whoever_asks(tmp_path, mon
     embed = ConvNet.embed
 
     def counted(self, images):
-        if self.width == 9:  # the matching networks; teachers have another width
+        if self.width == 9 and not images.is_meta:  # the matching networks; teachers have another width
             calls.append(len(images))
         return embed(self, images)
 
