@@ -9,7 +9,7 @@ from torch.nn.parameter import is_lazy
 
 from cmidd.networks._copies import empty_copy
 from cmidd.networks._network import Network
-from cmidd.utils.errors import SettingError
+from cmidd.utils.errors import SettingError, reason
 
 
 def refuse_signature(name: str, kind: type[Network]) -> None:
@@ -44,7 +44,7 @@ def refuse_unfit(name: str, network: Network, image_shape: tuple[int, ...], num_
     except (RuntimeError, ValueError) as error:
         if "meta" in str(error):  # It looks at numbers, which these are not.
             return
-        raise SettingError(f"network={name}: takes no images of {shape} ({_line(error)}); choose another") from error
+        raise SettingError(f"network={name}: takes no images of {shape} ({reason(error)}); choose another") from error
     for what, made, expected in (("embed", features, "[2, D]"), ("forward", logits, f"[2, {num_classes}]")):
         fits = isinstance(made, Tensor) and made.dim() == 2 and len(made) == 2
         if not fits or (what == "forward" and made.shape[1] != num_classes):
@@ -84,7 +84,3 @@ def _filled(network: Network, value: int) -> list[tuple[str, Tensor]]:
             tensor.fill_(value)
     copy.initialise(torch.Generator().manual_seed(0))
     return tensors
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

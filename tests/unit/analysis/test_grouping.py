@@ -296,6 +296,13 @@ def test_what_cmi_adds_is_in_the_headline_only_where_it_is_cmi_that_adds_it(tmp_
     assert said[1:] == [[best], [best, "CMI adds +1.0 points, beyond the noise"]]
 
 
+def test_what_cmi_adds_in_the_headline_is_over_runs_of_the_same_seeds(tmp_path):
+    for weight, seed, value in ((0.0, 0, 40.0), (0.0, 1, 50.0), (8000.0, 1, 51.0)):
+        record(tmp_path, "dm", "cifar10", 10, weight, seed, [value, value + 0.1])
+    headline = on_page(table(tmp_path), read_results([tmp_path]))["story"]["headline"]
+    assert headline.split("; ")[2] == "CMI adds +1.0 points, beyond the noise"
+
+
 def test_the_steps_over_which_its_ratio_is_measured_are_cmis(tmp_path):
     balanced = {"cmi": {"weight": None, "ratio": 0.3}, "balance_steps": 20}
     record(tmp_path, "dm", "cifar10", 10, 0.0, 0, [40.0], settings={"balance_steps": 10})
