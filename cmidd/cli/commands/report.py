@@ -28,13 +28,14 @@ log = logging.getLogger(__name__)
 def main(config: dict[str, Any]) -> None:
     """Write the page of all results."""
     settings = read_standalone(ReportSettings, config)
-    layout, to, root = read_layout(settings.table), Path(settings.to), settings.results_root[0]
+    named = settings.to if settings.to.endswith((".html", ".htm")) else f"{settings.to}.html"
+    layout, to, root = read_layout(settings.table), Path(named), settings.results_root[0]
     results, baselines = read_results(settings.results_root), read_baselines(settings.results_root)
     found = cells(results)
     layout = with_found(*layout, found, baselines)
     table = make_table(*layout, found, _recipe_strength, baselines, root)
     files.write_text(to, page(table, results, settings.missing, to.parent, root))
-    log.info("%d runs, written: %s, %s", len(results), settings.to, in_bytes(to.stat().st_size))
+    log.info("%d runs, written: %s, %s", len(results), to, in_bytes(to.stat().st_size))
 
 
 def _recipe_strength(method: str, dataset: str, ipc: int) -> str:

@@ -4,8 +4,10 @@ import json
 import re
 from functools import partial
 
+import hydra
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 from PIL import Image
 
 from cmidd.analysis.grouping import cells, read_baselines
@@ -15,6 +17,8 @@ from cmidd.analysis.report.runs import seconds_at
 from cmidd.analysis.report.table import with_found
 from cmidd.analysis.results import read_results
 from cmidd.analysis.tables.table import make_table, read_layout
+from cmidd.cli.commands import report
+from cmidd.cli.configs import CONFIGS
 from tests.support.browser import asked_for, browser
 from tests.support.records import CIFAR, LAYOUT, ROOT, baseline, record
 
@@ -245,6 +249,15 @@ def test_nothing_is_asked_of_the_network_and_the_console_is_silent(opened):
     assert any(address.startswith("data:image/webp") for address in addresses)
     assert [address[:200] for address in addresses if not address.startswith(("data:", "file:"))] == []
     assert opened.get_log("browser") == []
+
+
+@pytest.mark.parametrize(("to", "file"), [("page", "page.html"), ("of.v1", "of.v1.html"), ("a.htm", "a.htm")])
+def test_the_page_is_a_file_that_a_browser_opens(tmp_path, to, file):
+    record(tmp_path, "dm", "cifar10", 10, 0.0, 0, [40.0, 40.1])
+    with hydra.initialize_config_dir(str(CONFIGS / "command"), version_base="1.3"):
+        words = [f"results_root={tmp_path}", "table=cifar", f"to={tmp_path / to}"]
+        report.main(OmegaConf.to_container(hydra.compose("report", words), resolve=True))
+    assert [path.name for path in tmp_path.glob("*.htm*")] == [file]
 
 
 def test_the_page_of_the_evidence_has_all_of_its_runs_and_can_be_mailed():
