@@ -118,6 +118,13 @@ def _gpu_count() -> int:
     return max(1, torch.cuda.device_count())
 
 
+def without(strategy: Any, name: str) -> Any:
+    """A strategy of augmentation without one of its operations; what is none is refused where it is read."""
+    if not isinstance(strategy, str):
+        return strategy
+    return "_".join(each for each in strategy.split("_") if each != name) or "none"
+
+
 def prepare() -> None:
     """Have Hydra know the resolvers."""
     resolvers: dict[str, Callable[..., Any]] = {
@@ -130,7 +137,7 @@ def prepare() -> None:
         "on_imagenet": on_imagenet,
         "for_own_images": for_own_images,
         "first": first,
-        "without": lambda strategy, name: "_".join(each for each in strategy.split("_") if each != name) or "none",
+        "without": without,
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True, use_cache=False)

@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from cmidd.utils.errors import SettingError
 
 # Groups whose options lie beside the other settings: they are chosen by name, and no setting is called so.
 AT_THE_TOP = ("recipe", "regularizer")
+SEVERAL = ("cmi", "evaluation")  # No other choice goes by their names, so Hydra takes a list of them.
 NO_NAME = re.compile(r"\[.*\]|[-+.\d][-+.\de]*|true|false|null|", re.IGNORECASE)
 latest: list[DictConfig] = []
 """What Hydra composed last, as it was when the words were applied: an unknown one is compared with its settings."""
@@ -93,7 +95,7 @@ def _half(word: str) -> str:
     meant = [f"{group}={word}" for group in NEEDED if word in options(group)]
     if meant:
         return f"{word}: a value without its setting; give {meant[0]}"
-    if re.search(r"[/:\\]", word) or Path(word).exists():
+    if re.search(r"[/:\\]", word) or os.path.exists(word):
         return f"{word}: a value without its setting; give <setting>={word}, --help says which settings there are"
     return f"{word}: a setting without a value; give {word}=<value>, without blanks around the sign"
 
@@ -107,6 +109,8 @@ def refuse_no_names(words: list[str]) -> None:
     for word in words:
         group, equals, value = word.lstrip("+").partition("=")
         if group not in NEEDED or not equals or not NO_NAME.fullmatch(value):
+            continue
+        if group in SEVERAL and {each.strip() for each in value[1:-1].split(",")} <= {*options(group)}:
             continue
         hint = f", or give the weight, cmi.lambda={value}" if group == "cmi" and value[:1].isdigit() else ""
         raise SettingError(f"{word}: chooses one by its name; choose one of {', '.join(options(group))}{hint}")

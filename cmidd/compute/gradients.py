@@ -24,14 +24,14 @@ def class_gradients(network: nn.Module, data: Split, num_classes: int, *, create
 
     Where all classes have equally many images, as they nearly always have, a GPU takes them in one pass, or as many at
     a time as it has room for (DC's real batch at CIFAR10: 11 GiB at once): exact, because no layer of these networks
-    mixes images (batch norm does, and goes class by class).
+    mixes images (batch norm in training does, and goes class by class).
 
     Args:
         data: images ``[N, C, H, W]`` with labels ``[N]`` in any order; every class must be there.
         create_graph: make the result differentiable in the images.
     """
     members = class_members(data.labels, num_classes)
-    mixing, on_gpu = any(True for _ in network.buffers()), data.images.is_cuda
+    mixing, on_gpu = passes.mixes_images(network), data.images.is_cuda
     compiled = engine.current().compile and not on_gpu
     large = data.images.numel() > (ONE_PASS_VALUES if on_gpu else GRAPH_VALUES)
     if create_graph and not mixing and (compiled or large):

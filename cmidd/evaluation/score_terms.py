@@ -140,6 +140,7 @@ class _Measuring:
             return [measure(repeat) for repeat in range(self.repeats)]
         lessons = digest(self._random_stages(0, recipe))
         key = {**self.made_by, "network": self.network, "random": lessons, "streams": streams.seed}
+        key |= {} if self.subject.optimizer == "fresh" else {"optimizer": self.subject.optimizer}
         return in_pieces(self.kept, cache.fingerprint(key), self.repeats, measure)
 
     def _random_stages(self, repeat: int, recipe: TrainingRecipe) -> list[TrainingStage]:

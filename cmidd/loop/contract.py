@@ -108,9 +108,9 @@ def saved_state(memory: object, state: Mapping[str, object]) -> dict[str, Tensor
     Raises:
         SettingError: when some of it is no tensor.
     """
-    if not isinstance(state, Mapping) or any(not isinstance(value, Tensor) for value in state.values()):
-        found = [*state.values()] if isinstance(state, Mapping) else [state]
-        kind = next(_kind(value) for value in found if not isinstance(value, Tensor))
+    found = [*state.values()] if isinstance(state, Mapping) else []
+    if not isinstance(state, Mapping) or any(not isinstance(value, Tensor) for value in found):
+        kind = next((_kind(value) for value in found if not isinstance(value, Tensor)), _kind(state))
         raise SettingError(
             f"{type(memory).__name__}: state returns a {kind} among what it saves; return tensors by name, numbers as "
             "torch.tensor(...)"

@@ -1,5 +1,6 @@
 """Does a network do what its interface says? Asked once of each, for whoever writes one."""
 
+import copy
 import inspect
 from typing import Any
 
@@ -39,9 +40,9 @@ def refuse_unfit(name: str, network: Network, image_shape: tuple[int, ...], num_
     shape = "x".join(map(str, image_shape))
     try:
         with torch.device("meta"), torch.no_grad():
-            images = torch.empty(2, *image_shape)
-            features, logits = network.embed(images), network(images)
-    except (RuntimeError, ValueError) as error:
+            images, looked_at = torch.empty(2, *image_shape), copy.deepcopy(network)  # It may keep what it computes.
+            features, logits = looked_at.embed(images), looked_at(images)
+    except (RuntimeError, ValueError, IndexError, AssertionError) as error:
         if "meta" in str(error):  # It looks at numbers, which these are not.
             return
         raise SettingError(f"network={name}: takes no images of {shape} ({reason(error)}); choose another") from error
@@ -69,6 +70,12 @@ def refuse_unfilled(name: str, network: Network) -> None:
         )
     first, second = (dict(_filled(network, value)) for value in (0, 1))
     if unset := [key for key, tensor in first.items() if not torch.equal(tensor, second[key])]:
+        again = dict(_filled(network, 0))
+        if drawn := [key for key in unset if not torch.equal(first[key], again[key])]:
+            raise SettingError(
+                f"network={name}: initialise fills {', '.join(drawn)} with other numbers each time; give what draws "
+                "them generator=generator, so that a seed says them"
+            )
         raise SettingError(
             f"network={name}: initialise does not fill {', '.join(unset)}, for it knows the layers of torch alone; "
             "override initialise(self, generator) to fill these as well"

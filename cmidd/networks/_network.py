@@ -50,7 +50,7 @@ class Network(nn.Module):
                     module.bias.uniform_(-bound, bound, generator=generator)
             elif isinstance(module, nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d):
                 module.reset_parameters()
-            elif (module._parameters or module._buffers) and callable(
+            elif [*module.parameters(recurse=False), *module.buffers(recurse=False)] and callable(
                 reset := getattr(module, "reset_parameters", None)
             ):
                 with torch.random.fork_rng(devices=[]):

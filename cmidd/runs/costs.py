@@ -15,6 +15,7 @@ from cmidd.runs.record import RunRecord, read_record
 from cmidd.utils import files
 from cmidd.utils.checking import validate
 from cmidd.utils.errors import SettingError
+from cmidd.utils.nested import at
 from cmidd.utils.setting_types import Count, NonNegative
 
 log = logging.getLogger(__name__)
@@ -64,12 +65,14 @@ def _of_an_epoch(record: RunRecord) -> float:
     """Seconds of an epoch of a network on a stage of the set, of which a network is trained on all so far; 0 where a
     record of an earlier version does not tell.
     """
-    settings: Any = record.settings
     evaluations = record.evaluations or {str(record.last["iteration"]): record.last["accuracies"]}
-    in_stage = settings.get("iterations") or record.last["iteration"]
+    in_stage, epochs = (at(record.settings, name) for name in ("iterations", "evaluation.training.epochs"))
+    if not (isinstance(epochs, int) and epochs > 0):
+        return 0.0
+    if not (isinstance(in_stage, int) and in_stage > 0):
+        in_stage = record.last["iteration"]
     trained = sum(-(-int(iteration) // in_stage) * len(values) for iteration, values in evaluations.items())
-    epochs = settings.get("evaluation", {}).get("training", {}).get("epochs")
-    return (record.evaluation_seconds or 0.0) / (trained * epochs) if trained and epochs else 0.0
+    return (record.evaluation_seconds or 0.0) / (trained * epochs) if trained else 0.0
 
 
 def _sound(paths: Iterator[Path], read: Callable[[Path], T], left_out: list[Exception]) -> Iterator[T]:

@@ -169,9 +169,8 @@ def known(key: str, names: Iterable[str], where: str, of: Callable[..., Any] | N
         return
     prefix = f"{where}." if where else ""
     if of is not None and key in _misplaced(of):
-        raise SettingError(
-            f"{prefix}{key}: unknown setting; settings of {of.__name__} stand behind a *, and this does not"
-        )
+        kind = getattr(of, "__name__", where)  # A partial has none.
+        raise SettingError(f"{prefix}{key}: unknown setting; settings of {kind} stand behind a *, and this does not")
     close = difflib.get_close_matches(key, names, n=1)
     hint = f"did you mean {prefix.rpartition(': ')[2]}{close[0]}? " if close else ""  # Without the file's name.
     raise SettingError(f"{prefix}{shown(key)}: unknown setting; {hint}known: {', '.join(names)}")

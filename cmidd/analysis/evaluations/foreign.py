@@ -10,6 +10,7 @@ from cmidd.analysis.evaluations.protocol import Asked, finished, place_to_read, 
 from cmidd.analysis.evaluations.settings import Request
 from cmidd.evaluation.protocols import EvaluationProtocol
 from cmidd.evaluation.subject import Recipe, foreign_subject
+from cmidd.methods import METHODS
 from cmidd.runs.settings import Settings
 from cmidd.synthetic import foreign
 from cmidd.synthetic.foreign import Imported
@@ -83,6 +84,10 @@ def _settings(
     said = [f"dataset.{key}={_text(value)}" for key, value in decided.items()]
     before = [*before, *said, *_loss(request, imported)]
     settings = request.composed(before, leaving)
+    grids = METHODS[settings.method["name"]].decodes and FACTOR not in request.typed
+    if grids and imported.factor not in (None, settings.formation.factor):
+        before = [*before, f"{FACTOR}={imported.factor}"]  # Recipes have other augmentation for other factors.
+        settings = request.composed(before, leaving)
     if as_made := _network(request, imported, settings.network["name"]):
         log.info("%s: networks have %s, as in its maker's code", place, " ".join(as_made))
         settings = request.composed([*before, *as_made], leaving)

@@ -53,7 +53,7 @@ def _sentence(place: Place, results: Sequence[Result], found: Mapping[Key, Cell]
     parts = [f"{_counted(count, 'run')} on {setting_title(*place)}"]
     parts.append(f"{'best is ' if len(here) > 1 else ''}{name}: {here[best].text}")
     gains = [
-        difference(_of_seeds(here[base], cell).sample, cell.sample)
+        difference(_of_seeds(here[base], cell).sample, _of_seeds(cell, here[base]).sample)
         for key, cell in here.items()
         if key[3] != BASELINE and (base := (*key[:3], BASELINE)) in here and not more_than_cmi(here[base], cell)
     ]
@@ -62,10 +62,10 @@ def _sentence(place: Place, results: Sequence[Result], found: Mapping[Key, Cell]
     return "; ".join(parts)
 
 
-def _of_seeds(base: Cell, other: Cell) -> Cell:
-    """The runs of a baseline that share their seeds with others, which may be fewer; all, where none does."""
+def _of_seeds(cell: Cell, other: Cell) -> Cell:
+    """The runs of a cell that share their seeds with those of another, which may be fewer; all, where none does."""
     seeds = {result.seed for result in other.results}
-    return Cell(tuple(result for result in base.results if result.seed in seeds) or base.results)
+    return Cell(tuple(result for result in cell.results if result.seed in seeds) or cell.results)
 
 
 def _gains(gains: Sequence[Difference]) -> str:

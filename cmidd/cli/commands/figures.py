@@ -30,7 +30,7 @@ from cmidd.analysis.verify import rebuild
 from cmidd.cli.compose import recipe_strength
 from cmidd.cli.published import published_layouts
 from cmidd.compute.devices import pick_device
-from cmidd.runs.build import make_context, make_teachers
+from cmidd.runs.build import context_of, load_data, make_teachers
 from cmidd.runs.identity import BASELINE, strength
 from cmidd.runs.moments import moments_of
 from cmidd.runs.titles import method_title, setting_title
@@ -165,9 +165,10 @@ def map_of(sets: dict[str, SyntheticSet], with_cmi: Result, settings: FigureSett
         run = replace(run, cmi=replace(run.cmi, pool=1))
     device = pick_device(settings.device)
     try:
-        context = make_context(run, device)
+        data = load_data(run, device)
     except SettingError as error:  # The other figures do without.
         return f"the data set: {error}"
+    context = context_of(run, data)
     for title, synthetic in sets.items():
         refuse_other_classes(synthetic.classes, context.data.classes, title.partition("\n")[0], context.data.name)
     network = make_teachers(run, context)().at(0)

@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 def main(config: dict[str, Any]) -> None:
     """Write the page of all results."""
     settings = read_standalone(ReportSettings, config)
-    named = settings.to if settings.to.endswith((".html", ".htm")) else f"{settings.to}.html"
-    layout, to, root = read_layout(settings.table), Path(named), settings.results_root[0]
+    layout, to, root = read_layout(settings.table), Path(settings.to), settings.results_root[0]
+    to = to if to.suffix.lower() in (".html", ".htm") else Path(f"{to}.html")
     results, baselines = read_results(settings.results_root), read_baselines(settings.results_root)
     found = cells(results)
     layout = with_found(*layout, found, baselines)

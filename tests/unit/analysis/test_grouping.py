@@ -296,8 +296,12 @@ def test_what_cmi_adds_is_in_the_headline_only_where_it_is_cmi_that_adds_it(tmp_
     assert said[1:] == [[best], [best, "CMI adds +1.0 points, beyond the noise"]]
 
 
-def test_what_cmi_adds_in_the_headline_is_over_runs_of_the_same_seeds(tmp_path):
-    for weight, seed, value in ((0.0, 0, 40.0), (0.0, 1, 50.0), (8000.0, 1, 51.0)):
+@pytest.mark.parametrize(
+    "runs",
+    [[(0.0, 0, 40.0), (0.0, 1, 50.0), (8000.0, 1, 51.0)], [(0.0, 1, 50.0), (8000.0, 1, 51.0), (8000.0, 2, 41.0)]],
+)
+def test_what_cmi_adds_in_the_headline_is_over_runs_of_the_same_seeds(tmp_path, runs):
+    for weight, seed, value in runs:
         record(tmp_path, "dm", "cifar10", 10, weight, seed, [value, value + 0.1])
     headline = on_page(table(tmp_path), read_results([tmp_path]))["story"]["headline"]
     assert headline.split("; ")[2] == "CMI adds +1.0 points, beyond the noise"

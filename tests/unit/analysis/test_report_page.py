@@ -251,7 +251,9 @@ def test_nothing_is_asked_of_the_network_and_the_console_is_silent(opened):
     assert opened.get_log("browser") == []
 
 
-@pytest.mark.parametrize(("to", "file"), [("page", "page.html"), ("of.v1", "of.v1.html"), ("a.htm", "a.htm")])
+@pytest.mark.parametrize(
+    ("to", "file"), [("page", "page.html"), ("of.v1", "of.v1.html"), ("a.htm", "a.htm"), ("p/", "p.html")]
+)
 def test_the_page_is_a_file_that_a_browser_opens(tmp_path, to, file):
     record(tmp_path, "dm", "cifar10", 10, 0.0, 0, [40.0, 40.1])
     with hydra.initialize_config_dir(str(CONFIGS / "command"), version_base="1.3"):

@@ -1,5 +1,6 @@
 """A dry run says what would be done, what is there and how long it takes, or that nothing tells; it touches nothing."""
 
+import json
 import re
 
 import pytest
@@ -8,6 +9,7 @@ from cmidd.cli import dry_run
 from cmidd.cli.compose import compose
 from cmidd.cli.sweep_runs import Composer, runs_of
 from cmidd.runs.beforehand import Timed
+from cmidd.runs.costs import costs
 from cmidd.runs.plan import Plan, at_measured, plan
 from cmidd.runs.record import read_record
 from cmidd.utils.errors import SettingError
@@ -125,6 +127,15 @@ def test_more_evaluations_than_a_run_on_record_had_take_longer_than_its_did(plac
     of_once = record.evaluation_seconds
     assert once.seconds_left == pytest.approx(record.seconds + of_once)
     assert often.seconds_left == pytest.approx(record.seconds + of_once * 4 * 3 * 10)
+
+
+@pytest.mark.parametrize("evaluation", [None, "dm", {"training": None}, {"training": {"epochs": "300"}}])
+def test_a_record_that_does_not_say_how_it_was_evaluated_stops_no_dry_run(place, tmp_path, evaluation):
+    record = json.loads((place / "results/digits/dm/ipc10/cmi0/seed0/result.json").read_text())
+    record["settings"]["evaluation"] = evaluation
+    (tmp_path / "result.json").write_text(json.dumps(record))
+    ((_, of_an_epoch),) = costs(tmp_path).values()
+    assert of_an_epoch == 0
 
 
 def test_a_sweep_has_a_line_for_every_run_and_what_would_be_refused_is_among_them(place):

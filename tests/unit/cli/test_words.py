@@ -8,6 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from cmidd.cli.refusals import refuse_no_names
 from cmidd.cli.words import as_hydra_reads, quoted, take_hydras_help
 from tests.support.refusals import script, script_refused
 
@@ -94,6 +95,7 @@ HYDRAS = {
     "method=dm,dc": "method=dm,dc: several values; use --multirun for a run with each of them",
     "method": "method: a setting without a value; give method=<value>, without blanks around the sign",
     "dm": "dm: a value without its setting; give method=dm",
+    "a" * 300: "a" * 300 + ": a setting without a value; give",
     "results/evidence": "results/evidence: a value without its setting; give <setting>=results/evidence, --help says",
     "hydra.foo=1": "hydra.foo: unknown setting; choose one that is known in hydra: callbacks",
     "+hydra.foo=1": "+hydra.foo=1: Hydra has no setting foo there; choose one of callbacks",
@@ -113,6 +115,11 @@ def test_what_hydra_refuses_is_one_line_with_the_way_out(tmp_path, word):
 def test_a_group_that_takes_one_name_is_not_offered_a_list(tmp_path):
     said = script_refused("words", "distill", ["sampler=first,dream"], tmp_path, "use --multirun")
     assert "for a list" not in said
+
+
+@pytest.mark.parametrize("word", ["cmi=[recipe]", "evaluation=[default,dm]"])
+def test_a_list_of_names_is_taken_where_hydra_takes_one(word):
+    refuse_no_names([word])
 
 
 def test_groups_that_no_setting_is_called_like_are_known_too(tmp_path):

@@ -72,6 +72,13 @@ def test_batch_norm_and_unequal_classes_go_one_by_one_on_a_gpu_as_well(passed):
     assert not passed
 
 
+def test_batch_norm_at_its_running_statistics_mixes_no_images_and_goes_in_one_pass(passed):
+    with pretended_device("cuda"):
+        network, data = world("cuda", norm="batchnorm")
+        class_gradients(network.eval(), data, CLASSES, create_graph=False)
+    assert sum(passed) == len(data)
+
+
 def test_the_pass_of_several_classes_is_in_bf16_where_the_engine_is():
     network, data = world()
     members = torch.stack([(data.labels == label).nonzero().flatten() for label in range(CLASSES)])

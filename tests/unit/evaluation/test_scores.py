@@ -256,3 +256,14 @@ def test_a_measurement_that_was_stopped_goes_on_to_the_same_numbers(tmp_path, mo
     left = iter(range(3))
     monkeypatch.setattr(module, "train_through", stopping)
     assert measured(kept=kept) == undisturbed
+
+
+def test_what_another_optimiser_measured_of_random_images_is_not_gone_on_from(tmp_path):
+    kept = []
+    for optimizer in ("fresh", "carried"):
+        path = tmp_path / f"{optimizer}.json"
+        of = dataclasses.replace(subject(), optimizer=optimizer)
+        measure_scores(of, NETWORK, protocol(1), Streams(0), real=[95.0], kept=path)
+        kept.append(set(json.loads(path.read_text())))
+    assert kept[0]
+    assert not kept[0] & kept[1]

@@ -76,6 +76,25 @@ class Loose(Own):
         self.mean = torch.tensor(0.5)
 
 
+class Keeps(Own):
+    def embed(self, images):
+        self.features = images.flatten(1)
+        return self.features
+
+
+class Asserts(Own):
+    def embed(self, images):
+        assert images.shape[-1] == 64, "needs 64"
+        return images.flatten(1)
+
+
+class FromTheGlobalGenerator(Own):
+    @torch.no_grad()
+    def initialise(self, generator):
+        for parameter in self.parameters():
+            nn.init.normal_(parameter)
+
+
 class Looks(Own):
     def embed(self, images):
         return super().embed(images if images.sum() > 0 else -images)
@@ -105,6 +124,7 @@ def own(monkeypatch):
         (TooMany, r"forward returns \[2, 13\] for 2 images of 1x8x8 and 10 classes, \[2, 10\] is expected"),
         (Maps, r"embed returns \[2, 1, 8, 8\] for 2 images of 1x8x8 and 10 classes, \[2, D\] is expected"),
         (OtherSize, r"takes no images of 1x8x8 \(.*3072, 10.*\); choose another"),
+        (Asserts, r"takes no images of 1x8x8 \(needs 64.*\); choose another"),
         (NoClassifier, "has no classifier, the layer that makes logits of what embed returns"),
         (Lazy, "has lazy layers"),
         (AsksForMore, "AsksForMore asks for hidden beside image_shape and num_classes; settings stand behind a [*]"),
@@ -120,6 +140,10 @@ def test_what_is_no_network_is_refused_before_any_work(own, kind, said):
     ("kind", "said"),
     [
         (Scaled, "initialise does not fill scale, taken, .* override initialise"),
+        (
+            FromTheGlobalGenerator,
+            "initialise fills classifier.weight, classifier.bias with other numbers each",
+        ),
         (Loose, "its tensor mean is neither parameter nor buffer; register_buffer it"),
     ],
 )
@@ -153,8 +177,22 @@ def test_layers_of_torch_initialise_themselves_from_the_generator_alone(own):
     assert (norm.weight.item(), norm.running_var.item(), slope.weight.item()) == (1, 1, 0.25)
 
 
-def test_a_network_that_looks_at_numbers_is_taken(own):
-    own(Looks)
+def test_layers_without_numbers_take_none_from_the_generator(own):
+    class Norms(Own):
+        def __init__(self, image_shape, num_classes):
+            super().__init__(image_shape, num_classes)
+            del self.classifier
+            self.norm, self.classifier = nn.InstanceNorm2d(1), nn.Linear(64, num_classes)
+
+    own(Norms)
+    network, linear = build_network("own", (1, 8, 8), 10, torch.Generator().manual_seed(1)), Own((1, 8, 8), 10)
+    linear.initialise(torch.Generator().manual_seed(1))
+    assert torch.equal(network.classifier.weight, linear.classifier.weight)
+
+
+@pytest.mark.parametrize("kind", [Looks, Keeps])
+def test_a_network_that_looks_at_numbers_or_keeps_what_it_computes_is_taken(own, kind):
+    own(kind)
     assert build_network("own", (1, 8, 8), 10, torch.Generator())(torch.rand(2, 1, 8, 8)).shape == (2, 10)
 
 
