@@ -109,7 +109,5 @@ def test_a_state_is_saved_and_read_or_neither(base):
 def test_a_state_is_of_tensors():
     assert saved_state(object(), {"seen": torch.tensor(3)}) == {"seen": torch.tensor(3)}
     for wrong in ({"seen": 3}, None, torch.tensor(3)):
-        with pytest.raises(
-            SettingError, match=r"^object: state returns a (int|NoneType|Tensor) among what it saves;"
-        ):
+        with pytest.raises(SettingError, match=r"^object: state returns a (int|NoneType|Tensor) among what it saves;"):
             saved_state(object(), wrong)
