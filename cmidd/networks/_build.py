@@ -1,6 +1,6 @@
 """Building a network by its name, with its weights drawn from an explicit generator."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -13,6 +13,7 @@ from cmidd.utils.transfer import to_device
 
 NETWORKS: Plugins[type[Network]] = Plugins("cmidd.networks", Network)
 MOST_PARAMETERS = 2 * 10**9
+Key: TypeAlias = tuple[Any, ...]
 
 
 def build_network(
@@ -38,19 +39,27 @@ def build_network(
 
 def _structure(name: str, image_shape: tuple[int, int, int], num_classes: int, options: dict[str, Any]) -> Network:
     """A blank network, made once: a method makes thousands of the same."""
-    key = NETWORKS.get(name), tuple(image_shape), num_classes, tuple(sorted(options.items()))
-    try:
-        is_known = key in _structures
-    except TypeError:  # An option that has no hash.
+    if (key := _key(name, image_shape, num_classes, options)) is None:
         return blank_network(name, image_shape, num_classes, **options)
-    if not is_known:
+    if key not in _structures:
         blank = blank_network(name, image_shape, num_classes, **options)
         refuse_unfilled(name, blank)
         _structures[key] = blank
     return _structures[key]
 
 
-_structures: dict[tuple[Any, ...], Network] = {}
+def _key(name: str, image_shape: tuple[int, int, int], num_classes: int, options: dict[str, Any]) -> Key | None:
+    """What a structure depends on; None where an option has no hash."""
+    key = NETWORKS.get(name), tuple(image_shape), num_classes, tuple(sorted(options.items()))
+    try:
+        hash(key)
+    except TypeError:
+        return None
+    return key
+
+
+_structures: dict[Key, Network] = {}
+_fitting: set[Key] = set()  # of networks that were looked at, which takes longer than to make them
 
 
 def blank_network(name: str, image_shape: tuple[int, int, int], num_classes: int, **options: Any) -> Network:
@@ -70,7 +79,9 @@ def blank_network(name: str, image_shape: tuple[int, int, int], num_classes: int
     except (RuntimeError, ValueError) as error:  # of a layer that cannot be so
         words = " ".join(f"network.{option}={value}" for option, value in options.items())
         raise SettingError(f"network={name}: {words}: {error}; choose others") from error
-    refuse_unfit(name, network, image_shape, num_classes)
+    if (key := _key(name, image_shape, num_classes, options)) not in _fitting:
+        refuse_unfit(name, network, image_shape, num_classes)
+        _fitting.update([] if key is None else [key])
     if (size := sum(parameter.numel() for parameter in network.parameters())) > MOST_PARAMETERS:
         raise SettingError(
             f"network={name}: has {size:,} parameters for images of {'x'.join(map(str, image_shape))}, at most "
