@@ -1,4 +1,4 @@
-"""Evaluate synthetic sets, ours or another's: networks are trained on them from scratch and tested."""
+"""Evaluate synthetic sets, ours or another's: train networks on them from scratch, and test these."""
 
 from cmidd.cli.main import run
 

@@ -1,4 +1,4 @@
-"""Write a synthetic set as pictures with a JSON, or in the formats of others: cmidd export RUN FOLDER."""
+"""Write a synthetic set as pictures with a JSON, or in another project's format: cmidd export RUN FOLDER."""
 
 from cmidd.cli.main import run
 

@@ -38,8 +38,8 @@ SHOWN = {
     "baselines": (*WHAT, *MEASURED, "evaluation.features.networks", "evaluation.features.epochs", *WHERE),
 }
 OPTIONS = """\
---help=all       the groups of configs with all that can be chosen
---cfg job        every setting with its value, and nothing is run; with --resolve as numbers
+--help=all       also the groups of settings, with all choices of each
+--cfg job        every setting with its value, nothing is run; with --resolve as numbers
 -m               a run for each of several values: -m seed=0,1,2 cmi.lambda=0,1
 --version        the versions of cmidd and torch"""
 
@@ -54,7 +54,7 @@ def overview() -> str:
             "usage: cmidd <command> [name=value ...]",
             "",
             *lines,
-            f"  {'completion':<11} Print what completes commands and settings in a shell: bash, zsh or fish.",
+            f"  {'completion':<11} Print the script that completes commands and settings in bash, zsh or fish.",
             "",
             "cmidd <command> --help says what a command does, with examples and settings; cmidd --version the version.",
             "Start with: cmidd distill method=mtt +cmi.lambda=0.1",
@@ -78,9 +78,9 @@ def page(command: str, *, everything: bool = False) -> str:
     if everything and command in OF_A_RUN:
         parts.append(f"Groups, and what can be chosen in each:\n{_groups()}")
     parts.append(f"Options:\n{textwrap.indent(OPTIONS, '  ')}")
-    parts.append(f"All settings are in {CONFIGS}, with comments; what they mean is in docs/settings.md.")
+    parts.append(f"All settings are in {CONFIGS}, with comments; docs/settings.md explains them.")
     if command in OF_A_RUN:
-        parts[-1] += "\nPublished values by method and data set, configs/recipe, come before these defaults."
+        parts[-1] += "\nPublished values by method and data set, in configs/recipe, override these defaults."
     return "\n\n".join(parts)
 
 

@@ -1,6 +1,7 @@
 """Compare two sets, runs or cells: is one better than the other, or is the difference inside the noise?
 
-Spread between sets and spread between networks are stated apart, with Welch's test over sets, where both have several.
+The spread between sets and the spread between networks are given apart, with Welch's test over sets if both sides have
+several.
 
 Examples:
     cmidd compare a=results/cifar10/dm/ipc10/cmi0 b=results/cifar10/dm/ipc10/cmi8000 # all seeds of both

@@ -1,6 +1,6 @@
 """Distil a data set into a few synthetic images per class, and measure what they are worth.
 
-The same command again goes on where a stopped run was, and skips a finished one.
+The same command resumes a stopped run, and skips a finished one.
 
 Examples:
     cmidd distill method=mtt +cmi.lambda=0.1                 # the 8x8 digits with CMI: a few minutes on two CPU cores

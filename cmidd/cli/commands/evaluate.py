@@ -1,6 +1,7 @@
-"""Evaluate synthetic sets, ours or another's: networks are trained on them from scratch and tested.
+"""Evaluate synthetic sets, ours or another's: train networks on them from scratch, and test these.
 
-The settings are those of a run. A set of ours says itself how it was made and is trained on; what is typed wins.
+The settings are those of a run. A set of ours says how it was made and how networks are trained on it; what you type
+overrides that.
 
 Examples:
     cmidd evaluate synthetic=results/digits/mtt/ipc10/cmi0.1/seed0

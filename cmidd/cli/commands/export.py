@@ -1,11 +1,11 @@
-"""Write a synthetic set as pictures with a JSON, or in the formats of others: cmidd export RUN FOLDER.
+"""Write a synthetic set as pictures with a JSON, or in another project's format: cmidd export RUN FOLDER.
 
-RUN is a run's folder, its synthetic.safetensors, or a folder that this command wrote. What takes a RUN takes FOLDER,
-which must be new.
+RUN is a run's folder, its synthetic.safetensors, or a folder that this command wrote. FOLDER must be new; the commands
+that take a RUN take it as well.
 
-format=png, the default, writes PNGs, labels.csv and synthetic.json: all of a set but what eight-bit pictures lose.
-Others hold less, and refuse what they cannot: format=mtt (images_best.pt, labels_best.pt, lr_best.pt), dc (res_*.pt),
-idc (data.pt, args.txt) and parquet (the Hugging Face hub's). labels=hard leaves soft labels out.
+format=png, the default, writes PNGs, labels.csv and synthetic.json: the whole set, except what eight-bit pictures lose.
+Other formats hold less, and refuse what they cannot hold: format=mtt (images_best.pt, labels_best.pt, lr_best.pt), dc
+(res_*.pt), idc (data.pt, args.txt) and parquet (the Hugging Face hub's). labels=hard leaves soft labels out.
 
 Examples:
     cmidd export results/digits/mtt/ipc10/cmi0.1/seed0 digits_mtt

@@ -1,6 +1,6 @@
 """Write the paper's table with our results in it, as Markdown, LaTeX and CSV.
 
-A cell without a run is a dash; below the table stands the line that fills it.
+A cell without a run is a dash; below the table is the command that fills it.
 
 Examples:
     cmidd table                                             # Table 1 from results/

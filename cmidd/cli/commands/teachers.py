@@ -1,7 +1,7 @@
 """Train the teachers of CMI ahead of distillation, and with regularizer=iid those of IID.
 
-They see the data as the method does: MTT's, on CIFAR10 through ZCA, serve no other. The folder that is logged may be
-copied anywhere and given to a run as cmi.teachers=<folder>.
+Teachers see the data as the method does, so those for MTT on CIFAR10, which whitens (ZCA), serve no other method. The
+folder that is logged may be copied anywhere and given to a run as cmi.teachers=<folder>.
 
 Examples:
     cmidd teachers method=dm dataset=cifar10
