@@ -179,14 +179,15 @@ def _request(words: list[str]) -> Request:
 def load_dataset(
     name: str = "digits", *, root: str | Path = "data", download: bool = True, device: str = "cpu", **settings: Any
 ) -> Dataset:
-    """Read a data set as a run sees it: preprocessed, as tensors on one device.
+    """Read a data set preprocessed as it says by itself (``configs/dataset``), as tensors on one device.
 
     Args:
         name: as ``dataset=`` has it.
         root: where the files are, or are downloaded to; of ``folder`` and ``arrays`` the folder or file itself.
         download: fetch published files that are missing.
         device: where the tensors go.
-        settings: the data set's, as ``dataset.<setting>`` has them: ``size=64``, ``validation=0.1``, ``zca=True``.
+        settings: the data set's, as ``dataset.<setting>`` has them: ``size=64``, ``validation=0.1``; also what the
+            recipe of a method says of it, as ``zca=True`` for MTT on CIFAR10.
 
     Returns:
         ``train`` and ``test`` with ``images`` ``[N, C, H, W]`` float32 and ``labels`` ``[N]``, ``classes`` and
@@ -201,7 +202,7 @@ def load_dataset(
         [359, 1, 8, 8]
     """
     words = as_words({"dataset": {"name": name, **settings}, "data": {"root": str(root), "download": download}})
-    checked = compose(words)
+    checked = compose([*words, "~recipe"])  # That of the default method, which nobody named.
     return load.load_dataset(**checked.dataset, **vars(checked.data), device=pick_device(device))
 
 

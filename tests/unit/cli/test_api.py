@@ -93,6 +93,15 @@ def test_a_data_set_is_what_a_run_sees():
     assert torch.equal(data.train.images[:1], cmidd.load_dataset("digits", validation=0.2).train.images[:1])
 
 
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_a_data_set_is_preprocessed_by_no_recipe_of_a_method_that_nobody_named(monkeypatch, name):
+    monkeypatch.setattr(api.load, "load_dataset", lambda **settings: settings)
+    found = cmidd.load_dataset(name)
+    assert (found["zca"], found["statistics"]) == (False, name)
+    given = cmidd.load_dataset(name, zca=True, statistics="cifar10")
+    assert (given["zca"], given["statistics"]) == (True, "cifar10")
+
+
 def test_what_is_wrong_is_refused_in_one_line(made):
     for name, call in {
         "ipcc": lambda: cmidd.distill(ipcc=3),
