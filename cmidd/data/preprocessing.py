@@ -10,7 +10,11 @@ class Preprocessing(Protocol):
     """A map that every real and synthetic image of a run has gone through."""
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Pixels in [0, 1], ``[C, H, W]`` or ``[N, C, H, W]``, to network input of the same shape."""
+        """Pixels in [0, 1], ``[C, H, W]`` or ``[N, C, H, W]``, to network input of the same shape.
+
+        Raises:
+            TypeError: for whole numbers, and for what is no tensor.
+        """
 
     def inverse(self, images: Tensor) -> Tensor:
         """Network input back to pixels (not clipped), same shape."""
@@ -27,6 +31,12 @@ class _Like:
         self._copies: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
     def __call__(self, images: Tensor) -> Tensor:
+        if not (isinstance(images, Tensor) and images.is_floating_point()):  # As an integer a deviation would be 0.
+            kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
+            raise TypeError(
+                f"pixels of {kind}; give a tensor of floats in [0, 1], [N, C, H, W] (of bytes: pixels.float() / 255; "
+                "of a picture: torchvision.transforms.functional.to_tensor(picture))"
+            )
         place = images.dtype, images.device
         if place not in self._copies:
             self._copies[place] = self.tensor.to(images)
@@ -91,7 +101,8 @@ class ZCA:
         return (4 * 8 + 3 * 4) * size**2 + (4 + 2 * 8) * count * size
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        flat = pixels.reshape(-1, len(self.mean)) - self._mean(pixels)
+        mean = self._mean(pixels)  # First: it refuses what are no pixels.
+        flat = pixels.reshape(-1, len(mean)) - mean
         return (flat @ self._whiten(pixels)).reshape(pixels.shape)
 
     def inverse(self, images: Tensor) -> Tensor:

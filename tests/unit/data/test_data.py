@@ -14,7 +14,7 @@ from PIL import Image
 from cmidd import load_synthetic
 from cmidd.data import load, sources
 from cmidd.data.load import load_dataset
-from cmidd.data.preprocessing import ZCA
+from cmidd.data.preprocessing import ZCA, Normalize
 from cmidd.data.published import PUBLISHED
 from cmidd.synthetic.pictures import export
 from cmidd.synthetic.synthetic_set import SyntheticSet
@@ -152,6 +152,25 @@ def test_zca_equals_its_formula_and_inverts():
     expected = centred.numpy() @ (vectors @ np.diag((values + 0.1) ** -0.5) @ vectors.T)
     torch.testing.assert_close(zca(pixels).flatten(1).double(), torch.tensor(expected), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(zca.inverse(zca(pixels)), pixels, rtol=0, atol=1e-5)
+
+
+PIXELS = torch.rand(20, 3, 4, 4)
+MAPS = {"normalised": Normalize(torch.full((3,), 0.5), torch.full((3,), 0.2)), "whitened": ZCA.fit(PIXELS)}
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_pixels_that_are_no_floats_are_refused_with_the_way_to_make_them(name):
+    of_bytes = PIXELS.mul(255).byte()
+    for given, kind in (
+        (of_bytes, "torch.uint8"),
+        (of_bytes.long(), "torch.int64"),
+        (of_bytes.numpy(), "ndarray"),
+        (Image.new("RGB", (4, 4)), "Image"),
+    ):
+        with pytest.raises(TypeError, match=rf"pixels of {kind}; give a tensor of floats in \[0, 1\].*/ 255"):
+            MAPS[name](given)
+    torch.testing.assert_close(MAPS[name](of_bytes.float() / 255), MAPS[name](PIXELS), rtol=0, atol=0.05)
+    assert MAPS[name](PIXELS.double()).dtype == torch.float64
 
 
 def test_whitening_that_cannot_fit_is_refused_before_a_picture_is_opened(tmp_path, monkeypatch):
