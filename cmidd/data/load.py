@@ -3,7 +3,7 @@
 import functools
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -197,21 +197,24 @@ def _checked_splits(source: Source, validation: float, where: str) -> tuple[Spli
             raise SettingError(
                 f"{where}: training images of {shapes[0]}, {part} images of {shapes[1]}; make them alike"
             )
+    if (lowest := min(int(split.labels.min()) for split in parts.values())) > 0:
+        raise SettingError(f"{where}: labels begin at {lowest}; give the classes the numbers 0, 1, 2, ...")
+    _refuse_empty(train, source.classes, where, "; add some, or number the classes without a gap")
     if validation > 0 and source.validation:
         test = source.validation
         log.info("dataset.validation: testing on the data set's own %d validation images", len(test))
     elif validation > 0:
         train, test = stratified_split(train, validation)
-        where = f"dataset.validation={validation}"
-    if (lowest := min(int(split.labels.min()) for split in parts.values())) > 0:
-        raise SettingError(f"{where}: labels begin at {lowest}; give the classes the numbers 0, 1, 2, ...")
-    for label, count in enumerate(train.labels.bincount(minlength=len(source.classes)).tolist()):
-        if count == 0:
-            raise SettingError(
-                f"{where}: class {source.classes[label]!r} has no training image; add some, or choose a smaller "
-                "dataset.validation"
-            )
+        held_out = " left: of every class one at least is held out; add some, or choose a smaller one, 0 for none"
+        _refuse_empty(train, source.classes, f"dataset.validation={validation}", held_out)
     return train, test
+
+
+def _refuse_empty(train: Split, classes: Sequence[str], where: str, way: str) -> None:
+    """Refuse a class without training images, with the ``way`` out."""
+    for label, count in enumerate(train.labels.bincount(minlength=len(classes)).tolist()):
+        if count == 0:
+            raise SettingError(f"{where}: class {classes[label]!r} has no training image{way}")
 
 
 def _flaw(split: Split, num_classes: int) -> str | None:

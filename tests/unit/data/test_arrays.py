@@ -120,6 +120,10 @@ FLAWS = {
         "labels begin at 1; give the classes the numbers 0, 1, 2, ...",
     ),
     "a class without images": (put("train_labels", lambda a: np.where(a == 1, 0, a)), "class '1'"),
+    "labels with gaps": (
+        lambda content: content.update({name: content[name] * 2 for name in content if name.endswith("labels")}),
+        "class '1' has no training image; add some, or number the classes without a gap",
+    ),
     "test images of another size": (put("test_images", lambda a: a[:, :4]), "test images of"),
     "a pickled object": (put("train_labels", lambda a: a.astype(object)), "pickle"),
 }
@@ -129,6 +133,28 @@ def test_a_reader_of_ones_own_that_returns_nothing_is_named(monkeypatch):
     monkeypatch.setitem(DATASETS.built_in, "own", lambda root, download: None)
     with pytest.raises(SettingError, match=r"^dataset=own: its read returned a NoneType; return a Source"):
         load_dataset("own")
+
+
+@pytest.mark.parametrize(("images", "fraction"), [(1, 0.01), (2, 0.9)])
+def test_a_class_that_is_all_held_out_is_named_with_what_helps(tmp_path, images, fraction):
+    content = arrays(classes=2)
+    content["train_labels"][:] = 0
+    content["train_labels"][:images] = 1
+    path = write(tmp_path / "flowers.npz", content)
+
+    def held_out():
+        return load_dataset("arrays", root=path, validation=fraction)
+
+    words = f"dataset.validation={fraction}: class '1' has no training image left: of every class one at least is held"
+    refused("arrays", f"held out {fraction}", held_out, words, "0 for none")
+    assert load_dataset("arrays", root=path).class_members[1].tolist() == list(range(images))
+
+
+def test_labels_from_one_are_not_laid_upon_the_fraction_that_is_held_out(tmp_path):
+    content = {name: value + name.endswith("labels") for name, value in arrays().items()}
+    path = write(tmp_path / "flowers.npz", content)
+    with pytest.raises(SettingError, match=rf"^dataset=arrays, data.root={path}: labels begin at 1"):
+        load_dataset("arrays", root=path, validation=0.2)
 
 
 @pytest.mark.parametrize("flaw", FLAWS)
