@@ -11,6 +11,7 @@ from cmidd.utils.errors import SettingError
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 ARRAYS = (".npz", ".safetensors")
+NO_PICTURE = "no picture by name"
 # What systems leave beside pictures, and what imagewang's pictures without a class lie in.
 LEFT_BY_SYSTEMS = {"__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information"}
 
@@ -55,7 +56,7 @@ def look(folder: Path, setting: str) -> Inside:
                     images.append(Path(entry.path))
                 else:
                     broken += [Path(entry.path)] if lost else []
-                    skipped["no picture by name"] += 1
+                    skipped[NO_PICTURE] += 1
     except OSError as error:
         raise SettingError(f"{setting}: cannot list {folder} ({error.strerror}); check its permissions") from error
     return Inside(sorted(folders), sorted(images), skipped, sorted(broken))

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from cmidd.data.folders import Below, Inside, advice, below, look, refuse_links, refuse_no_folder
-from cmidd.data.image_files import Geometry, Pictures
+from cmidd.data.folders import NO_PICTURE, Below, Inside, advice, below, look, refuse_links, refuse_no_folder
+from cmidd.data.image_files import IMAGE_SUFFIXES, Geometry, Pictures
 from cmidd.data.label_files import ANNOTATIONS, WNID, annotated, titles
 from cmidd.data.split_folders import Splits, find_splits, refuse_alike
 from cmidd.utils.errors import SettingError
@@ -194,8 +194,11 @@ def _pictures(found: dict[str, Below], split: str, skipped: Counter[str], settin
     """The pictures of every class of a split (where there are some); no class is empty."""
     for name, of_it in found.items():
         if not of_it.images:
-            where = f" of {split}" if split else ""
-            raise SettingError(f"{setting}: class folder {name!r}{where} holds no image; fill it or remove it")
+            where, way = f" of {split}" if split else "", "fill it or remove it"
+            if others := of_it.skipped[NO_PICTURE]:
+                kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+                way = f"{others} other files are there, save them as pictures that are read ({kinds}), or remove it"
+            raise SettingError(f"{setting}: class folder {name!r}{where} holds no image; {way}")
         skipped.update(of_it.skipped)
     return [(path, name) for name, of_it in found.items() for path in of_it.images]
 

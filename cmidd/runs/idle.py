@@ -24,6 +24,8 @@ def idle(settings: Settings) -> dict[str, str]:
         found["evaluation.whole"] = "the whole data set is not measured; give evaluation.baselines=[whole]"
     if chosen(settings.tracking, settings.wandb) != "wandb":
         found["wandb.project"] = "wandb is not shown the run; give tracking=wandb"
+    if settings.dataset.get("zca"):
+        found["dataset.statistics"] = "images are whitened, not normalised; give dataset.zca=false"
     if settings.dataset["name"] == "digits":
         found |= dict.fromkeys(("data.root", "data.download"), "the digits come with a library; give dataset=<name>")
     return found

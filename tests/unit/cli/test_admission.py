@@ -48,6 +48,12 @@ def test_where_there_is_what_they_need_they_are_not(words, name):
     assert name not in idle(compose(["method=dm", "evaluation.baselines=[]", *words]))
 
 
+@pytest.mark.parametrize("zca", [False, True])
+def test_statistics_of_channels_change_nothing_where_images_are_whitened(zca):
+    found = idle(compose(["method=dm", "dataset=cifar10", f"dataset.zca={zca}", "dataset.statistics=imagenet"]))
+    assert ("dataset.statistics" in found) == zca
+
+
 @pytest.mark.parametrize(
     ("word", "said"),
     [

@@ -393,6 +393,11 @@ REFUSED = [
         then(pair("train", "val"), make("val/cow"), put("train/cow/1.png")),
         refused=("'cow' of val holds no image",),
     ),
+    Case(
+        "a class of pictures of another format",
+        then(two(), write("cow/1.HEIC"), write("cow/2.HEIC")),
+        refused=("'cow' holds no image; 2 other files are there, save them as pictures that are read (.bmp, ",),
+    ),
     Case("a class of hidden files", then(two(), write("cow/.0.png")), refused=("'cow' holds no image",)),
     Case("a class in val alone", then(pair("train", "val"), put("val/cow/1.png")), refused=("class folders cow",)),
     Case("a class in train alone", then(pair("train", "val"), put("train/cow/1.png")), refused=("class folders cow",)),
