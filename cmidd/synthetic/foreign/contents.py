@@ -74,6 +74,22 @@ def dense_tensor(path: Path, value: Any) -> Tensor:
     return value.detach().float()
 
 
+def images_of(path: Path, value: Any) -> Tensor:
+    """The images of a file as float32.
+
+    Raises:
+        SettingError: as :func:`dense_tensor`; also when they are whole numbers, in which nobody keeps network input or
+            pixels in [0, 1].
+    """
+    images = dense_tensor(path, value)
+    if not value.is_floating_point():
+        raise SettingError(
+            f"synthetic={path}: images of {value.dtype}, with {images.max():g} the largest; give floats as its maker "
+            "has them, pixels in [0, 1] or network input"
+        )
+    return images
+
+
 def whole_numbers(path: Path, labels: Tensor) -> Tensor:
     """Class numbers ``[N]`` int64; DataDAM stores them as floats.
 
@@ -108,7 +124,7 @@ def pair(path: Path, value: Any) -> tuple[Tensor, Tensor]:
     """
     if not isinstance(value, list | tuple) or len(value) < 2:
         raise SettingError(f"synthetic={path}: expected [images, labels], found {type(value).__name__}; give {KINDS}")
-    return dense_tensor(path, value[0]), whole_numbers(path, dense_tensor(path, value[1]))
+    return images_of(path, value[0]), whole_numbers(path, dense_tensor(path, value[1]))
 
 
 def together(path: Path, parts: list[Tensor]) -> Tensor:

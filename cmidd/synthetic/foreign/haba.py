@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cmidd.synthetic.foreign.contents import dense_tensor, load
+from cmidd.synthetic.foreign.contents import dense_tensor, images_of, load
 from cmidd.synthetic.foreign.imported import KINDS, Imported
 from cmidd.synthetic.foreign.mtt import WAYS
 from cmidd.utils.errors import SettingError
@@ -23,7 +23,7 @@ def read(path: Path, classes: int) -> Imported:
     Raises:
         SettingError: when a file is absent or damaged, or the two do not fit.
     """
-    base = dense_tensor(path, load(path))
+    base = images_of(path, load(path))
     beside = path.with_name(path.name.replace("images_", "weights_", 1))
     styles = _styles(beside, load(beside))
     if len(base) % classes:

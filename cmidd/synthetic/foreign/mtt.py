@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from cmidd.synthetic.foreign.contents import dense_tensor, labels_of, load, together
+from cmidd.synthetic.foreign.contents import dense_tensor, images_of, labels_of, load, together
 from cmidd.synthetic.foreign.imported import KINDS, Imported
 from cmidd.synthetic.foreign.names import TENSORS
 from cmidd.synthetic.soft_labels import SoftLabels
@@ -28,7 +28,7 @@ def read(path: Path, classes: int) -> Imported:
         SettingError: when a file is absent or damaged, or a part is missing.
     """
     files = _parts(path)
-    images = together(path, [dense_tensor(file, load(file)) for file in files])
+    images = together(path, [images_of(file, load(file)) for file in files])
     beside = [_labels_beside(file) for file in files]
     read_labels = [labels_of(file, load(file), classes) for file in beside]
     if len({soft is None for _, soft in read_labels}) > 1:

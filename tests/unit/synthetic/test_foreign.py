@@ -283,6 +283,16 @@ def test_dream_seqmatch_and_ncfm_are_grids_of_four(tmp_path, name, maker, protoc
     assert (found.maker, found.method, found.protocol, found.factor) == (maker, method, protocol, 2)
 
 
+@pytest.mark.parametrize("name", ["images_best", "data_20", "res_DM_CIFAR10_ConvNet_2ipc"])
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int64])
+def test_images_in_whole_numbers_are_not_taken_for_network_input(tmp_path, name, kind):
+    of_bytes = torch.arange(10 * 3 * 64).remainder(256).view(10, 3, 8, 8).to(kind)
+    both = {"data": [[of_bytes, LABELS]]} if name.startswith("res") else [of_bytes, LABELS]
+    save(tmp_path, **{name: of_bytes if name == "images_best" else both}, labels_best=LABELS)
+    with pytest.raises(SettingError, match=rf"{name}.pt: images of {kind}, with 255 the largest; give floats"):
+        read(tmp_path / f"{name}.pt")
+
+
 def pickled(path, value=(IMAGES, LABELS), protocol=None):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(pickle.dumps(value, protocol))
