@@ -138,13 +138,18 @@ def _read_npz(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     try:
         with opened_npz(path) as file:
             wanted = [name for name in (*REQUIRED, *OPTIONAL) if name in file.files]
-            return {name: torch.from_numpy(_native(file[name])) for name in wanted}, file.files
+            return {name: torch.from_numpy(_native(file[name], name, path)) for name in wanted}, file.files
+    except SettingError:
+        raise
     except UNREADABLE as error:
         raise _damaged(path, error) from error
 
 
-def _native(array: np.ndarray) -> np.ndarray:
-    """In the machine's byte order."""
+def _native(array: np.ndarray, name: str, path: Path) -> np.ndarray:
+    """In the machine's byte order; text is no array of numbers."""
+    if array.dtype.kind in "SU":
+        way = "give class numbers as integers, as numpy.unique(labels, return_inverse=True)[1] has them"
+        raise SettingError(f"data.root={path}: {name} of text, {str(array.flatten()[:2].tolist())[:60]}; {way}")
     return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
 
 

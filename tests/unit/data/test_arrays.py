@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 import shutil
 from unittest.mock import patch
 
@@ -155,6 +156,17 @@ def test_labels_from_one_are_not_laid_upon_the_fraction_that_is_held_out(tmp_pat
     path = write(tmp_path / "flowers.npz", content)
     with pytest.raises(SettingError, match=rf"^dataset=arrays, data.root={path}: labels begin at 1"):
         load_dataset("arrays", root=path, validation=0.2)
+
+
+@pytest.mark.parametrize("kind", ["U", "S"])
+def test_labels_in_words_are_told_how_they_become_numbers(tmp_path, kind):
+    content = arrays(column=False)
+    content["train_labels"] = np.array(["ant", "bee", "cow"]).astype(kind)[content["train_labels"]]
+    path = write(tmp_path / "flowers.npz", content)
+    text = str(content["train_labels"][:2].tolist())
+    words = f"data.root={path}: train_labels of text, {text}; give class numbers as integers, as numpy.unique("
+    with pytest.raises(SettingError, match=f"^{re.escape(words)}"):
+        load_dataset("arrays", root=path)
 
 
 @pytest.mark.parametrize("flaw", FLAWS)
