@@ -39,6 +39,9 @@ class Block(nn.Module):
 class ResNet(Network):
     """A 3x3 stem without pooling, four stages of ``blocks`` residual blocks, the width doubling, average pooling.
 
+    ``as_idc``: images from 65 pixels on have a stem that pools, the last maps are averaged whole, and convolutions
+    drawn from N(0, 2 / fan_out) (Efficient-Dataset-Condensation/models/resnet.py at ceac95a).
+
     Raises:
         SettingError: when the images are not square, or too small for the norm.
     """
@@ -52,17 +55,23 @@ class ResNet(Network):
         width: int,
         norm: str,
         downsampling: str,
-        fan_out_init: bool = False,
+        as_idc: bool = False,
     ) -> None:
         super().__init__()
         channels, side, _ = image_shape
         # An instance norm needs more than one pixel after three halvings.
         require_side(name, image_shape, 8 if norm == "batchnorm" else 16)
-        self.fan_out_init = fan_out_init
+        self.as_idc = as_idc
         pooled = downsampling == "avgpool"
-        self.stem = nn.Sequential(
-            nn.Conv2d(channels, width, 3, padding=1, bias=False), normalization(norm, width, side, side), nn.ReLU()
-        )
+        kernel, stride = (7, 2) if as_idc and side > 128 else (3, 1)
+        stem: list[nn.Module] = [nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=False)]
+        reduced = as_idc and side > 64
+        side = (side + stride - 1) // stride
+        stem += [normalization(norm, width, side, side), nn.ReLU()]
+        if reduced:
+            stem += [nn.MaxPool2d(3, 2, 1)]
+            side = (side + 1) // 2
+        self.stem = nn.Sequential(*stem)
         stages: list[nn.Module] = []
         width_in = width
         for stage in range(4):
@@ -74,7 +83,7 @@ class ResNet(Network):
                 width_in = width * 2**stage
         self.stages = nn.Sequential(*stages)
         # The reference's average-pooling variant keeps the last maps, the others pool 4x4 of them.
-        self.pool = 1 if pooled else min(4, side)
+        self.pool = 1 if pooled else side if as_idc else min(4, side)
         self.classifier = nn.Linear(width_in * (side // self.pool) ** 2, num_classes)
 
     def embed(self, images: Tensor) -> Tensor:
@@ -83,7 +92,7 @@ class ResNet(Network):
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:
         super().initialise(generator)
-        if self.fan_out_init:
+        if self.as_idc:
             draw_by_fan_out(self, generator)
 
 

@@ -8,9 +8,10 @@ from cmidd.networks._resnet import NormName, ResNet
 
 
 class ResNet10(ResNet):
-    """One block per stage, convolutions drawn from N(0, 2 / fan_out).
+    """One block per stage, the last maps averaged whole, convolutions drawn from N(0, 2 / fan_out).
 
-    ``width`` is 32 for CIFAR and 64 for other data in the reference (Efficient-Dataset-Condensation/models/resnet.py).
+    ``width`` is 32 for CIFAR and 64 for other data in the reference (Efficient-Dataset-Condensation/models/resnet.py),
+    whose features are eight times as many at any size of the images.
     """
 
     def __init__(
@@ -21,4 +22,4 @@ class ResNet10(ResNet):
         width: Annotated[int, Field(strict=True, gt=0, le=8192)] = 32,
         norm: NormName = "batchnorm",
     ) -> None:
-        super().__init__("resnet10", image_shape, num_classes, 1, width, norm, "stride", fan_out_init=True)
+        super().__init__("resnet10", image_shape, num_classes, 1, width, norm, "stride", as_idc=True)

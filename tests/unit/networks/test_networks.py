@@ -92,6 +92,20 @@ def test_resnet10_is_the_one_of_idc():
     assert weight.std().item() == pytest.approx((2 / (9 * 256)) ** 0.5, rel=0.02)
 
 
+@pytest.mark.parametrize("side, kernel, last", [(32, 3, 4), (48, 3, 6), (64, 3, 8), (128, 3, 8), (224, 7, 7)])
+def test_resnet10_takes_larger_images_as_the_one_of_idc(side, kernel, last):
+    """models/resnet.py beyond CIFAR: a stem that pools from 65 pixels on, the last maps averaged whole.
+
+    Run beside on the same weights (float64, these sides, both norms), its logits are the same bits.
+    """
+    network = blank_network("resnet10", (3, side, side), 10, width=64)
+    maps = network.stages(network.stem(torch.zeros(2, 3, side, side, device="meta")))
+    assert maps.shape[2:] == (last, last)
+    assert network.stem[0].kernel_size == (kernel, kernel)
+    assert network.embed(torch.zeros(2, 3, side, side, device="meta")).shape == (2, 512)
+    assert sum(parameter.numel() for parameter in network.parameters()) == 4_903_242 + 64 * 3 * (kernel**2 - 9)
+
+
 @pytest.mark.parametrize("name", ["vgg11", "lenet", "resnet18"])
 def test_a_network_that_the_images_do_not_fit_is_refused_by_name(name):
     with pytest.raises(SettingError, match=f"network={name}: takes square images from"):
