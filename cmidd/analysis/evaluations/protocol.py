@@ -52,9 +52,10 @@ def protocol_of(request: Request, settings: Settings, before: Sequence[str], nam
     """
     if name is None:
         return settings.evaluation
-    others = [word for word in before if not word.startswith(("method=", "network="))]
     method = name.partition("_")[0]
     method = method if method in METHODS else "dm"  # Whose recipes say nothing of evaluations.
+    of_the_set = ["method=", "network=", *([] if METHODS[method].decodes else ["method.formation."])]
+    others = [word for word in before if not word.startswith(tuple(of_the_set))]
     return request.composed([*others, f"method={method}", f"evaluation={name}"], OF_A_SET).evaluation
 
 

@@ -152,6 +152,16 @@ def test_tiles_that_were_written_as_images_are_not_cut_once_more(path, tmp_path,
     assert caplog.text.count("grids of 2 x 2") == 1
 
 
+@pytest.mark.parametrize("protocol", ["dm", "idm"])
+def test_grids_of_others_are_evaluated_by_protocols_of_methods_that_have_none(path, real_set, protocol):
+    Path("args.txt").write_text(json.dumps({"factor": 2}))  # The digits' recipe of IDC has whole images.
+    torch.save([real_set.transform.inverse(real_set.images), real_set.labels], "data.pt")
+    found = subject("data.pt", "dataset=digits", f"evaluation={protocol}")
+    assert len(found.subject.synthetic.decode()) == 40
+    own = compose([f"method={protocol}", "dataset=digits", "ipc=1"]).evaluation.training
+    assert found.protocol.training == own
+
+
 STATISTICS = {
     ("rded", "dataset=cifar10"): "imagenet",
     ("rded", "dataset=cifar100"): "imagenet",
