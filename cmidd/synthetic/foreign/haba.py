@@ -1,4 +1,6 @@
-"""Sets of HaBa: base images with styles, ``images_*.pt`` with ``weights_*.pt`` beside."""
+"""Sets of HaBa: base images with styles, ``images_best.pt`` with ``weights_best.pt`` and ``images_<n>.pt`` with
+``styles_<n>.pt`` beside.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +26,8 @@ def read(path: Path, classes: int) -> Imported:
         SettingError: when a file is absent or damaged, or the two do not fit.
     """
     base = images_of(path, load(path))
-    beside = path.with_name(path.name.replace("images_", "weights_", 1))
+    named = [path.with_name(path.name.replace("images_", f"{kind}_", 1)) for kind in ("weights", "styles")]
+    beside = next((each for each in named if each.exists()), named[0])
     styles = _styles(beside, load(beside))
     if len(base) % classes:
         raise SettingError(f"synthetic={path}: {len(base)} base images of {classes} classes; check dataset=")

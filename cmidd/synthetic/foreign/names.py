@@ -66,6 +66,7 @@ def _of_tensors(path: Path, found: re.Match[str]) -> str:
         return "glad"
     for maker, beside in (
         ("haba", f"weights_{which}.pt"),
+        ("haba", f"styles_{which}.pt"),
         ("datm", f"lr_{which}.pt"),
         ("pdd", f"syn_lr_{which}.pt"),
         *([("seqmatch", "best_lr.pt")] if which == "best" else []),

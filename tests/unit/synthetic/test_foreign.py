@@ -186,6 +186,8 @@ def test_haba_is_every_base_image_in_every_style(tmp_path):
         layer.load_state_dict({part: styles[1][f"{name}.{part}"] for part in ("weight", "bias")})
     expected = network[1](network[0](IMAGES[3:4]) * styles[1]["scale"] + styles[1]["shift"])
     torch.testing.assert_close(found.images[13:14], expected.detach())
+    save(tmp_path, images_5000=IMAGES, styles_5000=weights)
+    assert torch.equal(read(tmp_path / "images_5000.pt").images, found.images)
     save(tmp_path, weights_best={"0.enc.weight": weights["0.enc.weight"]})
     with pytest.raises(SettingError, match=r"weights_best\.pt holds no"):
         read(tmp_path / "images_best.pt")
