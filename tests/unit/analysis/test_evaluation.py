@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import cmidd
-from cmidd.analysis.evaluations.evaluate import networks_of, subjects
+from cmidd.analysis.evaluations.evaluate import _warn_of_batch_norm, networks_of, subjects
 from cmidd.analysis.evaluations.foreign import _settings
 from cmidd.cli.compose import compose
 from cmidd.cli.old_words import as_of_a_run
@@ -97,6 +97,12 @@ def test_another_network_has_its_own_options_and_the_sets_own_keeps_them(path):
     options = networks_of(request, subject(path))
     assert list(options) == ["convnet", "mlp", "name=convnet depth=2"]
     assert options["convnet"] == ABOUT["network"]
+
+
+@pytest.mark.parametrize("network, warned", [("resnet10", True), ("convnet", False)])
+def test_batch_norm_that_a_network_has_by_itself_is_warned_of_as_well(path, caplog, network, warned):
+    _warn_of_batch_norm(network, {"name": network}, subject(path))
+    assert (f"network={network}: batch norm at one image per class" in caplog.text) == warned
 
 
 def test_a_set_is_tested_on_ones_own_images_of_the_same_classes(path, tmp_path):
