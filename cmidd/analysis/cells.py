@@ -12,7 +12,7 @@ from cmidd.analysis.comparison import Sample
 from cmidd.analysis.results import Result
 from cmidd.runs.identity import REPEATED, TEACHERS, WITHOUT_EFFECT, identity_differences, matters
 from cmidd.utils.checking import shown
-from cmidd.utils.nested import at
+from cmidd.utils.nested import among, at
 from cmidd.utils.noise import deviation
 
 MOST_NAMED = 3  # of what differs, and of the files of what is not shown
@@ -183,12 +183,8 @@ def differing(one: Cell, other: Cell, beside: Sequence[str] = ("seed",)) -> dict
     Args:
         beside: settings, and groups of them, that are not looked at.
     """
-
-    def is_beside(name: str) -> bool:
-        return any(name == each or name.startswith(f"{each}.") for each in beside)
-
     found = identity_differences(*(saying_most(cell.results).settings for cell in (one, other)))
-    every = {name: [new, old] for name, old, new in found if not is_beside(name)}
+    every = {name: [new, old] for name, old, new in found if not among(name, beside)}
     return {name: both for name, both in every.items() if not name.startswith(REPEATED)} or every
 
 

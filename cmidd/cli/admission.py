@@ -15,7 +15,7 @@ from cmidd.cli.words import as_typed, quoted
 from cmidd.runs.identity import BY_ITSELF, REPEATED, identity_differences
 from cmidd.utils import files
 from cmidd.utils.errors import SettingError
-from cmidd.utils.nested import differences
+from cmidd.utils.nested import among, differences
 from cmidd.utils.text import command_line
 
 if TYPE_CHECKING:
@@ -54,8 +54,7 @@ def say_idle(words: list[str], settings: "Settings") -> None:
 
     for name, why in idle(settings).items():
         for word in words:
-            typed = word.lstrip("+").partition("=")[0]
-            if typed == name or typed.startswith(f"{name}."):
+            if among(word.lstrip("+").partition("=")[0], [name]):
                 log.warning("%s changes nothing here: %s", as_typed(word), why)
 
 

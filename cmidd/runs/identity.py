@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cmidd.compute import earlier
-from cmidd.utils.nested import at, differences, merged
+from cmidd.utils.nested import among, at, differences, merged
 
 EXPERTS_LENGTH = "method.experts.training.epochs"
 TEACHERS = ("cmi.teacher", "cmi.teachers", "cmi.pool", "cmi.epochs")  # what says which teachers CMI's and IID's are
@@ -54,7 +54,7 @@ def without_effect(settings: Any) -> list[str]:
 
 def matters(name: str, settings: Any) -> bool:
     """Whether a setting of a dotted name changes what a run of these settings computes."""
-    return not any(name == without or name.startswith(f"{without}.") for without in without_effect(settings))
+    return not among(name, without_effect(settings))
 
 
 def comparable(settings: Any) -> Any:

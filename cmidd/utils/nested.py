@@ -1,6 +1,6 @@
 """Nested settings: merging, what stands where, and where two differ."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -18,6 +18,11 @@ def at(settings: Any, name: str) -> Any:
     for key in name.split("."):
         settings = settings.get(key) if isinstance(settings, Mapping) else None
     return settings
+
+
+def among(name: str, groups: Iterable[str]) -> bool:
+    """Whether a dotted name is one of some, or below one."""
+    return any(name == group or name.startswith(f"{group}.") for group in groups)
 
 
 def differences(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]]:

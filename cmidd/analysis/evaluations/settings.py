@@ -14,6 +14,7 @@ from cmidd.runs.settings import Settings
 from cmidd.synthetic.makers import MAKERS
 from cmidd.utils.checking import checked, own_of, shown
 from cmidd.utils.errors import SettingError
+from cmidd.utils.nested import among
 from cmidd.utils.setting_types import PathText
 
 Compose = Callable[[list[str]], Settings]
@@ -146,11 +147,6 @@ def _refuse_unread(name: str, request: Request) -> None:
         raise SettingError(
             f"{request.value(name)}: changes no evaluation, which reads {', '.join((*OWN, *READ))}; remove it"
         )
-
-
-def among(name: str, groups: Sequence[str]) -> bool:
-    """Whether a name is one of some, or below one."""
-    return any(name == group or name.startswith(f"{group}.") for group in groups)
 
 
 def _name(word: str) -> str:

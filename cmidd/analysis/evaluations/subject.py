@@ -10,7 +10,7 @@ import torch
 
 from cmidd.analysis.evaluations.foreign import foreign_set
 from cmidd.analysis.evaluations.protocol import Asked, finished, place_to_read, protocol_of
-from cmidd.analysis.evaluations.settings import Request, among
+from cmidd.analysis.evaluations.settings import Request
 from cmidd.data.load import DATASETS
 from cmidd.evaluation.protocols import EvaluationProtocol
 from cmidd.evaluation.subject import refuse_silent, subject_of
@@ -22,6 +22,7 @@ from cmidd.synthetic.places import header_of, is_own, place_of
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils.checking import mapping
 from cmidd.utils.errors import SettingError
+from cmidd.utils.nested import among, at
 
 # Data sets of one's own images, which may have the classes of another.
 OWN_IMAGES = ("folder", "arrays")
@@ -118,10 +119,9 @@ def _training(request: Request, path: Path, about: Mapping[str, Any], protocol: 
         return {"training": said["training"], "optimizer": said["optimizer"]}
     training = copy.deepcopy(about["training"])
     optimizer = said["optimizer"] if "evaluation.optimizer" in request.typed else about.get("optimizer", "fresh")
-    for name in request.below("evaluation"):
-        *above, last = name.split(".")[1:]
-        if above[:1] == ["training"] or last == "training":
-            _put(training, [*above[1:], last] if above else [], _value(said, [*above, last]), f"{path}: training")
+    for name in request.typed:
+        if among(name, ["evaluation.training"]):
+            _put(training, name.split(".")[2:], at(said, name.partition(".")[2]), f"{path}: training")
     return {"training": training, "optimizer": optimizer}
 
 
@@ -132,9 +132,3 @@ def _put(holder: dict[str, Any], keys: list[str], value: Any, where: str) -> Non
     for key in keys[:-1]:
         holder[key] = holder = mapping(holder.get(key, {}), where)
     holder[keys[-1]] = value
-
-
-def _value(settings: Any, keys: list[str]) -> Any:
-    for key in keys:
-        settings = settings[key]
-    return settings
