@@ -23,7 +23,12 @@ class Measured(ABC):
 
     @property
     @abstractmethod
-    def accuracies(self) -> list[float]: ...
+    def sample(self) -> Sample:
+        """The accuracies by the set that the networks were trained on."""
+
+    @property
+    def accuracies(self) -> list[float]:
+        return [accuracy for networks in self.sample.sets for accuracy in networks]
 
     @property
     def changed(self) -> dict[str, list[Any]]:
@@ -39,11 +44,6 @@ class Measured(ABC):
     def others(self) -> tuple["NotShown", ...]:
         """What was found for the same cell, differs, and is not shown."""
         return ()
-
-    @property
-    def sample(self) -> Sample:
-        """The accuracies by the set that the networks were trained on."""
-        return Sample((tuple(self.accuracies),))
 
     @property
     def mean(self) -> float:
@@ -86,10 +86,6 @@ class NotShown(Measured):
     @property
     def sample(self) -> Sample:
         return Sample(tuple(tuple(result.accuracies) for result in self.results))
-
-    @property
-    def accuracies(self) -> list[float]:
-        return [accuracy for result in self.results for accuracy in result.accuracies]
 
     @property
     def line(self) -> str:
@@ -141,11 +137,6 @@ class Cell(Measured):
     def sample(self) -> Sample:
         """Every run is a set."""
         return Sample(tuple(tuple(result.accuracies) for result in self.results))
-
-    @cached_property
-    def accuracies(self) -> list[float]:
-        """Of all evaluated networks of all seeds."""
-        return [accuracy for result in self.results for accuracy in result.accuracies]
 
     @cached_property
     def changed(self) -> dict[str, list[Any]]:
