@@ -48,7 +48,7 @@ def _alike(results: Sequence[Result]) -> list[list[Result]]:
     compared: list[Result] = []  # of each group
     for result in results:
         for number, one in enumerate(compared):
-            if _but_for_seeds(one, result):
+            if all(name == "seed" for name, *_ in identity_differences(one.settings, result.settings)):
                 groups[number].append(result)
                 compared[number] = saying_most((one, result))
                 break
@@ -56,10 +56,6 @@ def _alike(results: Sequence[Result]) -> list[list[Result]]:
             groups.append([result])
             compared.append(result)
     return groups
-
-
-def _but_for_seeds(one: Result, other: Result) -> bool:
-    return all(name == "seed" for name, *_ in identity_differences(one.settings, other.settings))
 
 
 def _counted_once(results: Sequence[Result]) -> Cell:

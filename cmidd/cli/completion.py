@@ -77,10 +77,9 @@ def _values(command: str, name: str, value: str) -> list[str]:
 def _paths(prefix: str) -> list[str]:
     """Files and folders that a path may become, as it was begun."""
     folder, _, last = prefix.rpartition("/")
-    where = Path(f"{folder}/" if folder or prefix.startswith("/") else ".").expanduser()
     above = f"{folder}/" if folder or prefix.startswith("/") else ""
     try:
-        found = sorted(each for each in where.iterdir() if each.name.startswith(last))
+        found = sorted(each for each in Path(above).expanduser().iterdir() if each.name.startswith(last))
     except OSError:
         return []
     return [f"{above}{each.name}{'/' if each.is_dir() else ''}" for each in found if last or each.name[0] != "."]

@@ -76,7 +76,8 @@ def page(command: str, *, everything: bool = False) -> str:
         return "\n\n".join(parts)
     parts.append(f"Settings that people use, with their defaults:\n{_settings(command)}")
     if everything and command in OF_A_RUN:
-        parts.append(f"Groups, and what can be chosen in each:\n{_groups()}")
+        chosen = [(group, ", ".join(options(group))) for group in groups()]
+        parts.append(f"Groups, and what can be chosen in each:\n{_columns(chosen)}")
     parts.append(f"Options:\n{textwrap.indent(OPTIONS, '  ')}")
     parts.append(f"All settings are in {CONFIGS}, with comments; docs/settings.md explains them.")
     if command in OF_A_RUN:
@@ -110,10 +111,6 @@ def _settings(command: str) -> str:
         default = "" if each.default in ("???", "") or "${" in each.default else each.default
         rows.append((f"{name}={default}", about))
     return _columns(rows)
-
-
-def _groups() -> str:
-    return _columns([(group, ", ".join(options(group))) for group in groups()])
 
 
 def _columns(rows: list[tuple[str, str]]) -> str:

@@ -180,7 +180,8 @@ def _convolutions_in(precision: Precision) -> Iterator[None]:
         backends.cudnn.rnn,
     )
     before = [switch.fp32_precision for switch in switches]
-    products, convolutions = _unless_newer(torch.get_float32_matmul_precision), _unless_newer(_tf32_of_cudnn)
+    products = _unless_newer(torch.get_float32_matmul_precision)
+    convolutions = _unless_newer(lambda: backends.cudnn.allow_tf32)
     torch.set_float32_matmul_precision("highest")
     backends.cudnn.allow_tf32 = precision != "float32"
     for switch in switches[2:] if precision == "float32" else switches[2:3]:
@@ -192,10 +193,6 @@ def _convolutions_in(precision: Precision) -> Iterator[None]:
         backends.cudnn.allow_tf32 = bool(convolutions)
         for switch, value in zip(switches, before, strict=True):
             switch.fp32_precision = value
-
-
-def _tf32_of_cudnn() -> bool:
-    return torch.backends.cudnn.allow_tf32
 
 
 def _unless_newer(read: Callable[[], T]) -> T | None:

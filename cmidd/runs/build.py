@@ -42,10 +42,10 @@ def make_regularizers(
     made: list[tuple[float | Ratio, Regularizer]] = []
     for name, given in settings.terms.items():
         kind, own = REGULARIZERS[name], dict(given)
-        weight = _given(own.pop("weight"), own.pop("ratio", None))
+        weight, ratio = own.pop("weight"), own.pop("ratio", None)
         if settings.ipc * settings.formation.tiles < kind.images_needed(own):
             log.warning("%s is zero at one image per class: ipc=1 with %s.lambda gives the baseline", name, name)
-        made.append((weight, kind(context, teachers, **checked(kind, own, name))))
+        made.append((weight if ratio is None else Ratio(ratio), kind(context, teachers, **checked(kind, own, name))))
     return made
 
 
@@ -60,13 +60,6 @@ def expert_settings(settings: Settings, stage: int = 0) -> ExpertSettings | None
     arguments, method = settings.arguments_in(stage), METHODS[settings.method["name"]]
     experts: ExpertSettings | None = method.experts_read(arguments)
     return experts
-
-
-def _given(weight: float | None, ratio: float | None) -> float | Ratio:
-    if ratio is not None:
-        return Ratio(ratio)
-    assert weight is not None
-    return weight
 
 
 def starting_set(settings: Settings, data: Dataset, sampler: Sampler, ipc: int, streams: Streams) -> SyntheticSet:

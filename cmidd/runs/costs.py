@@ -47,8 +47,8 @@ def costs(results_root: Path) -> dict[tuple[Any, ...], tuple[float, float]]:
         if record.seconds is not None:
             per_iteration = record.seconds / record.last["iteration"]
             found[kind_of(record.settings)].append((per_iteration, _of_an_epoch(record)))
-    for table in _sound(results_root.glob("bench*.json"), _bench_table, left_out):
-        for cell in table["cells"]:
+    for cells in _sound(results_root.glob("bench*.json"), _bench_cells, left_out):
+        for cell in cells:
             kind = (cell["method"], cell["dataset"], cell["ipc"], cell["cmi"] > 0)
             if kind not in found:
                 found[kind].append((cell["seconds_per_iteration"], 0.0))
@@ -84,9 +84,8 @@ def _sound(paths: Iterator[Path], read: Callable[[Path], T], left_out: list[Exce
             left_out.append(error)
 
 
-def _bench_table(path: Path) -> BenchTable:
-    table: BenchTable = validate(path, files.read_json(path), BenchTable)
-    return table
+def _bench_cells(path: Path) -> list[BenchCell]:
+    return validate(path, files.read_json(path), BenchTable)["cells"]
 
 
 def kind_of(identity: Mapping[str, Any]) -> tuple[Any, ...]:

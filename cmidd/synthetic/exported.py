@@ -173,17 +173,14 @@ def _transform(folder: Path, card: Card, pixels: Tensor) -> dict[str, Tensor]:
     """The tensors of the preprocessing."""
     path = folder / CARD
     given = Preprocessed(**_part(path, Preprocessed, card.preprocessing, "preprocessing"))
-    numbers = {name: value for name, value in (("mean", given.mean), ("std", given.std)) if value}
-    if given.zca and numbers:
-        raise SettingError(f"{path}: preprocessing.{next(iter(numbers))}: with zca there is none; remove it")
-    tensors = tensor_files.read_tensors(folder / ZCA)[0] if given.zca else _as_tensors(numbers)
+    tensors = {name: torch.tensor(value) for name, value in (("mean", given.mean), ("std", given.std)) if value}
+    if given.zca and tensors:
+        raise SettingError(f"{path}: preprocessing.{next(iter(tensors))}: with zca there is none; remove it")
+    if given.zca:
+        tensors = tensor_files.read_tensors(folder / ZCA)[0]
     for name, shape in expected_shapes({"zca_mean": pixels, **tensors} if given.zca else {}, pixels).items():
         if name not in tensors or list(tensors[name].shape) != shape:
             where = folder / ZCA if given.zca else f"{path}: preprocessing"
             has = list(tensors[name].shape) if name in tensors else "nothing"
             raise SettingError(f"{where}.{name}: {has} instead of {shape}; repair it, or export the set again")
     return tensors
-
-
-def _as_tensors(numbers: dict[str, list[float]]) -> dict[str, Tensor]:
-    return {name: torch.tensor(value) for name, value in numbers.items()}

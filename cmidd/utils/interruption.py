@@ -9,12 +9,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-
-def _those_here(*names: str) -> tuple[int, ...]:
-    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
-
-
-SIGNALS = _those_here("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK", "SIGUSR1", "SIGUSR2")
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK", "SIGUSR1", "SIGUSR2")
+SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 
 
 class Stopped(SystemExit):

@@ -147,8 +147,8 @@ def table(measured: Sequence[MeasuredSet]) -> list[str]:
     head = [*(["set", "data set"] if several else []), "network", "accuracy"]
     tested_on = _tested_on(measured)
     head += [f"best of {tests} tests, picked on the {'/'.join(tested_on)} set"] if tests > 1 else []
-    scored = any(row.scores is not None for each in measured for row in each.rows)
-    head += SCORES if scored else []
+    real = sorted({row.scores.real for each in measured for row in each.rows if row.scores is not None})
+    head += SCORES if real else []
     lines = [_title(measured), "", table_row(head), f"|{' --- |' * len(head)}"]
     for each in measured:
         data = each.asked.subject.data
@@ -159,16 +159,11 @@ def table(measured: Sequence[MeasuredSet]) -> list[str]:
             cells += [summary(row.best) if each.asked.protocol.tests > 1 else ""] if tests > 1 else []
             cells += [] if row.scores is None else row.scores.table_cells()
             lines.append(table_row(cells))
-    lines += ["", f"{ABOUT} The whole training set: {_real_from(measured)}."] if scored else []
+    lines += ["", f"{ABOUT} The whole training set: {'; '.join(real)}."] if real else []
     for each in measured:
         where = f"{each.asked.path}: " if several else ""
         lines += [line for text in each.said() for line in ("", escape_markdown(f"{where}{text}"))]
     return lines
-
-
-def _real_from(measured: Sequence[MeasuredSet]) -> str:
-    """Where the accuracies of the whole training set come from."""
-    return "; ".join(sorted({row.scores.real for each in measured for row in each.rows if row.scores is not None}))
 
 
 def _tested_on(measured: Sequence[MeasuredSet]) -> list[str]:

@@ -49,17 +49,9 @@ def page(
     }
     # In a script element only "<" could end the data; JSON may spell it as an escape.
     text = json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
-    return "".join(text if part == "data" else _part(part) for part in _template())
-
-
-def _template() -> list[str]:
-    """The pieces of ``page.html``, alternately its text and the name of a part."""
-    return _file("page.html").replace("}}", "{{").split("{{")
-
-
-def _part(part: str) -> str:
-    """What stands for a part; the text of the template stands for itself."""
-    return _file(PARTS[part]) if part in PARTS else part
+    parts = {"data": text, **{part: _file(name) for part, name in PARTS.items()}}
+    pieces = _file("page.html").replace("}}", "{{").split("{{")  # Alternately its text and the name of a part.
+    return "".join(parts.get(piece, piece) for piece in pieces)
 
 
 def _file(name: str) -> str:

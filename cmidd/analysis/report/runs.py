@@ -77,7 +77,7 @@ def _run(
         "iteration": record.last["iteration"],
         "accuracy": f"test accuracy {_summary(result.accuracies)} per cent",
         "facts": [*baselines, *([", ".join(cost)] if cost else [])],
-        "changed": [f"{key}={shown(own)} instead of {shown(its)}" for key, (own, its) in _changed(result).items()],
+        "changed": [f"{key}={shown(own)} instead of {shown(its)}" for key, (own, its) in result.changed.items()],
         "curves": _curves(result),
         "command": record.command or "",
         "image": None if path is None else album.add(partial(report_images.opened, path), path.stat().st_size),
@@ -98,10 +98,6 @@ def _moments(result: Result, album: report_images.Album, most: int, size: int) -
 
 def _summary(values: list[float]) -> str:
     return summary(values).replace("+-", "±")
-
-
-def _changed(result: Result) -> dict[str, list[Any]]:
-    return Cell((result,)).changed
 
 
 def _beside(path: Path, folder: Path) -> str | None:
