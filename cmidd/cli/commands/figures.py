@@ -8,10 +8,12 @@ Examples:
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+
+from omegaconf import OmegaConf
 
 from cmidd.analysis.cells import Cell
 from cmidd.analysis.figures.curves import accuracy_curves, cmi_curves
@@ -25,10 +27,10 @@ from cmidd.analysis.figures.weights import weights
 from cmidd.analysis.grouping import cells, read_baselines
 from cmidd.analysis.results import Result, read_results
 from cmidd.analysis.settings import FigureSettings, read_standalone
-from cmidd.analysis.tables.table import root_word
+from cmidd.analysis.tables.table import Column, Row, read_layout, root_word
 from cmidd.analysis.verify import rebuild
 from cmidd.cli.compose import recipe_strength
-from cmidd.cli.published import published_layouts
+from cmidd.cli.configs import tables
 from cmidd.compute.devices import pick_device
 from cmidd.runs.build import context_of, load_data, make_teachers
 from cmidd.runs.identity import BASELINE, strength
@@ -77,6 +79,14 @@ def main(config: dict[str, Any]) -> None:
         written.append(to / "movie.gif")
     for path in written:
         log.info("written: %s", path)
+
+
+def published_layouts() -> Iterator[tuple[tuple[Column, ...], tuple[Row, ...]]]:
+    """The layout of every table in ``configs/command/table`` that has columns of data sets, the paper's first."""
+    for path in tables():
+        layout: Any = OmegaConf.to_container(OmegaConf.load(path))
+        if "columns" in layout:
+            yield read_layout(layout)
 
 
 def same_seed(pair: dict[str, Cell], has: Callable[[Result], object]) -> dict[str, Result] | None:
