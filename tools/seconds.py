@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 
 import torch
 
+from cmidd.bench.workloads import method_steps
 from cmidd.cli.compose import compose
 from cmidd.compute.devices import pick_device
-from cmidd.loop.steps import method_steps
 from cmidd.methods import METHODS
 from cmidd.runs.build import make_context, make_regularizers, make_teachers
 from cmidd.utils.errors import one_line_errors

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import torch
 
-from cmidd.bench.workloads import timed_step, training_steps
+from cmidd.bench.workloads import method_steps, timed_step, training_steps
 from cmidd.buffers.teachers import TeacherPools, teacher_recipe
 from cmidd.compute.engine import using
 from cmidd.compute.recipe import TrainingRecipe
 from cmidd.core.context import Context
 from cmidd.evaluation.chosen_images import RULES
-from cmidd.loop.steps import method_steps
 from cmidd.methods import METHODS
 from cmidd.runs.beforehand import Timed
 from cmidd.runs.build import expert_settings, fitting_engine, make_regularizers

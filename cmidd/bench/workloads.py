@@ -13,12 +13,14 @@ from cmidd.compute.recipe import TrainingRecipe
 from cmidd.compute.together import how_many_at_once, new_training
 from cmidd.core.context import Context
 from cmidd.core.match import Match
+from cmidd.core.method import Method
 from cmidd.core.teachers import Teachers
 from cmidd.data.dataset import Dataset
 from cmidd.data.preprocessing import Normalize
 from cmidd.data.published import PUBLISHED
 from cmidd.data.split import Split
-from cmidd.loop.steps import method_steps
+from cmidd.loop.balance import Balance, Ratio
+from cmidd.loop.distill import Weighted, distillation_step
 from cmidd.methods import METHODS
 from cmidd.networks import blank_network
 from cmidd.regularizers.cmi import CMI
@@ -108,6 +110,21 @@ class Workload:
             return cmi_steps(context, teachers), 1
         method = METHODS[settings.method["name"]](context, **arguments)
         return method_steps(context, method, make_regularizers(settings, context, teachers)), method.main_steps
+
+
+def method_steps(context: Context, method: Method, regularizers: Weighted) -> Iterator[None]:
+    """A step is an optimiser step, with the work on networks before it and the plain steps after it; nothing is kept.
+
+    A weight that a run would measure is 1 here: how long a step takes does not depend on it.
+    """
+    optimizer = method.optimizer()
+    weights = {term.name: 1.0 if isinstance(weight, Ratio) else weight for weight, term in regularizers}
+    balance = Balance(weights, context.synthetic.leaf)
+    for iteration in itertools.count():
+        for number, match in enumerate(method.matches(iteration), 1):
+            distillation_step(match, optimizer, regularizers, context.streams, iteration, balance, 0)
+            if number % (method.steps_per_iteration // method.main_steps) == 0:
+                yield
 
 
 def training_steps(context: Context, data: Split, recipe: TrainingRecipe, networks: int) -> Iterator[None]:

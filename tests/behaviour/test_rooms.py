@@ -19,7 +19,7 @@ WRONG = {
     "up": ("cmidd/utils/text.py", "from cmidd.runs.settings import Settings"),
     "sideways": ("cmidd/methods/dm.py", "from cmidd.schedules.pdd import PDD"),
     "for types": ("cmidd/core/match.py", "if TYPE_CHECKING:\n    from cmidd.loop.balance import Ratio"),
-    "within a function": ("cmidd/loop/steps.py", "def f():\n    from cmidd.methods.dm import DM"),
+    "within a function": ("cmidd/loop/pace.py", "def f():\n    from cmidd.methods.dm import DM"),
     "in a circle": ("cmidd/data/split.py", "from cmidd.data.dataset import Dataset"),
 }
 
