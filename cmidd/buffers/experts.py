@@ -21,6 +21,7 @@ from cmidd.core.context import Context
 from cmidd.utils import cache, clock, files, locks, tensor_files
 from cmidd.utils.cache import check_tensors, refuse_others
 from cmidd.utils.errors import SettingError
+from cmidd.utils.nested import at
 from cmidd.utils.random_streams import Streams
 from cmidd.utils.setting_types import Count
 
@@ -176,8 +177,7 @@ class Experts:
                     if self._rows(other) >= self.length:
                         self.paths[index] = other
                 continue
-            training = before.get("training") if isinstance(before, dict) else None
-            epochs = training.get("epochs") if isinstance(training, dict) else None
+            epochs = at(before, "training.epochs")
             made_by = {**self.made_by, "training": {**self.made_by["training"], "epochs": epochs}}
             if not isinstance(epochs, int) or epochs + 1 < self.length or before != files.as_json(made_by):
                 continue

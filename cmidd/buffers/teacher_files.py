@@ -19,7 +19,7 @@ from cmidd.networks import NETWORKS, TORCHVISION, Network, OfTorchvision, blank_
 from cmidd.utils import files, tensor_files
 from cmidd.utils.checking import mapping, own_of
 from cmidd.utils.errors import SettingError, reason
-from cmidd.utils.nested import differences
+from cmidd.utils.nested import at, differences
 
 log = logging.getLogger(__name__)
 PICKLED = (".pt", ".pth", ".tar")  # .pth.tar is what torch.save wrote, no archive of tar
@@ -115,8 +115,7 @@ def warn_of_other_data(paths: Sequence[Path], data: Mapping[str, Any]) -> None:
         data: what names caches of the run's data (:attr:`cmidd.core.context.Context.data_key`).
     """
     for path in paths:
-        made_by = tensor_files.read_shapes(path)[1].get("made_by") if path.suffix not in PICKLED else None
-        trained_on = made_by.get("data") if isinstance(made_by, dict) else None
+        trained_on = None if path.suffix in PICKLED else at(tensor_files.read_shapes(path)[1], "made_by.data")
         differing = differences(trained_on, files.as_json(data)) if isinstance(trained_on, dict) else []
         if found := [each for each in differing if each[0] not in ("content", "fill", "preprocessing")]:
             settings = ", ".join(f"{name}={json.dumps(old)} (here {json.dumps(new)})" for name, old, new in found)

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import logging
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -169,19 +170,19 @@ def test_another_interval_is_one_line_where_there_would_be_more_accuracies(tmp_p
     assert (said(caplog), bytes_of(folder)) == ([], before)
 
 
+def world_on(device):
+    return SimpleNamespace(data=SimpleNamespace(num_classes=10, image_shape=(1, 8, 8), device=torch.device(device)))
+
+
 def test_compilation_may_change_on_the_way_and_precision_stays(tmp_path):
     settings = compose([*TINY, "method=dm", "engine.compile=false", f"results_root={tmp_path}"])
     kept = settings.folder / "engine.json"
     files.write_json(kept, {"precision": "bf16", "compile": True, "deterministic": False})
 
-    class Context:
-        class data:
-            num_classes, image_shape, device = 10, (1, 8, 8), torch.device("cpu")
-
-    assert chosen_engine(settings, Context) == Engine("bf16", compile=False)
+    assert chosen_engine(settings, world_on("cpu")) == Engine("bf16", compile=False)
     assert files.read_json(kept)["compile"] is False
     unasked = compose([*TINY, "method=dm", f"results_root={tmp_path}"])
-    assert chosen_engine(unasked, Context) == Engine("bf16", compile=False)
+    assert chosen_engine(unasked, world_on("cpu")) == Engine("bf16", compile=False)
 
 
 @pytest.mark.parametrize("begun", [True, False])
@@ -192,16 +193,10 @@ def test_graphs_that_are_asked_for_no_more_are_no_more_and_those_asked_for_later
     of_begin = {"precision": "bf16", "compile": False, "deterministic": False, "at_once": "auto", "graphs": begun}
     files.write_json(kept, of_begin)
 
-    class Context:
-        class data:
-            num_classes, image_shape, device = 10, (1, 8, 8), torch.device("cuda")
-
-    assert chosen_engine(settings, Context) == Engine(**of_begin)
-    Context.data.device = torch.device("cpu")
+    assert chosen_engine(settings, world_on("cuda")) == Engine(**of_begin)
     with pytest.raises(SettingError, match=r"cpu has no CUDA graphs") if begun else contextlib.nullcontext():
-        assert not chosen_engine(settings, Context).graphs
-    Context.data.device = torch.device("cuda")
-    assert chosen_engine(otherwise, Context) == Engine(**of_begin | {"graphs": not begun})
+        assert not chosen_engine(settings, world_on("cpu")).graphs
+    assert chosen_engine(otherwise, world_on("cuda")) == Engine(**of_begin | {"graphs": not begun})
 
 
 @pytest.mark.parametrize(
@@ -225,11 +220,7 @@ def test_a_run_of_a_gpu_goes_on_on_a_cpu_without_what_that_lacks(tmp_path, monke
     kept = settings.folder / "engine.json"
     files.write_json(kept, of_gpu)
 
-    class Context:
-        class data:
-            num_classes, image_shape, device = 10, (1, 8, 8), torch.device("cpu")
-
-    assert chosen_engine(settings, Context) == Engine("tf32", compile=False, at_once=1)
+    assert chosen_engine(settings, world_on("cpu")) == Engine("tf32", compile=False, at_once=1)
     assert "begun compiled; no compiler here, so it goes on uncompiled" in caplog.text
     assert files.read_json(kept) == of_gpu  # For the way back.
 
