@@ -141,6 +141,12 @@ def strength(cmi: Mapping[str, Any]) -> str:
     return f"{cmi['weight']:.10g}" if ratio is None else f"balanced{ratio:.10g}"
 
 
+def setting_of(strength: str) -> tuple[str, str]:
+    """The setting of CMI behind a :func:`strength`, and its value: ``("lambda", "8000")``, ``("ratio", "0.3")``."""
+    value = strength.removeprefix("balanced")
+    return "lambda" if value == strength else "ratio", value
+
+
 def system(settings: Mapping[str, Any]) -> str:
     """The method with what was added to it, as folders and tables name it: ``idm``, ``idm+iid``, ``idc+dream+pdd``."""
     others = [settings.get(kind, {}).get("name", by_itself) for kind, by_itself in BY_ITSELF.items()]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cmidd.data.published import title_of
-from cmidd.runs.identity import BASELINE, dataset_name, strength, system
+from cmidd.runs.identity import BASELINE, dataset_name, setting_of, strength, system
 
 
 def in_images(ipc: int) -> str:
@@ -21,8 +21,8 @@ def method_title(system: str, strength: str) -> str:
     """A method with its plug-ins and CMI: ``DM``, ``DM + CMI (weight 8000)``, ``IDM+IID + CMI (ratio 0.3)``."""
     if strength == BASELINE:
         return system.upper()
-    ratio = strength.removeprefix("balanced")
-    return f"{system.upper()} + CMI ({'weight' if ratio == strength else 'ratio'} {ratio})"
+    setting, value = setting_of(strength)
+    return f"{system.upper()} + CMI ({'weight' if setting == 'lambda' else 'ratio'} {value})"
 
 
 def set_title(identity: Mapping[str, Any], iteration: int) -> str:

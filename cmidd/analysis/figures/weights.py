@@ -9,10 +9,9 @@ from matplotlib.ticker import NullFormatter, NullLocator
 from cmidd.analysis.cells import Cell
 from cmidd.analysis.figures.lines import Line, draw_lines
 from cmidd.analysis.figures.style import LOOKS, Drawing
-from cmidd.runs.identity import BASELINE
+from cmidd.runs.identity import BASELINE, setting_of
 
 LEAST = 3  # strengths above 0, below which a line between them says nothing
-KINDS = {"ratio": "balanced", "lambda": ""}
 NAMES = {"ratio": "cmi.ratio: gradient of CMI to that of the loss", "lambda": "weight of CMI, cmi.lambda"}
 
 
@@ -23,7 +22,7 @@ def weights(by_strength: Mapping[str, Cell], lines: Sequence[Line] = ()) -> Draw
     Args:
         by_strength: by :func:`cmidd.runs.identity.strength`.
     """
-    found = {kind: _of_kind(by_strength, prefix) for kind, prefix in KINDS.items()}
+    found = {setting: _of_setting(setting, by_strength) for setting in NAMES}
     drawn = {kind: cells for kind, cells in found.items() if len(cells) >= LEAST}
     if not drawn:
         there = ", ".join(f"{len(cells)} of cmi.{kind}" for kind, cells in found.items())
@@ -46,14 +45,10 @@ def weights(by_strength: Mapping[str, Cell], lines: Sequence[Line] = ()) -> Draw
     return Drawing((3.6 * len(drawn), 3.8), draw)
 
 
-def _of_kind(by_strength: Mapping[str, Cell], prefix: str) -> dict[float, Cell]:
-    """The cells of a kind of strength above 0, by its number."""
-    own = {
-        float(strength.removeprefix(prefix)): cell
-        for strength, cell in by_strength.items()
-        if strength.startswith(prefix) and strength.removeprefix(prefix)[0].isdigit()
-    }
-    return {number: own[number] for number in sorted(own) if number > 0}
+def _of_setting(setting: str, by_strength: Mapping[str, Cell]) -> dict[float, Cell]:
+    """The cells whose strength of CMI is given by that setting and above 0, by its value."""
+    own = {float(setting_of(each)[1]): cell for each, cell in by_strength.items() if setting_of(each)[0] == setting}
+    return {value: own[value] for value in sorted(own) if value > 0}
 
 
 def _panel(axis: Axes, cells: Mapping[float, Cell], base: Cell | None) -> None:

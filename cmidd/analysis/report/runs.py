@@ -13,7 +13,7 @@ from cmidd.analysis.cells import Cell, in_words, more_than_cmi
 from cmidd.analysis.comparison import difference
 from cmidd.analysis.report import images as report_images
 from cmidd.analysis.results import Result
-from cmidd.runs.identity import BASELINE
+from cmidd.runs.identity import BASELINE, setting_of
 from cmidd.runs.moments import spread
 from cmidd.runs.titles import setting_title
 from cmidd.utils import files
@@ -52,7 +52,8 @@ def cards(results: Sequence[Result], folder: Path | None = None) -> dict[str, li
 
 def cmi_words(strength: str) -> str:
     """A :func:`cmidd.runs.identity.strength` of CMI, in words."""
-    return f"CMI, ratio {strength.removeprefix('balanced')}" if "balanced" in strength else f"CMI {strength}"
+    setting, value = setting_of(strength)
+    return f"CMI, ratio {value}" if setting == "ratio" else f"CMI {value}"
 
 
 def _run(

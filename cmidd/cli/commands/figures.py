@@ -33,7 +33,7 @@ from cmidd.cli.compose import recipe_strength
 from cmidd.cli.configs import tables
 from cmidd.compute.devices import pick_device
 from cmidd.runs.build import context_of, load_data, make_teachers
-from cmidd.runs.identity import BASELINE, strength
+from cmidd.runs.identity import BASELINE, setting_of, strength
 from cmidd.runs.moments import moments_of
 from cmidd.runs.titles import method_title, setting_title
 from cmidd.synthetic.classes import refuse_other_classes
@@ -214,13 +214,13 @@ def choose_pair(by_strength: dict[str, Cell], settings: FigureSettings) -> dict[
         chosen = with_cmi[0]
     else:
         chosen = recipe_strength(settings.method, settings.dataset, settings.ipc)
-    ratio = chosen.removeprefix("balanced")
-    what, word = ("weight", "lambda") if ratio == chosen else ("ratio", "ratio")
-    for kind, setting, needed, key in (("weight", "lambda", BASELINE, BASELINE), (what, word, ratio, chosen)):
+    for key in (BASELINE, chosen):
+        setting, value = setting_of(key)
         if key not in by_strength:
+            kind = "weight" if setting == "lambda" else setting
             raise SettingError(
-                f"{kind}={needed}: no such run under {', '.join(settings.results_root)}; make it: "
-                f"{command_line('distill')} {' '.join(words)} cmi.{setting}={needed}"
+                f"{kind}={value}: no such run under {', '.join(settings.results_root)}; make it: "
+                f"{command_line('distill')} {' '.join(words)} cmi.{setting}={value}"
                 f"{root_word(settings.results_root[0])}"
             )
     return {method_title(settings.method, name): by_strength[name] for name in (BASELINE, chosen)}
