@@ -92,6 +92,11 @@ def as_matched(method: str, name: str, otherwise: Any, *, _root_: DictConfig) ->
     return _root_.method.augment.get(name, otherwise) if _root_.method.name == method else otherwise
 
 
+def where(found: Any, wanted: Any, value: Any, otherwise: Any) -> Any:
+    """``value`` where a setting, or a list of several, is what is ``wanted``, else ``otherwise``."""
+    return value if found == wanted else otherwise
+
+
 def on_imagenet(value: Any, otherwise: Any, *, _root_: DictConfig) -> Any:
     """``value`` for ImageNet's subsets, ``otherwise`` for smaller images, as protocols distinguish."""
     return value if _root_.dataset.name.startswith("image") else otherwise
@@ -134,6 +139,7 @@ def prepare() -> None:
         "by_name": by_name,
         "with_term": with_term,
         "as_matched": as_matched,
+        "where": where,
         "on_imagenet": on_imagenet,
         "for_own_images": for_own_images,
         "first": first,

@@ -94,6 +94,39 @@ def test_idc_without_partitioning_keeps_cutout_and_cutmix_on_mnist():
         assert training.augment.strategy == "color_crop_scale_rotate"
 
 
+def test_idc_without_partitioning_is_evaluated_without_cutmix_on_svhn_at_one_image_per_class():
+    """Efficient-Dataset-Condensation/misc/reproduce.py:18-21, where the published 46.7 per cent come from."""
+    cutout, cutmix = ("color_crop_cutout_scale_rotate", 0.0), ("color_crop_scale_rotate", 0.5)
+    for factor, ipc, published in ((1, 1, cutout), (1, 10, cutmix), (2, 1, cutmix), (2, 10, cutmix)):
+        settings = compose(["method=idc", "dataset=svhn", f"ipc={ipc}", f"method.formation.factor={factor}"])
+        training = settings.evaluation.training
+        assert (training.augment.strategy, training.cutmix) == published, (factor, ipc)
+        assert settings.arguments["net"].cutmix == 0.5
+
+
+@pytest.mark.parametrize(
+    ("protocol", "dataset", "ipc"),
+    [
+        *(("dc", "mnist", 10), ("dsa", "mnist", 10), ("idc", "mnist", 10), ("dm", "svhn", 1), ("idc", "svhn", 1)),
+        *(("ncfm", "tiny_imagenet", 50), ("mtt", "tiny_imagenet", 50)),
+    ],
+)
+def test_a_protocol_is_for_a_data_set_what_its_method_has_whatever_made_the_images(protocol, dataset, ipc):
+    words = [f"dataset={dataset}", f"ipc={ipc}", f"evaluation={protocol}"]
+    own = compose([f"method={protocol}", *words]).evaluation
+    for method in ("dc", "idc", "ncfm"):
+        assert compose([f"method={method}", *words]).evaluation == own, method
+
+
+def test_ncfms_soft_labels_leave_classes_alone_for_as_long_as_between_two_tests_of_its_code():
+    """NCFM/condenser/evaluate.py:86-88, config/ipc{1,10,50}/tinyimagenet.yaml."""
+    tiny = (("tiny_imagenet", 1, 2000, 101), ("tiny_imagenet", 10, 300, 51), ("tiny_imagenet", 50, 40, 6))
+    for dataset, ipc, epochs, hard in (("cifar10", 50, 2000, 101), *tiny):
+        settings = composed(["method=ncfm", f"dataset={dataset}", f"ipc={ipc}", "evaluation=ncfm_soft"])
+        training = settings["evaluation"]["training"]
+        assert (training["epochs"], training["hard_epochs"], notes) == (epochs, hard, [])
+
+
 def test_idcs_protocol_augments_as_the_data_set_says_but_for_cutout():
     """Efficient-Dataset-Condensation/argument.py:279-294, 451-452, whatever made the images: no digit is mirrored."""
     for words, strategy in (
