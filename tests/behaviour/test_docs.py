@@ -96,6 +96,7 @@ LEVELS = {
         SLURM,
     ),
     "cmidd distill +sweep=table1 method=dm,idc ipc=10 seed=0": ("sweep", 12),
+    "cmidd distill +sweep=dream dataset=svhn,cifar10,cifar100 ipc=10,50 cmi=none": ("sweep", 6),
     "cmidd distill +sweep=table1_fashion": ("sweep", 36),
     "cmidd distill +sweep=staged": ("sweep", 8),
     "cmidd distill -m method=dm cmi.lambda=0,1,10 seed=0,1,2": ("sweep", 9),
