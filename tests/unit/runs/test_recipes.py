@@ -1,5 +1,7 @@
 """Every cell of Table 1, Fashion-MNIST and the digits has settings that pass all checks."""
 
+import itertools
+
 import pytest
 from omegaconf import OmegaConf
 
@@ -150,10 +152,12 @@ def test_idc_on_tiny_imagenet_is_as_the_code_of_cmi_has_it():
         assert settings.network["depth"] == 4
 
 
-def test_pdd_on_idc_is_evaluated_as_its_source_ends():
-    for dataset in ("cifar10", "cifar100"):
-        protocol = compose(["method=idc", f"dataset={dataset}", "schedule=pdd"]).evaluation
+def test_pdd_is_evaluated_as_its_source_ends():
+    for method, dataset in itertools.product(("idc", "mtt"), ("cifar10", "cifar100")):
+        settings = compose([f"method={method}", f"dataset={dataset}", "schedule=pdd"])
+        protocol = settings.evaluation
         assert (protocol.training.epochs, protocol.optimizer) == (500, "carried")
+        assert settings.schedule["warm_epochs"] == {"idc": 200, "mtt": 1000}[method]  # between two stages
     plain = compose(["method=idc", "dataset=cifar10"])
     assert (plain.evaluation.training.epochs, plain.evaluation.optimizer) == (1000, "fresh")
     assert "optimizer" not in plain.identity["evaluation"]
@@ -198,6 +202,7 @@ def test_ncfm_on_subsets_of_imagenet_trains_its_networks_for_80_epochs_on_croppe
 
 def test_plug_ins_have_their_published_settings_for_tiny_imagenet():
     staged = compose(["method=mtt", "dataset=tiny_imagenet", "schedule=pdd"])
+    assert (staged.evaluation.training.epochs, staged.evaluation.optimizer) == (500, "carried")
     names = ("syn_steps", "expert_epochs", "max_start_epoch", "lr_img", "lr_lr", "batch_syn")
     assert [staged.arguments[name] for name in names] == [20, 2, 20, 10000, 1e-4, 64]
     assert (staged.schedule["warm_epochs"], staged.dataset["zca"]) == (1000, False)
