@@ -13,13 +13,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from cmidd.analysis.evaluations.evaluate import measure, subjects
 from cmidd.analysis.evaluations.settings import Request, read_evaluation
 from cmidd.cli.admission import Admission, check_recipe
 from cmidd.cli.compose import compose, compose_evaluation, composition, notes, say_notes
 from cmidd.cli.old_words import as_of_a_run
+from cmidd.cli.python_words import as_words
 from cmidd.cli.run_log import run_log
-from cmidd.cli.words import PLAIN, quoted
 from cmidd.compute.devices import pick_device
 from cmidd.data import load
 from cmidd.data.dataset import Dataset
@@ -30,6 +32,7 @@ from cmidd.synthetic.load import load_synthetic
 from cmidd.synthetic.synthetic_set import SyntheticSet
 from cmidd.utils.errors import SettingError
 from cmidd.utils.text import summary
+from cmidd.utils.torch_defaults import torch_defaults
 
 __all__ = ["Dataset", "Run", "SettingError", "SyntheticSet", "distill", "evaluate", "load_dataset", "load_synthetic"]
 
@@ -112,7 +115,7 @@ def distill(
         raise SettingError(f"dry_run={checked.dry_run}: only the command line has a dry run; leave it out")
     if checked.prepare:
         raise SettingError("prepare=True: only the command line prepares runs; leave it out")
-    with _heard(verbose), run_log(str(checked.folder)) as said:
+    with _heard(verbose), torch_defaults(), run_log(str(checked.folder)) as said:
         check_recipe(chosen)
         say_notes()
         return Run(checked.folder, run(checked, Admission(chosen, checked, said)))
@@ -163,7 +166,7 @@ def evaluate(
     given = {"network": network, "networks": networks, "repeats": repeats}
     named = {"synthetic": names, "seed": seed, **{key: value for key, value in given.items() if value is not None}}
     loaded = {name: each for name, each in zip(names, sets, strict=True) if isinstance(each, SyntheticSet)}
-    with _heard(verbose):
+    with _heard(verbose), torch_defaults():
         request = _request([*as_words({**named, **settings}), *words])
         found = {asked.path: measure(request, asked).accuracies for asked in subjects(request, loaded)}
     return found[names[0]] if isinstance(synthetic, Evaluated) else found
@@ -176,8 +179,14 @@ def _request(words: list[str]) -> Request:
     return read_evaluation(chosen.settings, chosen.words, compose_evaluation)
 
 
+@torch_defaults()
 def load_dataset(
-    name: str = "digits", *, root: str | Path = "data", download: bool = True, device: str = "cpu", **settings: Any
+    name: str = "digits",
+    *,
+    root: str | Path = "data",
+    download: bool = True,
+    device: str | torch.device = "cpu",
+    **settings: Any,
 ) -> Dataset:
     """Read a data set preprocessed as it says by itself (``configs/dataset``), as tensors on one device.
 
@@ -203,35 +212,7 @@ def load_dataset(
     """
     words = as_words({"dataset": {"name": name, **settings}, "data": {"root": str(root), "download": download}})
     checked = compose([*words, "~recipe"])  # That of the default method, which nobody named.
-    return load.load_dataset(**checked.dataset, **vars(checked.data), device=pick_device(device))
-
-
-def as_words(settings: Mapping[str, Any], above: str = "") -> list[str]:
-    """Settings as the words of a command line; a group's ``name`` is what is chosen in it."""
-    words: list[str] = []
-    for key, value in settings.items():
-        name = f"{above}{key}"
-        if isinstance(value, Mapping):
-            if not above and "name" in value:
-                words.append(f"{name}={_text(value['name'])}")
-                value = {each: below for each, below in value.items() if each != "name"}
-            words += as_words(value, f"{name}.")
-        else:
-            words.append(f"{name}={_text(value)}")
-    return words
-
-
-def _text(value: Any) -> str:
-    """A value in Hydra's grammar."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{_text(each)}" for key, each in value.items()) + "}"
-    if isinstance(value, str | Path):
-        return str(value) if PLAIN.fullmatch(str(value)) else quoted(str(value))
-    if isinstance(value, Sequence):
-        return "[" + ",".join(map(_text, value)) + "]"
-    return repr(value)
+    return load.load_dataset(**checked.dataset, **vars(checked.data), device=pick_device(str(device)))
 
 
 @contextlib.contextmanager

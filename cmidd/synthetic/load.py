@@ -15,10 +15,12 @@ from cmidd.synthetic.synthetic_set import Header, Stage, SyntheticSet
 from cmidd.utils import tensor_files
 from cmidd.utils.checking import checked, validate
 from cmidd.utils.errors import SettingError
+from cmidd.utils.torch_defaults import torch_defaults
 
 OF_OTHERS = (".pt", ".pth", ".pkl", ".npz")
 
 
+@torch_defaults()
 def load_synthetic(path: str | Path, device: torch.device | str = "cpu") -> SyntheticSet:
     """Read a synthetic set: ready images, labels, the matching test transform, the learned step size.
 

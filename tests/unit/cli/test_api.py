@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,6 +17,7 @@ from cmidd.cli.compose import compose
 from cmidd.runs.identity import BASELINE
 from tests.support.refusals import refused, script
 from tests.support.runs import TINY, TINY_METHOD
+from tests.support.torch_programs import PROGRAMS
 
 WORDS = {
     ("ipc", 3): "ipc=3",
@@ -25,6 +27,11 @@ WORDS = {
     ("results_root", "my results [1]"): "results_root='my results [1]'",
     ("batch", None): "batch=null",
     ("lr", 1e-5): "lr=1e-05",
+    ("lambda", np.float64(0.1)): "lambda=0.1",
+    ("ipc", np.int64(3)): "ipc=3",
+    ("overwrite", np.bool_(True)): "overwrite=true",
+    ("device", torch.device("cuda", 1)): "device='cuda:1'",
+    ("baselines", ("random", np.str_("whole"))): "baselines=[random,whole]",
 }
 
 
@@ -39,6 +46,14 @@ def made(tmp_path_factory):
 @pytest.mark.parametrize("given", WORDS, ids=str)
 def test_a_setting_becomes_the_word_of_the_command_line(given):
     assert api.as_words(dict([given])) == [WORDS[given]]
+
+
+def test_arrays_of_numpy_and_torch_are_lists_and_a_tensor_without_axes_is_its_number():
+    assert api.as_words({"lambda": torch.tensor(0.5), "a": np.arange(2), "b": torch.tensor([0.5, 2.0])}) == [
+        "lambda=0.5",
+        "a=[0,1]",
+        "b=[0.5,2.0]",
+    ]
 
 
 def test_nested_settings_become_dotted_words_and_a_name_what_is_chosen():
@@ -100,6 +115,22 @@ def test_a_data_set_is_preprocessed_by_no_recipe_of_a_method_that_nobody_named(m
     assert (found["zca"], found["statistics"]) == (False, name)
     given = cmidd.load_dataset(name, zca=True, statistics="cifar10")
     assert (given["zca"], given["statistics"]) == (True, "cifar10")
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_that_has_set_torch_for_itself_gets_the_same_bits(made, program):
+    def found():
+        accuracies = cmidd.evaluate(made, networks=["mlp"], repeats=1, evaluation={"training": {"epochs": 1}})
+        loaded, data = cmidd.load_synthetic(made.folder), cmidd.load_dataset("digits")
+        return accuracies, [loaded.images, loaded.decode().images, data.train.images, data.test.labels]
+
+    expected = found()
+    with PROGRAMS[program]():
+        own = found()
+    assert own[0] == expected[0]
+    for tensor, plain in zip(own[1], expected[1], strict=True):
+        assert (tensor.dtype, tensor.device) == (plain.dtype, plain.device)
+        assert torch.equal(tensor, plain)
 
 
 def test_what_is_wrong_is_refused_in_one_line(made):
