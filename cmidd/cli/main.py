@@ -31,6 +31,9 @@ def ending_in_order() -> Iterator[None]:
 
     What runs once torch is imported saves its state first (:mod:`cmidd.utils.interruption`).
     """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # Closed by who started this; a file of a run would be opened in its place.
+            setattr(sys, name, open(os.devnull, "w" if name != "stdin" else "r", encoding="utf-8"))  # noqa: SIM115
     try:
         yield
         sys.stdout.flush()

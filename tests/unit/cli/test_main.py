@@ -53,6 +53,21 @@ def test_what_is_answered_at_once_needs_neither_torch_nor_hydra(what):
     assert "powered by" not in done.stdout
 
 
+@pytest.mark.parametrize("name", ["stdin", "stdout", "stderr"])
+def test_where_a_stream_was_closed_by_who_started_it_it_works_all_the_same(monkeypatch, name):
+    """``cmidd table >&-``: Python has None there, and a file that is opened next would be the stream of a library."""
+    monkeypatch.setattr(sys, name, None)
+    with main.ending_in_order():
+        opened = getattr(sys, name)
+        assert opened.name == os.devnull
+    opened.close()
+
+
+def test_it_starts_as_a_module_too():
+    done = subprocess.run([sys.executable, "-m", "cmidd", "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, main.version_line() + "\n")
+
+
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("words", [["--help"], ["distill", "--help"], ["distill", "-m", "dry_run=true", "seed=0,1"]])
 def test_where_nobody_reads_on_it_ends_without_a_word(tmp_path, words, unbuffered):
