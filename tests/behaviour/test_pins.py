@@ -78,6 +78,7 @@ def test_the_oldest_versions_to_test_are_the_oldest_that_may_be_installed():
     bounds = {each.name: bound.version for each in requirements for bound in each.specifier if bound.operator == ">="}
     oldest, others = read_pins((ROOT / "tools" / "oldest.txt").read_text())
     assert others == []
+    assert set(bounds) == {each.name for each in requirements if each.marker is None}
     assert {name: Version(pin) for name, pin in oldest.items()} == {k: Version(bound) for k, bound in bounds.items()}
 
 
