@@ -3,7 +3,7 @@
 import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -188,6 +188,15 @@ def more_than_cmi(base: Cell, other: Cell) -> dict[str, list[Any]]:
     own = ["cmi.weight", "cmi.ratio", "cmi.centroids", "cmi.input", "cmi.measure"]
     own += [name for name in (*TEACHERS, "balance_steps") if not matters(name, base.results[0].settings)]
     return differing(base, other, ["seed", *own])
+
+
+def of_shared_seeds(one: Cell, other: Cell) -> tuple[Cell, Cell]:
+    """Two cells, each with its runs of the seeds that both have; as they are, where they share none."""
+    shared = {result.seed for result in one.results} & {result.seed for result in other.results}
+    if not shared:
+        return one, other
+    first, second = (tuple(each for each in cell.results if each.seed in shared) for cell in (one, other))
+    return replace(one, results=first), replace(other, results=second)
 
 
 def in_words(differing: Mapping[str, Sequence[Any]], most: int | None = None) -> str:

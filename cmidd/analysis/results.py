@@ -1,5 +1,6 @@
 """The records of finished runs, read back: one :class:`Result` per ``result.json``."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 from cmidd.runs.identity import dataset_name, matters, strength, system
 from cmidd.runs.record import RunRecord, read_record
 from cmidd.utils.errors import SettingError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class Result:
 
 
 def read_results(roots: Iterable[str | Path]) -> list[Result]:
-    """Every finished run under ``roots`` that was tested on the test set.
+    """Every finished run under ``roots`` that was tested on the test set; the log says which others are left out.
 
     Without those that were replaced, and without a folder ``evidence`` in a root: others' runs, kept for the record.
 
@@ -91,6 +94,9 @@ def read_results(roots: Iterable[str | Path]) -> list[Result]:
         SettingError: when a root does not exist, or a record cannot be read.
     """
     found = [Result(path, read_record(path)) for path in records(roots, "*result.json")]
+    if others := [result.path for result in found if result.record.tested_on != "test"]:
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        log.info("left out, tested on a validation part and not on the test set: %s%s", others[0], more)
     return [result for result in found if result.record.tested_on == "test"]
 
 

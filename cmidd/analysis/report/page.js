@@ -10,7 +10,7 @@ function drawHead() {
   document.getElementById("runs-section").hidden = document.getElementById("filters").hidden = true;
   const nothing = document.getElementById("nothing");
   nothing.hidden = false;
-  nothing.append(element("p", {}, "Nothing was found to show: no folder here holds a finished run. This makes one, in a minute or two:"), command(data.first));
+  nothing.append(element("p", {}, "Nothing was found to show: no folder here holds a finished run that was tested on the test set. This makes one, in a minute or two:"), command(data.first));
 }
 
 function rowBody(row) {

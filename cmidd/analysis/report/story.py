@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cmidd.analysis.cells import Cell, Key, more_than_cmi
+from cmidd.analysis.cells import Cell, Key, more_than_cmi, of_shared_seeds
 from cmidd.analysis.comparison import Difference, difference
 from cmidd.analysis.report.runs import cmi_words
 from cmidd.analysis.results import Result
@@ -53,19 +53,13 @@ def _sentence(place: Place, results: Sequence[Result], found: Mapping[Key, Cell]
     parts = [f"{_counted(count, 'run')} on {setting_title(*place)}"]
     parts.append(f"{'best is ' if len(here) > 1 else ''}{name}: {here[best].text}")
     gains = [
-        difference(_of_seeds(here[base], cell).sample, _of_seeds(cell, here[base]).sample)
+        difference(*(each.sample for each in of_shared_seeds(here[base], cell)))
         for key, cell in here.items()
         if key[3] != BASELINE and (base := (*key[:3], BASELINE)) in here and not more_than_cmi(here[base], cell)
     ]
     if gains:
         parts.append(_gains(gains))
     return "; ".join(parts)
-
-
-def _of_seeds(cell: Cell, other: Cell) -> Cell:
-    """The runs of a cell that share their seeds with those of another, which may be fewer; all, where none does."""
-    seeds = {result.seed for result in other.results}
-    return Cell(tuple(result for result in cell.results if result.seed in seeds) or cell.results)
 
 
 def _gains(gains: Sequence[Difference]) -> str:

@@ -52,12 +52,13 @@ def _baselines(baselines: Mapping[BaselineKey, BaselineCell], published: tuple[N
 
 
 def only_run(table: Table) -> list[Table]:
-    """A table for each data set, of the columns and rows in which something of ours stands: in one for all, a method
-    that was run on one data set would have nothing but dashes for the others.
+    """A table for each data set, of the columns and rows for which something of ours was found: in one for all, a
+    method that was run on one data set would have nothing but dashes for the others.
     """
     tables = []
     for dataset in dict.fromkeys(column.dataset for column in table.columns):
-        there = {key for key, entry in table.entries.items() if entry.ours and key[1].dataset == dataset}
+        found = {key for key, entry in table.entries.items() if entry.ours or entry.others}
+        there = {key for key in found if key[1].dataset == dataset}
         columns = tuple(column for column in table.columns if any(key[1] == column for key in there))
         rows = tuple(row for row in table.rows if any(key[0] == row for key in there))
         entries = {(row, column): table.entry(row, column) for row in rows for column in columns}

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from itertools import groupby
 
-from cmidd.analysis.tables.table import NOT_SHOWN, Column, Entry, Row, Table
+from cmidd.analysis.tables.entry import Entry
+from cmidd.analysis.tables.table import NOT_SHOWN, Column, Row, Table
 from cmidd.data.published import title_of
 from cmidd.utils.noise import RULE
 
@@ -60,7 +61,7 @@ def _gain(table: Table, row: Row, column: Column) -> str:
     if (gain := table.gain(row, column)) is None:
         return "--"
     noise = " (noise)" if gain.inside_noise else ""
-    return f"${gain.value:+.1f}{_marks(table, [table.unlike(row, column)])}${noise}"
+    return f"${gain.value:+.1f}{_marks(table, table.gain_notes(row, column))}${noise}"
 
 
 def _latex_ours(table: Table, entry: Entry, best: float | None) -> str:

@@ -9,14 +9,24 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from cmidd.analysis.cells import MOST_NAMED, BaselineCell, BaselineKey, Cell, Key, Measured, in_words, more_than_cmi
+from cmidd.analysis.cells import (
+    MOST_NAMED,
+    BaselineCell,
+    BaselineKey,
+    Cell,
+    Key,
+    Measured,
+    in_words,
+    more_than_cmi,
+    of_shared_seeds,
+)
 from cmidd.analysis.comparison import Difference, difference
+from cmidd.analysis.tables.entry import Entry, of_other_strengths
 from cmidd.data.published import title_of
 from cmidd.evaluation.protocols import Kind
 from cmidd.runs.identity import BASELINE, system
 from cmidd.utils.checking import checked
 from cmidd.utils.errors import SettingError
-from cmidd.utils.noise import within_spreads
 from cmidd.utils.setting_types import Count, Name
 from cmidd.utils.text import command_line
 
@@ -91,27 +101,6 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One cell of the table; ``within`` tells whether we are within two joint standard deviations."""
-
-    ours: Measured | None
-    published: tuple[float, float | None] | None
-    command: str | None
-
-    @property
-    def difference(self) -> float | None:
-        if self.ours is None or self.published is None:
-            return None
-        return self.ours.mean - self.published[0]
-
-    @property
-    def within(self) -> bool | None:
-        if self.difference is None or self.published is None or self.published[1] is None or self.ours is None:
-            return None
-        return within_spreads(self.difference, self.ours.spread, self.published[1])
-
-
-@dataclass(frozen=True)
 class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
@@ -121,9 +110,9 @@ class Table:
         return self.entries[row, column]
 
     def gain(self, row: Row, column: Column) -> Difference | None:
-        """What CMI adds to the row's method in this column, with its standard error; None where one is not there."""
+        """What CMI adds to the row's method in this column, over the seeds of both; None where one is not there."""
         cells = self._cells(row, column)
-        return cells and difference(*(cell.sample for cell in cells))
+        return cells and difference(*(cell.sample for cell in of_shared_seeds(*cells)))
 
     def published_gain(self, row: Row, column: Column) -> float | None:
         """What it adds by the published figures."""
@@ -135,6 +124,14 @@ class Table:
         cells = self._cells(row, column)
         found = more_than_cmi(*cells) if cells else {}
         return f"they differ in more than CMI: {in_words(found, MOST_NAMED)}" if found else ""
+
+    def gain_notes(self, row: Row, column: Column) -> list[str]:
+        """What the marks at our :meth:`gain` say."""
+        cells = self._cells(row, column)
+        shared = of_shared_seeds(*cells) if cells else None
+        seeds = ", ".join(str(result.seed) for result in shared[0].results) if shared and shared != cells else ""
+        over = f"what CMI adds is over the seeds that both have: {seeds}" if seeds else ""
+        return [*filter(None, [self.unlike(row, column), over])]
 
     def _cells(self, row: Row, column: Column) -> tuple[Cell, Cell] | None:
         one, other = (entry and entry.ours for entry in self._pair(row, column))
@@ -153,7 +150,7 @@ class Table:
         for row in self.rows:
             ours = [self.entry(row, column).ours for column in self.columns]
             found += [note for each in ours if each for note in each.notes]
-            found += filter(None, [self.unlike(row, column) for column in self.columns])
+            found += [note for column in self.columns for note in self.gain_notes(row, column)]
         return list(dict.fromkeys(found))
 
     def marks(self, notes: Sequence[str]) -> list[int]:
@@ -165,7 +162,7 @@ class Table:
         """What was found for cells and differs from what they show, a line each."""
         found: dict[str, str] = {}
         for (row, column), entry in self.entries.items():
-            for other in entry.ours.others if entry.ours else ():
+            for other in entry.not_shown:
                 found.setdefault(other.line, f"{row.name}, {title_of(column.dataset)} {column.ipc}: {other.line}")
         return list(found.values())
 
@@ -224,7 +221,7 @@ def make_table(
     for row in rows:
         for column, published in zip(columns, row.published, strict=True):
             ours: Measured | None = None
-            command = None
+            command, others = None, ()
             if row.baseline is not None:
                 whole = row.baseline == "whole"
                 own = (None, column.dataset, None) if whole else (row.method, column.dataset, column.ipc)
@@ -233,15 +230,18 @@ def make_table(
                     command = f"{row.command} dataset={column.dataset}" + ("" if whole else f" ipc={column.ipc}")
             elif row.method is not None and row.system is not None:
                 words = (row.system, column.dataset, column.ipc)
-                strengths = [key[3] for key in found if key[:3] == words and (key[3] != BASELINE) == row.with_cmi]
-                which = strengths[0] if len(strengths) == 1 else None
-                if len(strengths) > 1:
+                here = {
+                    k[3]: cell for k, cell in found.items() if k[:3] == words and (k[3] != BASELINE) == row.with_cmi
+                }
+                which = next(iter(here), None)
+                if len(here) > 1:
                     which = recipe_strength(row.method, column.dataset, column.ipc)
-                ours = None if which is None else found.get((*words, which))
+                    others = of_other_strengths(here, which)
+                ours = None if which is None else here.get(which)
                 if ours is None:
                     command = f"{row.command} dataset={column.dataset} ipc={column.ipc}"
                     command += " cmi=recipe" if row.with_cmi else ""
-            entries[row, column] = Entry(ours, published, command and command + root_word(results_root))
+            entries[row, column] = Entry(ours, published, command and command + root_word(results_root), others)
     return Table(tuple(columns), tuple(rows), entries)
 
 

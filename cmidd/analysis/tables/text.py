@@ -5,7 +5,8 @@ import io
 from typing import Any
 
 from cmidd.analysis.cells import BaselineCell, Cell
-from cmidd.analysis.tables.table import NOT_SHOWN, Column, Entry, Row, Table
+from cmidd.analysis.tables.entry import Entry
+from cmidd.analysis.tables.table import NOT_SHOWN, Column, Row, Table
 from cmidd.data.published import title_of
 from cmidd.utils.noise import RULE
 from cmidd.utils.text import escape_markdown, table_row
@@ -33,7 +34,7 @@ def _gain(table: Table, row: Row, column: Column) -> list[str]:
     """What CMI adds, ours first and the paper's below."""
     ours, paper = table.gain(row, column), table.published_gain(row, column)
     noise = f", inside the noise of {ours.over}" if ours and ours.inside_noise else ""
-    marks = "".join(f" [{number}]" for number in table.marks([table.unlike(row, column)]))
+    marks = "".join(f" [{number}]" for number in table.marks(table.gain_notes(row, column)))
     return [
         _signed(ours.value if ours else None) + noise + marks,
         *([f"paper {_signed(paper)}"] if paper is not None else []),
@@ -115,7 +116,7 @@ def as_csv(table: Table) -> str:
                 ours = [entry.ours.mean, entry.ours.spread, len(entry.ours.accuracies), seeds]
                 ours += [entry.ours.results[0].settings["cmi"].get(name) for name in ("weight", "ratio")]
             changed = entry.ours.of_recipe if entry.ours else ""
-            others = "; ".join(other.line for other in entry.ours.others) if entry.ours else ""
+            others = "; ".join(other.line for other in entry.not_shown)
             published = entry.published or (None, None)
             rest = [entry.difference, entry.within, changed or None, others or None, entry.command]
             rest += [None] * 3

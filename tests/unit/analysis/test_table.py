@@ -11,6 +11,7 @@ import time
 import pytest
 
 from cmidd.analysis.grouping import cells, read_baselines
+from cmidd.analysis.report.table import as_data, only_run
 from cmidd.analysis.results import read_results
 from cmidd.analysis.tables.latex import latex
 from cmidd.analysis.tables.table import make_table, read_layout
@@ -122,6 +123,48 @@ def test_of_several_weights_the_recipes_is_the_row(tmp_path):
         record(tmp_path, "dm", "cifar10", 10, weight, 0, [value])
     assert float(by_cell(table(tmp_path, "8000"))["DM+CMI", "cifar10", 10]["mean"]) == 50
     assert by_cell(table(tmp_path, "5"))["DM+CMI", "cifar10", 10]["mean"] == ""
+
+
+@pytest.mark.parametrize(("recipe", "shown"), [("8000", "50.0"), ("5", "")])
+def test_runs_of_other_strengths_than_the_recipes_are_listed_below(tmp_path, recipe, shown):
+    record(tmp_path, "dm", "cifar10", 10, 8000.0, 0, [50.0, 50.0])
+    weak = record(tmp_path, "dm", "cifar10", 10, 1.0, 0, [60.0, 60.0])
+    ratio = {"settings": {"cmi": {"weight": None, "ratio": 0.3}}}
+    measured = record(tmp_path, "dm", "cifar10", 10, 0.3, 0, [61.0, 61.0], **ratio)
+    made = table(tmp_path, recipe)
+    row = by_cell(made)["DM+CMI", "cifar10", 10]
+    assert row["mean"] == shown
+    lines = [
+        f"61.00 ± 0.00 (n=2), cmi.ratio=0.3 where the recipe has cmi.lambda={recipe}: {measured}",
+        f"60.00 ± 0.00 (n=2), cmi.lambda=1 where the recipe has cmi.lambda={recipe}: {weak}",
+    ]
+    assert row["not_shown"].startswith("; ".join(lines))
+    assert [each for each in made.not_shown if "50.00" not in each] == [f"DM+CMI, CIFAR10 10: {line}" for line in lines]
+    assert ("cmi8000" in row["not_shown"]) == (not shown)
+    assert all(f"\n- DM+CMI, CIFAR10 10: {line}\n" in markdown(made) for line in lines)
+    assert latex(made).count("cmi.ratio=0.3 where the recipe has") == 1
+    (only,) = only_run(made)  # The page's table has the row, also where no run of it is shown.
+    assert [each.name for each in only.rows] == ["DM+CMI"]
+    assert as_data(only)["not_shown"][1:] == made.not_shown
+
+
+def test_runs_that_were_tested_on_a_validation_part_are_named_where_they_are_left_out(tmp_path, caplog):
+    caplog.set_level("INFO")
+    paths = [record(tmp_path, "dm", "cifar10", 10, 0.0, seed, [90.0], tested_on="validation") for seed in (0, 1)]
+    assert read_results([tmp_path]) == []
+    assert caplog.messages == [f"left out, tested on a validation part and not on the test set: {paths[0]} and 1 more"]
+
+
+def test_what_cmi_adds_is_over_the_seeds_that_both_have_and_a_mark_says_so(tmp_path):
+    for weight, seed, value in ((0.0, 0, 40.0), (0.0, 1, 50.0), (8000.0, 1, 51.0)):
+        record(tmp_path, "dm", "cifar10", 10, weight, seed, [value, value + 0.1])
+    made = table(tmp_path)
+    assert " | +1.0 [1]<br>paper +4.0 | " in markdown(made)
+    assert "\n[1]: what CMI adds is over the seeds that both have: 1\n" in markdown(made)
+    assert "\\quad difference & -- & -- & $+1.0^{1}$ & --" in latex(made)  # Of all three sets it is +6.0.
+    assert float(by_cell(made)["DM+CMI", "cifar10", 10]["cmi_adds"]) == pytest.approx(1.0)
+    record(tmp_path, "dm", "cifar10", 10, 8000.0, 0, [41.0, 41.1])
+    assert table(tmp_path).notes == []
 
 
 def test_a_run_that_left_its_recipe_says_so_and_is_not_the_best(tmp_path):
