@@ -190,13 +190,20 @@ def more_than_cmi(base: Cell, other: Cell) -> dict[str, list[Any]]:
     return differing(base, other, ["seed", *own])
 
 
-def of_shared_seeds(one: Cell, other: Cell) -> tuple[Cell, Cell]:
-    """Two cells, each with its runs of the seeds that both have; as they are, where they share none."""
-    shared = {result.seed for result in one.results} & {result.seed for result in other.results}
+def more_than_strength(one: Cell, other: Cell) -> dict[str, list[Any]]:
+    """What two groups of runs with CMI differ in beside its strength, as :func:`differing`."""
+    steps = (
+        [] if all(matters("balance_steps", cell.results[0].settings) for cell in (one, other)) else ["balance_steps"]
+    )
+    return differing(one, other, ["seed", "cmi.weight", "cmi.ratio", *steps])
+
+
+def of_shared_seeds(*cells: Cell) -> tuple[Cell, ...]:
+    """Cells, each with its runs of the seeds that all have; as they are, where they share none."""
+    shared = set.intersection(*({result.seed for result in cell.results} for cell in cells))
     if not shared:
-        return one, other
-    first, second = (tuple(each for each in cell.results if each.seed in shared) for cell in (one, other))
-    return replace(one, results=first), replace(other, results=second)
+        return cells
+    return tuple(replace(cell, results=tuple(each for each in cell.results if each.seed in shared)) for cell in cells)
 
 
 def in_words(differing: Mapping[str, Sequence[Any]], most: int | None = None) -> str:

@@ -36,7 +36,7 @@ def accuracy_curves(groups: Mapping[str, Cell], lines: Sequence[Line] = ()) -> D
         draw_lines(axes, lines)
         over_iterations.set_xlabel("iteration")
         over_seconds.set_xlabel("seconds of distillation")
-        over_iterations.set_ylabel("test accuracy, per cent")
+        over_iterations.set_ylabel("test accuracy, per cent\nmean ± standard deviation")
         handles, labels = over_iterations.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=2)
 
@@ -63,7 +63,7 @@ def cmi_curves(groups: Mapping[str, Cell]) -> Drawing | str:
                 label = f"{title} ({len(runs)} run{'' if len(runs) == 1 else 's'})"
                 _band(axis, [float(piece.mean()) for piece in pieces], together, label, look)
         axis.set_xlabel("iteration")
-        axis.set_ylabel("CMI(S), nats")
+        axis.set_ylabel("CMI(S), nats\nmean ± standard deviation")
         figure.legend(loc="outside lower center", ncols=1)
 
     return Drawing((3.6, 3.4), draw)

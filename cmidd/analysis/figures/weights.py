@@ -35,7 +35,7 @@ def weights(by_strength: Mapping[str, Cell], lines: Sequence[Line] = ()) -> Draw
             _panel(axis, cells, base)
             axis.set_xlabel(NAMES[kind])
         draw_lines(axes, lines)
-        axes[0].set_ylabel("test accuracy, per cent")
+        axes[0].set_ylabel("test accuracy, per cent\nmean ± standard deviation")
         handles, labels = axes[0].get_legend_handles_labels()
         first = labels.index(next(label for label in labels if label.startswith("with CMI")))
         order = [first, *(at for at in range(len(labels)) if at != first)]

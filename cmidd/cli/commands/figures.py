@@ -8,6 +8,7 @@ Examples:
 """
 
 import logging
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from cmidd.analysis.cells import Cell
+from cmidd.analysis.cells import MOST_NAMED, Cell, in_words, more_than_cmi, more_than_strength, of_shared_seeds
 from cmidd.analysis.figures.curves import accuracy_curves, cmi_curves
 from cmidd.analysis.figures.embeddings import embeddings
 from cmidd.analysis.figures.images import images
@@ -43,6 +44,7 @@ from cmidd.utils.errors import SettingError
 from cmidd.utils.text import command_line
 
 log = logging.getLogger(__name__)
+TITLE_WIDTH = 46  # signs, of the narrowest figure
 
 
 def main(config: dict[str, Any]) -> None:
@@ -59,7 +61,7 @@ def main(config: dict[str, Any]) -> None:
     makers: dict[str, Maker] = {
         "accuracy": lambda: accuracy_curves(pair, lines),
         "cmi": lambda: cmi_curves(pair),
-        "weights": lambda: weights(by_strength, lines),
+        "weights": lambda: weights(of_one_kind(by_strength, pair), lines),
     }
     if kept := kept_sets(pair):
         panels = zip(titles_of(kept), pair.values(), kept.values(), strict=True)
@@ -72,8 +74,9 @@ def main(config: dict[str, Any]) -> None:
         makers = {"images": lambda: images(sets, alike=of_one_seed(kept)), **makers}
         makers["embeddings"] = lambda: map_of(sets, with_cmi, settings)  # Last: it needs the data set as well.
     title, to = f"{settings.method.upper()} on {setting_title(settings.dataset, settings.ipc)}", Path(settings.to)
-    drawn, written = make(makers, title, to)
-    written += make({"arrangement": lambda: arrangement(drawn)}, title, to)[1]
+    below = f"{title}{unlike(pair)}"
+    drawn, written = make(makers, below, to)
+    written += make({"arrangement": lambda: arrangement(drawn)}, below, to)[1]
     if filmed:
         movie(filmed, title, to / "movie.gif")
         written.append(to / "movie.gif")
@@ -162,6 +165,33 @@ def log_not_shown(by_strength: dict[str, Cell]) -> None:
     lines = [f"{name}: {other.line}" for name, others in found.items() for other in others]
     if lines:
         log.info("left out: %s", "; ".join(lines))
+
+
+def unlike(pair: dict[str, Cell]) -> str:
+    """What stands below the title of figures whose two cells differ in more than CMI; nothing where they do not."""
+    differing = more_than_cmi(*pair.values())
+    if not differing:
+        return ""
+    said = f"they differ in more than CMI: {in_words(differing, MOST_NAMED)}"
+    log.warning("%s", said)
+    return f"\n{textwrap.fill(said, TITLE_WIDTH)}"
+
+
+def of_one_kind(by_strength: dict[str, Cell], pair: dict[str, Cell]) -> dict[str, Cell]:
+    """The baseline, and the cells that one line may join, over the seeds that all have: those that differ from the one
+    with CMI in its strength alone; the log says which others there are.
+    """
+    _, with_cmi = pair.values()
+    found = {name: more_than_strength(with_cmi, cell) for name, cell in by_strength.items() if name != BASELINE}
+    for name, differing in found.items():
+        if differing:
+            log.info("weights: left out: cmi=%s: %s", name, in_words(differing, MOST_NAMED))
+    alike = {name: cell for name, cell in by_strength.items() if not found.get(name)}
+    of_seeds = dict(zip(alike, of_shared_seeds(*alike.values()), strict=True))
+    if of_seeds != alike:
+        seeds = ", ".join(str(result.seed) for result in of_seeds[BASELINE].results)
+        log.info("weights: over the seeds that all have: %s", seeds)
+    return of_seeds
 
 
 def map_of(sets: dict[str, SyntheticSet], with_cmi: Result, settings: FigureSettings) -> Drawing | str:

@@ -54,6 +54,27 @@ def pair_of(root):
     return {"DM": found["0"], "DM + CMI (weight 8000)": found["8000"]}
 
 
+def test_figures_say_what_else_differs_and_one_line_joins_what_differs_in_strength_alone(tmp_path, caplog):
+    caplog.set_level("INFO")
+    for weight, iterations in ((0, 100), (1, 200), (2, 200), (3, 400), (8000, 200)):
+        record(tmp_path, "dm", "cifar10", 10, float(weight), 0, [90.0], settings={"iterations": iterations})
+    found = {key[3]: cell for key, cell in cells(read_results([tmp_path])).items()}
+    pair = pair_of(tmp_path)
+    said = figures.unlike(pair)
+    assert said == "\nthey differ in more than CMI: iterations=200\ninstead of 100"
+    assert figures.unlike({"DM": found["1"], "DM + CMI": found["8000"]}) == ""
+    assert set(figures.of_one_kind(found, pair)) == {"0", "1", "2", "8000"}
+    record(tmp_path, "dm", "cifar10", 10, 0.0, 1, [50.0], settings={"iterations": 100})
+    found = {key[3]: cell for key, cell in cells(read_results([tmp_path])).items()}
+    assert found["0"].mean == 70.0
+    assert figures.of_one_kind(found, pair)["0"].mean == 90.0
+    assert caplog.messages == [
+        "they differ in more than CMI: iterations=200 instead of 100",
+        *["weights: left out: cmi=3: iterations=400 instead of 200"] * 2,
+        "weights: over the seeds that all have: 0",
+    ]
+
+
 def test_sets_and_moments_of_no_common_seed_are_called_by_their_seeds(tmp_path, caplog):
     for weight, seeds in ((0, (0, 2)), (8000, (1,))):
         for seed in seeds:
