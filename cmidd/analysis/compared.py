@@ -31,8 +31,8 @@ class Side:
     """One of the two: what it is in words, its accuracies by set, and what makes it comparable.
 
     ``dataset``, ``ipc`` and ``content`` (of the images) are None where nothing tells, and ``ipc`` for the whole data
-    set. ``protocol`` has the ``network`` and the ``training`` that measured it; ``begun`` names what each set of runs
-    began with, its seed among them.
+    set. ``protocol`` has the ``network``, the ``training`` and the ``evaluation`` that measured it; ``begun`` names
+    what each set of runs began with, its seed among them.
     """
 
     what: str
@@ -116,6 +116,7 @@ def _of_cell(cell: Cell) -> Side:
         {
             "network": first.settings.get("network", {}),
             "training": first.settings.get("evaluation", {}).get("training", {}),
+            "evaluation": _counted(first.settings.get("evaluation", {})),
         },
         (*filter(None, [cell.of_recipe]), *left_out),
         tuple((result.system, result.settings.get("init"), result.seed) for result in cell.results),
@@ -146,7 +147,11 @@ def _of_baseline(path: Path) -> Side:
         record["ipc"],
         record["tested_on"],
         content,
-        {"network": made_by.get("network", {}), "training": made_by.get("training", {})},
+        {
+            "network": made_by.get("network", {}),
+            "training": made_by.get("training", {}),
+            "evaluation": _counted({}),
+        },
         tuple(filter(None, [cell.of_recipe])),
     )
 
@@ -175,8 +180,18 @@ def _of_evaluation(path: Path, name: str, network: str | None) -> Side:
         first.get("dataset") or about.get("dataset"),
         first.get("ipc") or about.get("ipc"),
         first.get("tested_on", "test"),
-        protocol={"network": options, "training": first["training"]},
+        protocol={
+            "network": options,
+            "training": first["training"],
+            "evaluation": _counted(first.get("evaluation", {})),
+        },
     )
+
+
+def _counted(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """Which test of a network counts: the last, where nothing says another."""
+    selection = evaluation.get("selection", "last")
+    return {"selection": selection, **({"tests": evaluation.get("tests")} if selection != "last" else {})}
 
 
 def compared(one: Side, other: Side) -> list[str]:

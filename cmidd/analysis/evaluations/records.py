@@ -43,6 +43,7 @@ class EvaluatedSet(TypedDict):
     training: dict[str, Any]
     synthetic: dict[str, Any]
     network: NotRequired[dict[str, Any]]
+    evaluation: NotRequired[dict[str, Any]]
     dataset: NotRequired[str]
     ipc: NotRequired[Count]
     tested_on: NotRequired[Literal["test", "validation"]]

@@ -192,6 +192,18 @@ def test_protocols_that_differ_are_named(root):
     assert line.endswith("B has network.width=128 instead of 64, training.epochs=300 instead of 1000")
 
 
+def test_a_test_that_was_chosen_and_the_last_are_not_measured_alike(root):
+    path = evaluation(root, convnet=[50.0, 51.0])
+    last = side(path, root)
+    chosen = {"evaluation": {"repeats": 2, "tests": 10, "selection": "held_out"}}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **chosen}))
+    (line,) = [line for line in compared(last, side(path, root)) if line.startswith("Not measured alike")]
+    assert (
+        line == "Not measured alike, which may be the difference: B has evaluation.selection=held_out instead of last"
+    )
+    assert not [line for line in compared(*[side(path, root)] * 2) if line.startswith("Not measured alike")]
+
+
 def test_what_is_left_out_of_a_cell_is_said(root):
     record(
         root / "trial",
