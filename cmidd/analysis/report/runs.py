@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from cmidd.analysis.cells import Cell, in_words, more_than_cmi
+from cmidd.analysis.cells import MOST_NAMED, Cell, differing, in_words, more_than_cmi
 from cmidd.analysis.comparison import difference
 from cmidd.analysis.report import images as report_images
 from cmidd.analysis.results import Result
@@ -32,8 +32,8 @@ def cards(results: Sequence[Result], folder: Path | None = None) -> dict[str, li
         folder: where the page will lie, for links to the pictures in full.
 
     Returns:
-        ``runs`` in the order of the ``cards``, which have the numbers of theirs, the baseline first; and the
-        ``images``, of which both have the numbers.
+        ``runs`` in the order of the ``cards``, which have the numbers of theirs, the baseline and the run that is
+        compared with it first; and the ``images``, of which both have the numbers.
     """
     album, room = report_images.Album(), report_images.room_of_moments(results)
     together: dict[tuple[str, str, int, int], list[Result]] = defaultdict(list)
@@ -43,10 +43,13 @@ def cards(results: Sequence[Result], folder: Path | None = None) -> dict[str, li
     made: list[dict[str, Any]] = []
     for (dataset, system, ipc, seed), members in sorted(together.items()):
         members.sort(key=lambda each: (each.strength != BASELINE, each.weight is None, each.weight, each.strength))
+        pair = _pair(members)
+        members = [*pair, *(each for each in members if each not in pair)]
         title = f"{system.upper()}, {setting_title(dataset, ipc)}, seed {seed}"
         numbers = range(len(runs), len(runs) + len(members))
-        runs += [_run(result, title, folder, album, room) for result in members]
-        made.append({"title": title, "runs": [*numbers], "pair": _pair(members, album)})
+        named = zip(members, _names(members), strict=True)
+        runs += [_run(result, title, name, folder, album, room) for result, name in named]
+        made.append({"title": title, "runs": [*numbers], "pair": _compared(*pair, album) if pair else None})
     return {"runs": runs, "cards": made, "images": album.addresses()}
 
 
@@ -56,8 +59,21 @@ def cmi_words(strength: str) -> str:
     return f"CMI, ratio {value}" if setting == "ratio" else f"CMI {value}"
 
 
+def _names(members: Sequence[Result]) -> list[str]:
+    """What the runs of a card are called: by their CMI, and in what they differ where several have the same."""
+    names, firsts = [], dict[str, Result]()
+    for each in members:
+        name = "without CMI" if each.strength == BASELINE else f"with {cmi_words(each.strength)}"
+        first = firsts.setdefault(name, each)
+        if first is not each:
+            found = [*differing(Cell((first,)), Cell((each,))).items()][:MOST_NAMED]
+            name += f", {', '.join(f'{setting}={shown(own)}' for setting, (own, _) in found) or 'once more'}"
+        names.append(name)
+    return names
+
+
 def _run(
-    result: Result, title: str, folder: Path | None, album: report_images.Album, room: tuple[int, int]
+    result: Result, title: str, name: str, folder: Path | None, album: report_images.Album, room: tuple[int, int]
 ) -> dict[str, Any]:
     record = result.record
     cost = [  # as far as earlier versions recorded it
@@ -66,7 +82,6 @@ def _run(
         *([] if record.device is None else [record.device]),
     ]
     baselines = [f"{kind}: {_summary(values)}" for kind, values in (record.baselines or {}).items()]
-    name = "without CMI" if result.strength == BASELINE else f"with {cmi_words(result.strength)}"
     path = report_images.picture_path(result)
     return {
         "method": result.system,
@@ -107,19 +122,25 @@ def _beside(path: Path, folder: Path) -> str | None:
     return None if relative.startswith("..") else Path(relative).as_posix()
 
 
-def _pair(members: Sequence[Result], album: report_images.Album) -> dict[str, Any] | None:
-    """A baseline and the first run with CMI beside it: what CMI adds, and where their pictures differ."""
-    base = next((each for each in members if each.strength == BASELINE), None)
-    other = next((each for each in members if each.strength != BASELINE), None)
-    if base is None or other is None:
-        return None
+def _pair(members: Sequence[Result]) -> tuple[Result, Result] | tuple[()]:
+    """A baseline and a run with CMI beside it, the first that differ in nothing else, or the first; nothing where one
+    of the two is not there.
+    """
+    bases, others = ([each for each in members if (each.strength == BASELINE) == own] for own in (True, False))
+    pairs = [(base, other) for base in bases for other in others]
+    alike = (pair for pair in pairs if not more_than_cmi(*(Cell((each,)) for each in pair)))
+    return next(alike, pairs[0] if pairs else ())
+
+
+def _compared(base: Result, other: Result, album: report_images.Album) -> dict[str, Any]:
+    """What CMI adds, and where the pictures of the two differ."""
     pair = Cell((base,)), Cell((other,))
     found = difference(*(each.sample for each in pair))
     sentence = found.sentence("without CMI", f"with {cmi_words(other.strength)}")
-    differing = in_words(more_than_cmi(*pair))
+    unlike = in_words(more_than_cmi(*pair))
     made: dict[str, Any] = {
         "text": sentence[0].upper() + sentence[1:],
-        "unlike": f"They differ in more than CMI: {differing}." if differing else "",
+        "unlike": f"They differ in more than CMI: {unlike}." if unlike else "",
     }
     if (paths := report_images.to_compare(base, other)) is not None:
         picture, times, mean = report_images.difference(*map(report_images.opened, paths))

@@ -125,6 +125,18 @@ def test_a_card_tells_what_else_differs_between_a_baseline_and_its_run_with_cmi(
     assert "image" not in card["pair"]
 
 
+def test_several_baselines_of_a_card_have_names_and_its_pair_is_of_two_that_differ_in_cmi_alone(tmp_path):
+    for number, (weight, iterations) in enumerate([(0.0, 1000), (0.0, 2000), (0.0, 2000), (8.0, 2000)]):
+        settings = {"iterations": iterations}
+        record(tmp_path / f"{number}", "dm", "digits", 10, weight, 0, [90.0 + number, 90.2 + number], settings=settings)
+    data = read(written(tmp_path))
+    (card,) = data["cards"]
+    names = [data["runs"][number]["name"] for number in card["runs"]]
+    assert names == ["without CMI", "with CMI 8", "without CMI, iterations=1000", "without CMI, once more"]
+    assert card["pair"]["text"].startswith("With CMI 8 is better by 2.00 points")
+    assert card["pair"]["unlike"] == ""
+
+
 def test_a_difference_is_black_where_two_pictures_agree_and_says_how_much_brighter_it_was_made():
     one, other = Image.new("RGB", (20, 20), (9, 9, 9)), Image.new("RGB", (20, 20), (9, 9, 9))
     other.paste((14, 14, 14), (0, 0, 10, 20))
