@@ -202,7 +202,8 @@ def compared(one: Side, other: Side) -> list[str]:
     """
     _refuse_unlike(one, other)
     found = difference(one.sample, other.sample)
-    lines = [f"{name}: {side.what}: {side.sample.mean:.2f} ({side.sample.apart})" for name, side in _named(one, other)]
+    part = "" if one.tested_on == "test" else f", on the {one.tested_on} part"
+    lines = [f"{name}: {it.what}{part}: {it.sample.mean:.2f} ({it.sample.apart})" for name, it in _named(one, other)]
     lines += [f"B - A: {found.value:+.2f} points, {found.certainty}", found.sentence("A", "B")]
     if found.over == "networks":
         lines.append(

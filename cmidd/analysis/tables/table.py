@@ -16,6 +16,7 @@ from cmidd.analysis.cells import (
     Cell,
     Key,
     Measured,
+    NotShown,
     in_words,
     more_than_cmi,
     of_shared_seeds,
@@ -221,7 +222,8 @@ def make_table(
     for row in rows:
         for column, published in zip(columns, row.published, strict=True):
             ours: Measured | None = None
-            command, others = None, ()
+            others: tuple[NotShown, ...] = ()
+            command = None
             if row.baseline is not None:
                 whole = row.baseline == "whole"
                 own = (None, column.dataset, None) if whole else (row.method, column.dataset, column.ipc)
@@ -233,11 +235,8 @@ def make_table(
                 here = {
                     k[3]: cell for k, cell in found.items() if k[:3] == words and (k[3] != BASELINE) == row.with_cmi
                 }
-                which = next(iter(here), None)
-                if len(here) > 1:
-                    which = recipe_strength(row.method, column.dataset, column.ipc)
-                    others = of_other_strengths(here, which)
-                ours = None if which is None else here.get(which)
+                which = recipe_strength(row.method, *words[1:]) if len(here) > 1 else next(iter(here), "")
+                ours, others = here.get(which), of_other_strengths(here, which)
                 if ours is None:
                     command = f"{row.command} dataset={column.dataset} ipc={column.ipc}"
                     command += " cmi=recipe" if row.with_cmi else ""

@@ -204,6 +204,16 @@ def test_a_test_that_was_chosen_and_the_last_are_not_measured_alike(root):
     assert not [line for line in compared(*[side(path, root)] * 2) if line.startswith("Not measured alike")]
 
 
+def test_results_on_a_validation_part_are_called_that(tmp_path):
+    paths = [
+        str(record(tmp_path, "dm", "cifar10", 10, weight, 0, [50.0, 51.0 + weight], tested_on="validation"))
+        for weight in (0.0, 1.0)
+    ]
+    first, second, *_ = compared(*(side(path, tmp_path) for path in paths))
+    assert first.startswith("A: DM, cifar10, 10 images per class, seed 0, on the validation part: 50.50 (")
+    assert ", on the validation part: 51.00 (" in second
+
+
 def test_what_is_left_out_of_a_cell_is_said(root):
     record(
         root / "trial",
