@@ -28,7 +28,9 @@ class Entry:
     def within(self) -> bool | None:
         if self.difference is None or self.published is None or self.published[1] is None or self.ours is None:
             return None
-        return within_spreads(self.difference, self.ours.spread, self.published[1])
+        alike = within_spreads(self.difference, self.ours.spread, self.published[1])
+        # A single network has no spread: what is further than the published one alone may yet be within both.
+        return alike if alike or len(self.ours.accuracies) > 1 else None
 
     @property
     def not_shown(self) -> tuple[NotShown, ...]:

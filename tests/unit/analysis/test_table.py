@@ -71,6 +71,12 @@ def test_what_is_far_from_the_paper_has_no_mark_and_what_cmi_adds_stands_below(t
     assert tex.count("\\toprule") == tex.count("\\bottomrule") == 1
 
 
+@pytest.mark.parametrize(("accuracies", "said"), [([50.0], "True"), ([51.0], ""), ([51.0, 51.2], "False")])
+def test_of_a_single_network_nobody_says_that_it_is_not_within_the_spreads(tmp_path, accuracies, said):
+    record(tmp_path, "dm", "cifar10", 10, 0.0, 0, accuracies)
+    assert by_cell(table(tmp_path))["DM", "cifar10", 10]["within_two_joint_sd"] == said
+
+
 def test_the_caption_names_the_teachers_of_what_is_shown_and_where_they_differ(tmp_path):
     def with_cmi(weight, **cmi):
         return {"settings": {"cmi": {"weight": weight, "teacher": "resnet18", "epochs": 40, **cmi}}}
