@@ -9,12 +9,10 @@ Examples:
 
 import logging
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
-
-from omegaconf import OmegaConf
 
 from cmidd.analysis.cells import MOST_NAMED, Cell, in_words, more_than_cmi, more_than_strength, of_shared_seeds
 from cmidd.analysis.figures.curves import accuracy_curves, cmi_curves
@@ -28,10 +26,10 @@ from cmidd.analysis.figures.weights import weights
 from cmidd.analysis.grouping import cells, read_baselines
 from cmidd.analysis.results import Result, read_results
 from cmidd.analysis.settings import FigureSettings, read_standalone
-from cmidd.analysis.tables.table import Column, Row, read_layout, root_word
+from cmidd.analysis.tables.table import root_word
 from cmidd.analysis.verify import rebuild
 from cmidd.cli.compose import recipe_strength
-from cmidd.cli.configs import tables
+from cmidd.cli.published import published_layouts
 from cmidd.compute.devices import pick_device
 from cmidd.runs.build import context_of, load_data, make_teachers
 from cmidd.runs.identity import BASELINE, setting_of, strength
@@ -82,14 +80,6 @@ def main(config: dict[str, Any]) -> None:
         written.append(to / "movie.gif")
     for path in written:
         log.info("written: %s", path)
-
-
-def published_layouts() -> Iterator[tuple[tuple[Column, ...], tuple[Row, ...]]]:
-    """The layout of every table in ``configs/command/table`` that has columns of data sets, the paper's first."""
-    for path in tables():
-        layout: Any = OmegaConf.to_container(OmegaConf.load(path))
-        if "columns" in layout:
-            yield read_layout(layout)
 
 
 def same_seed(pair: dict[str, Cell], has: Callable[[Result], object]) -> dict[str, Result] | None:

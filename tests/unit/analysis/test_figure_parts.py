@@ -14,7 +14,7 @@ from cmidd.analysis.figures.style import Drawing
 from cmidd.analysis.figures.weights import weights
 from cmidd.analysis.grouping import cells, read_baselines
 from cmidd.analysis.results import read_results
-from cmidd.cli.commands.figures import published_layouts
+from cmidd.cli.published import published_layouts
 from cmidd.data.load import load_dataset
 from cmidd.networks import build_network
 from cmidd.regularizers.cmi import conditional_mutual_information
