@@ -41,8 +41,10 @@ def by_ipc(ipc: int, table: Any, *, _root_: DictConfig, _node_: Node) -> Any:
     if ipc in table or not isinstance(ipc, int):
         return table.get(ipc)
     nearest = min(table, key=lambda listed: abs(listed - ipc))
-    where = f"{_root_.method.name} on {_root_.dataset.name} at ipc={ipc}"
-    if (name := _node_._get_full_key(None)) != OWN_WEIGHT:
+    name, where = _node_._get_full_key(None), f"{_root_.dataset.name} at ipc={ipc}"
+    if not name.startswith("evaluation."):  # A protocol may be another method's.
+        where = f"{_root_.method.name} on {where}"
+    if name != OWN_WEIGHT:
         notes.append(f"{name}: none published for {where}; that of ipc={nearest}, {table[nearest]}, is used")
     elif _takes_own_weight(_root_.cmi):
         notes.append(f"cmi.lambda: none published for {where}; the recipe's {table[nearest]} is used")

@@ -51,6 +51,14 @@ def test_what_a_recipe_lacks_is_said_once_with_the_setting_and_not_before_a_refu
     assert "none published" not in out + err
 
 
+@pytest.mark.parametrize("method", ["dm", "ncfm"])
+def test_what_a_protocol_lacks_is_not_said_of_the_method_whose_images_are_evaluated(method, monkeypatch):
+    monkeypatch.setattr("cmidd.cli.compose.notes", said := [])
+    composition([f"method={method}", "dataset=tiny_imagenet", "ipc=20", "evaluation=ncfm"])
+    words = "evaluation.training.epochs: none published for tiny_imagenet at ipc=20; that of ipc=10, 300, is used"
+    assert [note for note in said if note.startswith("evaluation")] == [words]
+
+
 def test_a_recipes_own_weight_is_said_as_the_setting_that_takes_it_and_only_where_it_is_taken(tmp_path):
     words = ["method=dm", "dataset=cifar10", "ipc=1", "dry_run=true"]
     _, out, _ = script("distill", *words, "cmi=recipe", cwd=tmp_path)
