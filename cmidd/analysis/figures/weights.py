@@ -45,6 +45,14 @@ def weights(by_strength: Mapping[str, Cell], lines: Sequence[Line] = ()) -> Draw
     return Drawing((3.6 * len(drawn), 3.8), draw)
 
 
+def enough(by_strength: Mapping[str, Cell]) -> dict[str, Cell]:
+    """The baseline, and the cells of each setting that has as many strengths as a line takes."""
+    counts = {setting: len(_of_setting(setting, by_strength)) for setting in NAMES}
+    return {
+        name: cell for name, cell in by_strength.items() if name == BASELINE or counts[setting_of(name)[0]] >= LEAST
+    }
+
+
 def _of_setting(setting: str, by_strength: Mapping[str, Cell]) -> dict[float, Cell]:
     """The cells whose strength of CMI is given by that setting and above 0, by its value."""
     own = {float(setting_of(each)[1]): cell for each, cell in by_strength.items() if setting_of(each)[0] == setting}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from cmidd.analysis.cells import Cell, Measured, NotShown
+from cmidd.runs.identity import setting_of
 from cmidd.utils.noise import within_spreads
 
 
@@ -51,5 +52,4 @@ def of_other_strengths(cells: Mapping[str, Cell], shown: str) -> tuple[NotShown,
 
 def _setting(strength: str) -> str:
     """A :func:`cmidd.runs.identity.strength` of CMI as a user types it."""
-    ratio = strength.removeprefix("balanced")
-    return f"cmi.lambda={strength}" if ratio == strength else f"cmi.ratio={ratio}"
+    return "cmi.{}={}".format(*setting_of(strength))

@@ -22,7 +22,7 @@ from cmidd.analysis.figures.lines import reference_lines
 from cmidd.analysis.figures.movie import movie
 from cmidd.analysis.figures.page import arrangement
 from cmidd.analysis.figures.style import Drawing, Maker, make
-from cmidd.analysis.figures.weights import weights
+from cmidd.analysis.figures.weights import enough, weights
 from cmidd.analysis.grouping import cells, read_baselines
 from cmidd.analysis.results import Result, read_results
 from cmidd.analysis.settings import FigureSettings, read_standalone
@@ -177,7 +177,8 @@ def of_one_kind(by_strength: dict[str, Cell], pair: dict[str, Cell]) -> dict[str
         if differing:
             log.info("weights: left out: cmi=%s: %s", name, in_words(differing, MOST_NAMED))
     alike = {name: cell for name, cell in by_strength.items() if not found.get(name)}
-    of_seeds = dict(zip(alike, of_shared_seeds(*alike.values()), strict=True))
+    drawn = enough(alike)
+    of_seeds = alike | dict(zip(drawn, of_shared_seeds(*drawn.values()), strict=True))
     if of_seeds != alike:
         seeds = ", ".join(str(result.seed) for result in of_seeds[BASELINE].results)
         log.info("weights: over the seeds that all have: %s", seeds)

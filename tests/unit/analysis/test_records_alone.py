@@ -75,6 +75,20 @@ def test_figures_say_what_else_differs_and_one_line_joins_what_differs_in_streng
     ]
 
 
+def test_a_strength_that_is_not_drawn_takes_no_seeds_from_those_that_are(tmp_path):
+    for weight in (0, 1, 2, 8000):
+        for seed in (0, 1, 2):
+            record(tmp_path, "dm", "cifar10", 10, float(weight), seed, [90.0])
+    record(tmp_path, "dm", "cifar10", 10, 9.0, 0, [90.0], settings={"cmi": {"weight": None, "ratio": 0.3}})
+    found = {key[3]: cell for key, cell in cells(read_results([tmp_path])).items()}
+    kept = figures.of_one_kind(found, pair_of(tmp_path))
+    assert {name: len(cell.results) for name, cell in kept.items()} == {
+        **dict.fromkeys("012", 3),
+        "8000": 3,
+        "balanced0.3": 1,
+    }
+
+
 def test_sets_and_moments_of_no_common_seed_are_called_by_their_seeds(tmp_path, caplog):
     for weight, seeds in ((0, (0, 2)), (8000, (1,))):
         for seed in seeds:
