@@ -192,10 +192,8 @@ def more_than_cmi(base: Cell, other: Cell) -> dict[str, list[Any]]:
 
 def more_than_strength(one: Cell, other: Cell) -> dict[str, list[Any]]:
     """What two groups of runs with CMI differ in beside its strength, as :func:`differing`."""
-    steps = (
-        [] if all(matters("balance_steps", cell.results[0].settings) for cell in (one, other)) else ["balance_steps"]
-    )
-    return differing(one, other, ["seed", "cmi.weight", "cmi.ratio", *steps])
+    measured = all(matters("balance_steps", cell.results[0].settings) for cell in (one, other))
+    return differing(one, other, ["seed", "cmi.weight", "cmi.ratio", *([] if measured else ["balance_steps"])])
 
 
 def of_shared_seeds(*cells: Cell) -> tuple[Cell, ...]:

@@ -172,7 +172,7 @@ def _engine(request: Request, device: torch.device) -> Iterator[str]:
 
 
 def _warn_of_batch_norm(title: str, options: dict[str, Any], asked: Asked) -> None:
-    data, images = asked.subject.data, len(asked.subject.synthetic.decode())
+    data = asked.subject.data
     has_it = any(isinstance(module, torch.nn.BatchNorm2d) for module in blank_of(data, options).modules())
-    if has_it and images <= data.num_classes:
+    if has_it and len(asked.subject.synthetic.decode()) <= data.num_classes:
         log.warning("network=%s: batch norm at one image per class trains on few, unlike images", title)
